@@ -1,0 +1,88 @@
+# make quickstart   install, get real images, train with all five methods, write a report
+# make test         lint, types and every fast test
+# make test-slow    the tests that take minutes
+# make fleet        a server and four devices on this machine, over Flower with TLS: a complete training, compared
+# make test-flower  the tests of the Flower adapter
+# make chaos        kill servers and devices at random moments; every run must end with the identical result
+# make fuzz         a million mutated messages and bundles; each must be refused cleanly
+# make docs         write the pages of docs/reference/ that are taken from the code
+# make docs-check   the examples of the documentation, and that its generated pages are up to date
+# make clean        remove the environment and the caches; results in runs/ stay
+
+VENV := .venv
+BIN := $(VENV)/bin
+FLOWER := .venv-flower
+OUT := runs/quickstart
+
+# The first interpreter that is new enough; override with make PYTHON=/path/to/python
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+    "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
+
+.PHONY: quickstart test test-slow chaos fuzz fleet test-flower lint docs docs-check clean
+.DEFAULT_GOAL := quickstart
+
+quickstart: $(VENV)/.train
+	@$(BIN)/ecofed data fetch fashion-mnist || { \
+	    echo "Fashion-MNIST is out of reach: using scikit-learn's digits, a small set of real images, instead."; \
+	    $(BIN)/pip install --quiet -c constraints.txt -e '.[digits]'; }
+	$(BIN)/ecofed compare quickstart --out $(OUT) --resume
+	@echo && echo "Report: $(CURDIR)/$(OUT)/report.html"
+
+test: lint
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+# Flower wants older versions of some packages, so it has an environment of its own.
+fleet: $(FLOWER)/.installed
+	@$(FLOWER)/bin/ecofed data fetch fashion-mnist || echo "Fashion-MNIST is out of reach: scikit-learn's digits instead."
+	$(FLOWER)/bin/python deploy/fleet.py --out runs/fleet
+
+test-flower: $(FLOWER)/.installed
+	$(FLOWER)/bin/python -m pytest tests/flower
+
+chaos: $(VENV)/.dev
+	$(BIN)/python tests/runtimes/chaos.py
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/wire/fuzz.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate_reference.py
+
+docs-check: $(VENV)/.dev
+	$(BIN)/pytest tests/docs
+
+clean:
+	rm -rf $(VENV) $(FLOWER) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+
+# Stamps: an installation is repeated only when what it installs has changed.
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[train]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.train $@
+
+$(FLOWER)/.installed: pyproject.toml constraints-flower.txt
+	@test -x $(FLOWER)/bin/pip || "$(PYTHON)" -m venv $(FLOWER)
+	$(FLOWER)/bin/pip install --quiet -c constraints-flower.txt -e '.[flower,train,device,digits]' pytest hypothesis
+	@touch $@
+
+$(BIN)/pip:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+	    echo "error: Python 3.11 or newer is needed and none was found; if you have one: make PYTHON=/path/to/python" >&2; \
+	    exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "error: this Python cannot make virtual environments; on Debian or Ubuntu: sudo apt install python3-venv" >&2; \
+	    exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@echo "Installing into $(VENV); the first time takes a few minutes."

@@ -1,0 +1,244 @@
+"""The runs behind docs/results.md: what to run, how, and the tables made of them.
+
+    python benchmarks/results.py list                    every run, and whether it is done
+    python benchmarks/results.py run table --jobs 2      run what is missing in a group (resumes what was cut off)
+    python benchmarks/results.py write                   docs/results/runs.json and the tables of docs/results.md
+
+Needs CIFAR-10 where ``ecofed data list`` finds it. A run is one ``ecofed run`` command; its folder is
+``runs/results/NAME``. Groups: ``tune`` (15 rounds on the tuning images), ``table`` (the five methods), ``ablation``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+import typer
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "runs" / "results"
+RECORDS = ROOT / "docs" / "results" / "runs.json"
+PAGE = ROOT / "docs" / "results.md"
+
+#: What tuning chose for each method (see the tuning table); the other keys are the preset's.
+TUNED: dict[str, dict[str, str]] = {
+    "classic-fl": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
+    "vanilla-dpfl": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
+    "lgl": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
+    "fedgkt": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
+    "ecofed": {},
+}
+
+#: The paper's EcoFed at this scale.
+FAITHFUL = {
+    "method": "ecofed",
+    "normalisation": "batch",
+    "aggregation": "equal",
+    "ecofed.codec": "minmax",
+    "ecofed.bits": "8",
+    "ecofed.server": "fedavg",
+    "ecofed.fresh_momentum": "true",
+}
+
+ABLATIONS: dict[str, dict[str, str]] = {
+    "no pre-training (random front)": {"ecofed.front": "random"},
+    "no replay (period 1, fresh uploads only)": {"ecofed.replay": "false", "ecofed.period": "1"},
+    "no quantisation (float32)": {"ecofed.codec": "float32"},
+    "8 bits": {"ecofed.bits": "8"},
+    "2 bits": {"ecofed.bits": "2"},
+    "period 1": {"ecofed.period": "1"},
+    "period 4": {"ecofed.period": "4"},
+    "period 8": {"ecofed.period": "8"},
+    "FedAvg of backs": {"ecofed.server": "fedavg"},
+    "batch statistics": {"normalisation": "batch"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One ``ecofed run``."""
+
+    group: str
+    preset: str
+    label: str
+    seed: int = 0
+    sets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        words = (self.group, self.preset, self.label, f"seed{self.seed}")
+        return re.sub(r"[^a-z0-9.=]+", "-", "-".join(words).lower()).strip("-")
+
+    @property
+    def folder(self) -> Path:
+        return FOLDER / self.name
+
+    @property
+    def command(self) -> list[str]:
+        sets = [
+            word for key, value in {**self.sets, "seed": str(self.seed)}.items() for word in ("--set", f"{key}={value}")
+        ]
+        return ["ecofed", "run", self.preset, *sets]
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "result.json").exists()
+
+
+def tune_runs() -> Iterator[Run]:
+    """Learning rate x normalisation from the pre-trained front, then initialisation at the best of them."""
+    short = {"rounds": "15", "evaluate_every": "5", "test_part": "tuning", "test_samples": "2000"}
+    for method in ("classic-fl", "lgl", "fedgkt"):
+        grid = [
+            {"learning_rate": rate, "normalisation": norm}
+            for norm, rate in product(("batch", "group"), ("0.003", "0.01", "0.03"))
+        ]
+        grid.append({"learning_rate": "0.01", "normalisation": "frozen"})
+        starts = [{"initialisation": start} for start in ("random", "whole")]
+        for choice in [*grid, *starts]:
+            front = {"ecofed.front": "random"} if choice.get("normalisation") == "group" else {}
+            sets = {"method": method, **TUNED[method], **choice, **front, **short}
+            yield Run(group="tune", preset="cpu-vgg11-cifar10-skewed", label=_label(method, choice), sets=sets)
+    for rate in ("0.003", "0.01", "0.03"):
+        sets = {"method": "ecofed", "learning_rate": rate, **short}
+        yield Run(group="tune", preset="cpu-vgg11-cifar10-skewed", label=f"ecofed learning_rate={rate}", sets=sets)
+
+
+def table_runs() -> Iterator[Run]:
+    """Five methods and the paper's EcoFed on four presets; three seeds where labels are skewed on VGG11."""
+    for preset in (
+        "cpu-vgg11-cifar10-skewed",
+        "cpu-vgg11-cifar10",
+        "cpu-resnet9-cifar10-skewed",
+        "cpu-resnet9-cifar10",
+    ):
+        for seed in (0, 1, 2) if preset == "cpu-vgg11-cifar10-skewed" else (0,):
+            for method, tuned in TUNED.items():
+                yield Run(group="table", preset=preset, label=method, seed=seed, sets={"method": method, **tuned})
+            yield Run(group="table", preset=preset, label="ecofed (as in the paper)", seed=seed, sets=FAITHFUL)
+
+
+def ablation_runs() -> Iterator[Run]:
+    """The default with one thing changed, on skewed VGG11."""
+    for label, sets in ABLATIONS.items():
+        yield Run(group="ablation", preset="cpu-vgg11-cifar10-skewed", label=label, sets={"method": "ecofed", **sets})
+
+
+GROUPS = {"tune": tune_runs, "table": table_runs, "ablation": ablation_runs}
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.command("list")
+def list_runs() -> None:
+    """Every run, and whether it is done."""
+    for group in GROUPS.values():
+        for run in group():
+            print("done   " if run.done else "missing", run.name)
+
+
+@app.command("run")
+def run_group(group: str, jobs: int = 1, only: str = "") -> None:
+    """Run what is missing in a group, some at a time."""
+    missing = [run for run in GROUPS[group]() if not run.done and re.search(only, run.name)]
+    with ThreadPoolExecutor(jobs) as pool:
+        for run, code in zip(missing, pool.map(_execute, missing), strict=True):
+            print("finished" if code == 0 else f"FAILED ({code})", run.name, flush=True)
+
+
+def _execute(run: Run) -> int:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / "log.txt").open("w") as log:
+        command = [str(Path(sys.executable).parent / "ecofed"), *run.command[1:], "--out", str(run.folder), "--resume"]
+        return subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+
+
+@app.command()
+def write(check: Annotated[bool, typer.Option(help="Fail if the page would change.")] = False) -> None:
+    """Take in finished runs, and write the tables between the page's ``<!-- table: NAME -->`` marks."""
+    records: dict[str, Any] = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    for group in GROUPS.values():
+        records |= {run.name: _record(run) for run in group() if run.done}
+    text = PAGE.read_text(encoding="utf-8")
+    for name, table in _tables(records).items():
+        begin, end = f"<!-- table: {name} -->", "<!-- end -->"
+        text = re.sub(
+            f"{re.escape(begin)}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL
+        )
+    if check:
+        raise typer.Exit(int(text != PAGE.read_text(encoding="utf-8")))
+    RECORDS.parent.mkdir(exist_ok=True)
+    RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _record(run: Run) -> dict[str, Any]:
+    result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    totals = result["totals"]
+    return {
+        "command": " ".join(run.command),
+        "commit": result["git_commit"],
+        "seed": run.seed,
+        "preset": run.preset,
+        "label": run.label,
+        "accuracy": totals["final_test_accuracy"],
+        "bytes": totals["uplink_bytes"] + totals["downlink_bytes"],
+        "rounds": [[r["round"], r["test_accuracy"]] for r in result["rounds"] if r["test_accuracy"] is not None],
+        "data": result["data"]["name"],
+        "test_samples": result["data"]["test_samples"],
+        "processor": result["environment"]["processor"],
+    }
+
+
+def _tables(records: Mapping[str, Any]) -> dict[str, str]:
+    presets = dict.fromkeys(run.preset for run in table_runs())
+    tables = {preset: _table(records, "table", preset) for preset in presets}
+    return tables | {group: _table(records, group, "cpu-vgg11-cifar10-skewed") for group in ("ablation", "tune")}
+
+
+def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for run in GROUPS[group]():
+        if run.preset == preset and run.name in records:
+            rows.setdefault(run.label, []).append(records[run.name])
+    if not rows:
+        return "Not run yet."
+    classic = mean(row["bytes"] for row in rows["classic-fl"]) if "classic-fl" in rows else None
+    lines = [
+        "| | accuracy | bytes | classic-fl's bytes over these | seeds | command (seed 0), commit |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for label, runs in rows.items():
+        total = mean(row["bytes"] for row in runs)
+        ratio = f"{classic / total:,.1f}x" if classic else "-"
+        cells = (label, _interval([row["accuracy"] for row in runs]), f"{total / 1e6:,.1f} MB", ratio, str(len(runs)))
+        lines.append(f"| {' | '.join(cells)} | `{runs[0]['command']}` {(runs[0]['commit'] or '-')[:9]} |")
+    return "\n".join(lines)
+
+
+#: Two-sided 95 % quantiles of Student's t for n - 1 degrees of freedom.
+_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
+
+
+def _interval(values: list[float]) -> str:
+    """Mean, with a 95 % confidence interval (Student's t) where there are several seeds."""
+    if len(values) < 2:
+        return f"{values[0]:.3f}"
+    return f"{mean(values):.3f} ± {_T[len(values)] * stdev(values) / len(values) ** 0.5:.3f}"
+
+
+def _label(method: str, choice: Mapping[str, str]) -> str:
+    return " ".join([method, *(f"{key}={value}" for key, value in choice.items())])
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,288 @@
+"""A fleet on one machine: a SuperLink and SuperNodes with TLS and authentication on loopback, a complete training.
+
+    python deploy/fleet.py --out runs/fleet
+
+Trains the configuration of ``fleet.toml`` over Flower, then the same in process, and compares: ledger, accuracy, and
+the trained weights bit for bit. Every process is ended again, whatever happens. Logs are in ``OUT/logs``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from certificates import make_certificates
+
+HERE = Path(__file__).resolve().parent
+APP = HERE.parent / "flower_app"
+LOOPBACK = "127.0.0.1"
+NAME = "fleet"
+START_SECONDS = 60
+FINISHED = "finished"
+
+
+class Fleet:
+    """A context manager: the SuperLink runs inside it; SuperNodes are added with :meth:`add_device`."""
+
+    def __init__(self, folder: Path, devices: int) -> None:
+        self.folder = folder.resolve()
+        self.certificates = self.folder / "certificates"
+        self._stack = ExitStack()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        make_certificates(self.certificates, [LOOPBACK, "localhost"], devices)
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        (self._port,) = free_ports(1)
+        home = self.folder / "flwr"
+        home.mkdir(exist_ok=True)
+        (home / "config.toml").write_text(
+            f'[superlink]\ndefault = "{NAME}"\n\n[superlink.{NAME}]\naddress = "{LOOPBACK}:{self._port}"\n'
+            f'root-certificates = "{self.certificates / "ca.crt"}"\n',
+            encoding="utf-8",
+        )
+        self._environment = os.environ | {
+            "FLWR_HOME": str(home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            # Flower starts its parts by name.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def __enter__(self) -> Fleet:
+        keys = self.certificates
+        with self._stack:
+            self._stack.callback(self._stop_all)
+            process = self.start(
+                "superlink",
+                *("flower-superlink", "--enable-supernode-auth", "--disable-runtime-dependency-installation"),
+                *("--ssl-ca-certfile", keys / "ca.crt", "--ssl-certfile", keys / "server.crt"),
+                *("--ssl-keyfile", keys / "server.key", "--host", LOOPBACK, "--port", self._port),
+            )
+            wait_for_port(self._port, process)
+            self._stack = self._stack.pop_all()  # all is well: nothing is ended before __exit__
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def register(self, key: Path) -> None:
+        """Let the SuperNode with this public key in."""
+        self.flwr("supernode", "register", key, NAME)
+
+    def add_device(
+        self, device: int, *, key: Path | None = None, ca: Path | None = None, insecure: bool = False, config: str = ""
+    ) -> subprocess.Popen[bytes]:
+        """Start a SuperNode; :meth:`register` its key first, or it is refused."""
+        trust: Sequence[str | Path] = (
+            ("--insecure",) if insecure else ("--root-certificates", ca or self._file("ca.crt"))
+        )
+        return self.start(
+            f"device-{device}",
+            *("flower-supernode", "--superlink", f"{LOOPBACK}:{self._port}", *trust),
+            *("--host", LOOPBACK, "--port", free_ports(1)[0], "--max-retries", 3),
+            *("--auth-supernode-private-key", key or self._file(f"device-{device}.key")),
+            *("--node-config", f"device={device} {config}".strip()),
+        )
+
+    def start(self, log: str, *command: str | Path | int) -> subprocess.Popen[bytes]:
+        """Start a process that ends with this object."""
+        file = self._stack.enter_context((self.folder / "logs" / f"{log}.log").open("wb"))
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=self._environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def _stop_all(self) -> None:
+        stop(self._processes)
+
+    def run(self, settings: Path, out: Path, *, sets: str = "", resume: bool = False) -> int:
+        """Start a training; returns Flower's number of it."""
+        words = f'preset="{settings}" set="{sets}" out="{out}" resume={str(resume).lower()}'
+        answer = self.flwr("run", APP, NAME, "--run-config", words, "--format", "json")
+        return int(json.loads(answer[answer.index("{") :])["run-id"])
+
+    def state(self, run: int) -> dict[str, Any]:
+        """What Flower says about a run: its status and its network traffic."""
+        answer = self.flwr("ls", "--run-id", str(run), NAME, "--format", "json")
+        runs: list[dict[str, Any]] = json.loads(answer[answer.index("{") :])["runs"]
+        return runs[0]
+
+    def wait(self, run: int, seconds: float) -> dict[str, Any]:
+        """Wait until a run has finished.
+
+        Raises:
+            TimeoutError: it has not, after ``seconds``.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            state = self.state(run)
+            if str(state["status"]).startswith(FINISHED):
+                return state
+            time.sleep(5)
+        raise TimeoutError(f"the run has not finished after {seconds:.0f} s; see {self.folder / 'logs'}")
+
+    def flwr(self, *words: str | Path) -> str:
+        """Run one ``flwr`` command and return what it prints."""
+        command = ["flwr", *(str(word) for word in words)]
+        done = subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
+        return done.stdout
+
+    def _file(self, name: str) -> Path:
+        return self.certificates / name
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on."""
+    sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until ``process`` listens."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise TimeoutError(f"nobody listens on port {port}; see the logs")
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]], patience: float = 15) -> None:
+    """End processes that we started, and those that they started, which may be in sessions of their own."""
+    family: dict[int, str] = {}
+    for process in processes:
+        family |= descendants(process.pid)
+        process.terminate()
+    end = time.monotonic() + patience
+    for process in processes:
+        try:
+            process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for pid, started in family.items():
+        if started_at(pid) == started:  # not another process that got the number meanwhile
+            os.kill(pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Numbers of the processes below ``pid``, and when each was started."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _status(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = {}, [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found[child] = started_at(child)
+            waiting.append(child)
+    return found
+
+
+def started_at(pid: int) -> str:
+    """When a process was started, in the kernel's count; empty if there is none."""
+    fields = _status(pid)
+    return fields[19] if fields else ""
+
+
+def _status(pid: int) -> list[str]:
+    """Fields of ``/proc/PID/stat`` after the name: state, parent, ..."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two trained networks are equal bit for bit."""
+    from safetensors.numpy import load_file
+
+    weights = [load_file(folder / "model.safetensors") for folder in (one, other)]
+    return weights[0].keys() == weights[1].keys() and all(
+        weights[0][name].tobytes() == weights[1][name].tobytes() for name in weights[0]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A fleet on one machine: TLS, authentication, a complete training.")
+    parser.add_argument("--out", type=Path, default=Path("runs/fleet"), help="folder for results, keys and logs")
+    parser.add_argument("--settings", type=Path, default=HERE / "fleet.toml", help="what to train")
+    parser.add_argument("--set", default="", help="more settings, as 'key=value key=value'")
+    parser.add_argument("--minutes", type=float, default=6, help="give up after this long")
+    arguments = parser.parse_args()
+
+    import ecofed
+
+    settings = ecofed.Settings.load(arguments.settings, arguments.set.split())
+    config = settings.for_method(settings.method)
+    out = arguments.out.resolve()
+    flower, local = out / "flower", out / "in-process"
+    if flower.exists() or local.exists():
+        print(f"error: {out} holds results; remove it or choose another --out", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    with Fleet(out, config.devices) as fleet:
+        for device in range(config.devices):
+            fleet.register(fleet.certificates / f"device-{device}.pub")
+            fleet.add_device(device)
+        print(f"SuperLink and {config.devices} SuperNodes are up after {time.monotonic() - started:.0f} s", flush=True)
+        run = fleet.run(arguments.settings.resolve(), flower, sets=arguments.set)
+        try:
+            state = fleet.wait(run, arguments.minutes * 60 - (time.monotonic() - started))
+        finally:
+            log = fleet.flwr("log", str(run), NAME, "--show")
+            (out / "logs" / "run.log").write_text(log, encoding="utf-8")
+    if not (flower / "result.json").exists():
+        last = next((line for line in reversed(log.splitlines()) if "rror" in line), "")
+        print(f"error: Flower says '{state['status']}'; {last}; see {out / 'logs'}", file=sys.stderr)
+        return 1
+    print(f"trained over Flower after {time.monotonic() - started:.0f} s", flush=True)
+    ecofed.run(config, out=local, report=False)
+    results = [json.loads((folder / "result.json").read_text(encoding="utf-8")) for folder in (flower, local)]
+    checks = {
+        "same ledger": results[0]["ledger"] == results[1]["ledger"],
+        "same accuracy": results[0]["totals"]["final_test_accuracy"] == results[1]["totals"]["final_test_accuracy"],
+        "same weights, bit for bit": same_weights(flower, local),
+    }
+    ours = sum(results[0]["totals"][f"{direction}link_bytes"] for direction in ("up", "down"))
+    print(f"accuracy {results[0]['totals']['final_test_accuracy']:.4f}; ledger {ours:,} bytes")
+    traffic = state.get("network-traffic", {}).get("total-bytes", 0)
+    print(f"Flower's own count, framing included: {traffic:,} bytes, {100 * (traffic / ours - 1):.2f} % more")
+    for name, good in checks.items():
+        print(f"{name} as in process: {'yes' if good else 'NO'}")
+    print(f"Report: {flower / 'report.html'}   ({time.monotonic() - started:.0f} s in all)")
+    return 0 if all(checks.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The Flower app; all of it is in the package ecofed.flower."""

@@ -1,0 +1,69 @@
+"""Values that come from outside (TOML, the command line), checked against the types of dataclass fields."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ecofed.errors import ConfigError, nearest
+
+
+def require(condition: bool, key: str, value: object, rule: str) -> None:
+    """Raise a :class:`ConfigError` that names ``key``, its value and the broken rule, unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(f"{key} = {value!r}: {rule}")
+
+
+def convert(key: str, value: Any, hint: Any) -> Any:
+    """``value`` as the type of a field; text from the command line is read as that type.
+
+    Raises:
+        ConfigError: it is not one; the message names ``key``.
+    """
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return convert(key, value, next(option for option in options if option is not type(None)))
+    if origin is Literal:
+        if value not in options:
+            raise ConfigError(f"{key} = {value!r}: must be one of {', '.join(options)}{nearest(str(value), options)}")
+        return value
+    if hint is bool:
+        named = {"true": True, "false": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in named:
+            return named[value.lower()]
+        raise ConfigError(f"{key} = {value!r}: must be true or false")
+    if hint in (int, float):
+        try:
+            if isinstance(value, bool) or (hint is int and isinstance(value, float)):
+                raise ValueError
+            return hint(value)
+        except (TypeError, ValueError, OverflowError):
+            kind = "a whole number" if hint is int else "a number"
+            raise ConfigError(f"{key} = {value!r}: must be {kind}") from None
+    if not isinstance(value, str):
+        raise ConfigError(f"{key} = {value!r}: must be text")
+    return value
+
+
+def assign(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set ``values[path[0]][path[1]]...`` in place, with the dicts on the way."""
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+    values[path[-1]] = value
+
+
+def flatten(values: Mapping[str, Any], prefix: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    """The leaves of a nested mapping as ``(path, value)`` pairs, in order."""
+    pairs: list[tuple[tuple[str, ...], Any]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            pairs += flatten(value, (*prefix, key))
+        else:
+            pairs.append(((*prefix, key), value))
+    return pairs

@@ -1,0 +1,58 @@
+"""The codecs, by the name that ``ecofed.codec`` gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecofed.activations.codecs.base import Codec, EncodedActivation
+from ecofed.activations.codecs.float32 import Float32Codec
+from ecofed.activations.codecs.lloyd_max import LloydMaxCodec
+from ecofed.activations.codecs.minmax import MinMaxCodec
+from ecofed.activations.codecs.packing import pack, unpack
+from ecofed.activations.codecs.top_k import TopKCodec
+from ecofed.activations.codecs.uniform import UniformCodec
+from ecofed.errors import ConfigError, nearest
+from ecofed.method_configs import EcoFedConfig
+
+__all__ = [
+    "CODECS",
+    "Codec",
+    "EncodedActivation",
+    "Float32Codec",
+    "LloydMaxCodec",
+    "MinMaxCodec",
+    "TopKCodec",
+    "UniformCodec",
+    "configured_codec",
+    "make_codec",
+    "pack",
+    "unpack",
+]
+
+CODECS: dict[str, type[Codec]] = {
+    codec.name: codec for codec in (UniformCodec, LloydMaxCodec, TopKCodec, MinMaxCodec, Float32Codec)
+}
+
+
+def configured_codec(
+    settings: EcoFedConfig, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None
+) -> Codec:
+    """The codec of a run; see :func:`make_codec`."""
+    return make_codec(settings.codec, settings.bits, shape_CHW, upper_C, settings.density)
+
+
+def make_codec(
+    name: str, bits: int, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None, density: float = 0.1
+) -> Codec:
+    """The codec that a configuration names; ``density`` is the share of entries that ``top-k`` keeps.
+
+    Raises:
+        ConfigError: an unknown name, limits that the codec needs and the front does not have, or impossible bits.
+    """
+    if name == TopKCodec.name:
+        return TopKCodec(shape_CHW, upper_C, bits, density)
+    if name in (UniformCodec.name, LloydMaxCodec.name):
+        return {UniformCodec.name: UniformCodec, LloydMaxCodec.name: LloydMaxCodec}[name](shape_CHW, upper_C, bits)
+    if name not in CODECS:
+        raise ConfigError(f"ecofed.codec = '{name}'{nearest(name, CODECS)}: choose from {', '.join(CODECS)}")
+    return CODECS[name](shape_CHW, upper_C)

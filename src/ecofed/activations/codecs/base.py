@@ -1,0 +1,119 @@
+"""What every codec is: an activation to rows of bytes and back, at a fixed rate.
+
+Shape legend: N samples, C channels, H x W spatial, E = C*H*W entries of one sample. Every sample's codes start on a
+byte boundary, so that a replay buffer can pick any row; ``row_bytes`` is exact and known before encoding.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecofed.errors import ConfigError, WireError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedActivation:
+    """Codes of N samples."""
+
+    rows: np.ndarray
+    """uint8, shape (N, row_bytes)."""
+    scales: np.ndarray
+    """float32, one a batch of ``batch_size`` rows for codecs with per-batch scales, otherwise empty."""
+    saturated_fraction: float
+    """Fraction of entries above the quantiser's upper limit."""
+
+
+NO_SCALES = np.empty(0, np.float32)
+
+
+class Codec(ABC):
+    """``upper_C`` are a bundle's quantiser limits; codecs that do not use constants ignore them."""
+
+    name: str
+    bits_per_entry: float
+    uses_limits: bool = False
+    symbol_bits: int | None = None
+    """Bits of :meth:`symbols`, 1-8; ``None`` for a codec whose rows are not codes of entries."""
+
+    def __init__(self, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None) -> None:
+        if self.uses_limits and (upper_C is None or upper_C.shape != shape_CHW[:1]):
+            raise ConfigError(f"codec '{self.name}' needs one quantiser limit for each of {shape_CHW[0]} channels")
+        if self.uses_limits and upper_C is not None and not (np.isfinite(upper_C).all() and (upper_C > 0).all()):
+            raise ConfigError(f"codec '{self.name}': quantiser limits must be finite and above 0")
+        self.shape_CHW = shape_CHW
+        self.entries = math.prod(shape_CHW)
+        self.upper_C11 = np.empty(0) if upper_C is None else upper_C.astype(np.float32).reshape(-1, 1, 1)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one sample's codes, known before encoding."""
+        return math.ceil(self.entries * self.bits_per_entry / 8)
+
+    def scales_of(self, samples: int, batch_size: int) -> int:  # noqa: ARG002 - part of the interface
+        """How many scales travel with ``samples`` samples."""
+        return 0
+
+    @abstractmethod
+    def encode(self, h_NCHW: np.ndarray, batch_size: int) -> EncodedActivation:
+        """Encode float32 activations.
+
+        Raises:
+            WireError: a non-finite entry, which no code can stand for.
+        """
+
+    @abstractmethod
+    def decode(self, rows: np.ndarray, scale_N: np.ndarray | None = None) -> np.ndarray:
+        """Rows (N, row_bytes) to float32 (N, C, H, W); ``scale_N`` is each row's scale where the codec has scales.
+
+        Raises:
+            WireError: rows of the wrong length, or rows that no activation encodes to.
+        """
+
+    def symbols(self, rows: np.ndarray) -> np.ndarray:  # noqa: ARG002 - part of the interface
+        """The rows as one code an entry, uint8, (N, C, H, W): what an entropy coder models."""
+        raise ConfigError(f"codec '{self.name}' has no codes of single entries")
+
+    def rows_of_symbols(self, codes_NCHW: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """Inverse of :meth:`symbols`.
+
+        Raises:
+            WireError: codes that no activation encodes to.
+        """
+        raise ConfigError(f"codec '{self.name}' has no codes of single entries")
+
+    def open(self, codes: bytes, samples: int, scales: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Check an upload; return its rows (N, row_bytes) and each row's scale (N,) or an empty array.
+
+        Raises:
+            WireError: lengths that do not match, rows that no activation encodes to, or an impossible scale.
+        """
+        if len(codes) != samples * self.row_bytes:
+            raise WireError(f"upload of {len(codes)} bytes; {samples} samples need {samples * self.row_bytes}")
+        if scales.shape != (self.scales_of(samples, batch_size),):
+            raise WireError(f"upload with {scales.size} scales; {self.scales_of(samples, batch_size)} are needed")
+        if not (np.isfinite(scales).all() and (scales >= 0).all()):
+            raise WireError("upload with a scale that is negative or not finite")
+        rows = np.frombuffer(codes, np.uint8).reshape(samples, self.row_bytes)
+        self.check_content(rows)
+        return rows, np.repeat(scales, batch_size)[:samples]
+
+    def check_content(self, rows: np.ndarray) -> None:  # noqa: B027 - most codecs have nothing to refuse
+        """Refuse rows of the right length that are not codes.
+
+        Raises:
+            WireError: no activation encodes to these rows.
+        """
+
+    def _check_input(self, h_NCHW: np.ndarray) -> None:
+        if h_NCHW.shape[1:] != self.shape_CHW:
+            raise WireError(f"activation of shape {h_NCHW.shape[1:]} where {self.shape_CHW} is expected")
+        if not np.isfinite(h_NCHW).all():
+            raise WireError("the activation has non-finite entries (NaN or infinity); check the front and the images")
+
+    def _check_rows(self, rows: np.ndarray) -> None:
+        if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != self.row_bytes:
+            raise WireError(f"codes of {rows.dtype} and shape {rows.shape}; rows of {self.row_bytes} bytes are needed")

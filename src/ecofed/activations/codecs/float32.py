@@ -1,0 +1,28 @@
+"""No compression."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecofed.activations.codecs.base import NO_SCALES, Codec, EncodedActivation
+from ecofed.errors import WireError
+
+
+class Float32Codec(Codec):
+    """Lossless: the floats themselves, little-endian."""
+
+    name = "float32"
+    bits_per_entry = 32.0
+
+    def encode(self, h_NCHW: np.ndarray, batch_size: int) -> EncodedActivation:  # noqa: ARG002
+        self._check_input(h_NCHW)
+        rows = np.ascontiguousarray(h_NCHW, "<f4").reshape(len(h_NCHW), self.entries).view(np.uint8)
+        return EncodedActivation(rows=rows, scales=NO_SCALES, saturated_fraction=0.0)
+
+    def decode(self, rows: np.ndarray, scale_N: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
+        self._check_rows(rows)
+        return np.ascontiguousarray(rows).view("<f4").reshape(len(rows), *self.shape_CHW)
+
+    def check_content(self, rows: np.ndarray) -> None:
+        if not np.isfinite(self.decode(rows)).all():
+            raise WireError("upload with non-finite activations (NaN or infinity)")

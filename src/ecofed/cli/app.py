@@ -1,0 +1,83 @@
+"""The list of commands, and how every one of them ends.
+
+Exit codes: 0 success, 1 failure, 2 bad usage or configuration, 130 interrupted. An error that a user can cause is one
+line on stderr, ``error: ...``; ``--debug``, anywhere on the line, shows its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from ecofed import __version__
+from ecofed.cli import (
+    compare,
+    data,
+    evaluate,
+    export,
+    front,
+    frontier,
+    plan,
+    predict,
+    presets,
+    pretrain,
+    profile,
+    report,
+    run,
+)
+from ecofed.cli.interrupt import Interrupted
+from ecofed.cli.shared import example
+from ecofed.errors import EcoFedError
+
+#: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
+COMMANDS = (run, compare, frontier, plan, profile, pretrain, front, evaluate, predict, export, report, presets, data)
+
+app = typer.Typer(
+    name="ecofed",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog=example("ecofed compare quickstart"),
+)
+for _module in COMMANDS:
+    _module.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ecofed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. May stand anywhere on the line.")
+    ] = False,
+) -> None:
+    """Federated training of image networks on devices too small to train them."""
+
+
+def main() -> NoReturn:
+    """Run this process's command line and exit with its code."""
+    words = sys.argv[1:]
+    debug = "--debug" in words
+    try:
+        app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
+    except Interrupted as stop:
+        print(f"\n{stop}", file=sys.stderr)
+        code = 130
+    except (EcoFedError, OSError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code if isinstance(error, EcoFedError) else 1
+    else:
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,74 @@
+"""``ecofed compare``: several methods side by side, one report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import ecofed
+from ecofed.cli.interrupt import command_line, resumable
+from ecofed.cli.output import print_results
+from ecofed.cli.progress import progress_view
+from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.config import METHODS, PAPER_METHODS, RIVALS, Settings
+from ecofed.errors import ConfigError
+
+ALL = ",".join(PAPER_METHODS)
+
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        metavar="A,B,...",
+        help=f"Which, in this order; default: {ALL}. Rivals: {', '.join(RIVALS)}.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    add_command(
+        app,
+        "compare",
+        compare,
+        "ecofed compare quickstart --out runs/first",
+        "ecofed compare quickstart --methods classic-fl,ecofed --set classic-fl.learning_rate=0.03",
+    )
+
+
+def compare(
+    source: Source = None,
+    methods: Methods = ALL,
+    sets: Sets = None,
+    out: Out = None,
+    resume: Resume = False,
+    json: Json = False,
+) -> None:
+    """Train several methods on the same devices, data, model and seed, and put them side by side in one report.
+
+    A key may be overridden for one method: --set classic-fl.learning_rate=0.03. Results go to --out, by default
+    runs/NAME, where NAME is the preset's or the file's, with one folder a method. Ctrl-C stops; the same command with
+    --resume continues.
+    """
+    settings = Settings.load(source, sets or ())
+    names = method_names(methods, settings)
+    folder = output_folder(out, settings, "", resume=resume)
+    with resumable(folder), progress_view() as view:
+        result = ecofed.compare(settings, names, out=folder, resume=resume, observer=view, command=command_line())
+    if json:
+        print((folder / "summary.json").read_text(encoding="utf-8"), end="")
+    else:
+        print_results(result, folder)
+
+
+def method_names(methods: str, settings: Settings) -> list[str]:
+    """The methods of a comma-separated list, each once and known."""
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"--methods names no method; choose from {', '.join(METHODS)}")
+    for name in names:
+        settings.for_method(name)  # an unknown one is refused before anything is trained
+        if names.count(name) > 1:
+            raise ConfigError(f"--methods names '{name}' twice")
+    return names

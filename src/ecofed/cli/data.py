@@ -1,0 +1,41 @@
+"""``ecofed data``: which data sets there are, where each would come from, and fetching one."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import Annotated
+
+import typer
+
+from ecofed.cli.output import print_table
+from ecofed.cli.shared import add_command, example
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that 'ecofed data list' shows.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    add_command(group, "list", list_, "ecofed data list")
+    add_command(group, "fetch", fetch, "ecofed data fetch fashion-mnist")
+    app.add_typer(
+        group, name="data", help="List data sets and fetch them.", epilog=example("ecofed data fetch fashion-mnist")
+    )
+
+
+def list_(json: Json = False) -> None:
+    """List the data sets that are known by name, and whether each is on this machine."""
+    from ecofed.data import list_datasets
+
+    rows = list_datasets()
+    if json:
+        print(json_format.dumps([{"name": name, "title": title, "found": place} for name, title, place in rows]))
+    else:
+        print_table(("name", "data set", "found in"), [(name, title, place or "-") for name, title, place in rows])
+
+
+def fetch(name: Name) -> None:
+    """Get a data set into the user's cache, where every later run finds it."""
+    from ecofed.data import fetch as fetch_data
+
+    fetch_data(name)

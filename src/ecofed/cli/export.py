@@ -1,0 +1,51 @@
+"""``ecofed export``: fronts and trained networks for devices without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecofed.cli.shared import Sets, Source, add_command, example, need_torch
+from ecofed.config import Settings
+
+Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", file_okay=False)]
+File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="File to write.", dir_okay=False)]
+Int8 = Annotated[bool, typer.Option("--int8", help="Weights in 8 bits: a quarter of the size.")]
+Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.safetensors.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    add_command(group, "front", front, "ecofed export front quickstart --out device")
+    add_command(group, "network", network, "ecofed export network runs/quickstart/ecofed --out network.onnx")
+    app.add_typer(
+        group,
+        name="export",
+        help="Write a front, or a trained network, for devices without PyTorch.",
+        epilog=example("ecofed export front quickstart --out device"),
+    )
+
+
+def front(source: Source = None, sets: Sets = None, out: Folder = Path("device"), int8: Int8 = False) -> None:
+    """Write what a device needs before a run: the front as ONNX, its constants, the task, checksums.
+
+    With --int8 the weights are rounded: that is another front, and the run must use it too; the last line says how.
+    """
+    need_torch("ecofed export")
+    from ecofed.exporting import export_front
+
+    config = Settings.load(source, sets or ()).for_method("ecofed")
+    exported = export_front(config, out, lambda text: print(f"note: {text}"), int8=int8)
+    print(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
+    if int8:
+        print(f"train with: --set ecofed.front={out / 'front.safetensors'}")
+
+
+def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False) -> None:
+    """Write a trained network, front and back in one, for 'ecofed predict' on a device."""
+    need_torch("ecofed export")
+    from ecofed.exporting import export_network
+
+    print(f"{out}: {export_network(run, out, int8=int8):,} bytes")

@@ -1,0 +1,96 @@
+"""``ecofed front``: which fronts ship, what their cards say, and whether one suits your images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_format
+from typing import Annotated
+
+import typer
+
+from ecofed.cli.output import print_table
+from ecofed.cli.shared import add_command, example, need_torch
+from ecofed.reports.units import human_bytes
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Name = Annotated[str, typer.Argument(metavar="FRONT", help="A name that 'ecofed front list' shows, or a file.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A labelled sample: a data set by name, a folder, or a parquet file.")
+]
+Front = Annotated[str, typer.Option("--front", metavar="FRONT", help="A shipped front by name, or a file.")]
+Bits = Annotated[int | None, typer.Option("--bits", min=1, max=8, help="Bits per entry; default: the front's own.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the sample and of the random front.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    add_command(group, "list", list_, "ecofed front list")
+    add_command(group, "show", show, "ecofed front show vgg11-w0.5-rgb")
+    add_command(group, "check", check, "ecofed front check photos/ --front vgg11-w0.5-rgb")
+    app.add_typer(
+        group,
+        name="front",
+        help="List the shipped fronts, and check whether one suits your images.",
+        epilog=example("ecofed front check cifar10 --front vgg11-w0.5-rgb"),
+    )
+
+
+def list_(json: Json = False) -> None:
+    """List the fronts in this package. 'auto' takes the plain one for the model, width and input of a run."""
+    need_torch("fronts")
+    from ecofed.pretraining import shipped_fronts
+
+    fronts = shipped_fronts()
+    if json:
+        print(json_format.dumps([dataclasses.asdict(front) for front in fronts]))
+        return
+    rows = [
+        (
+            front.name,
+            f"{front.model} x {front.width:g}",
+            "grey" if front.in_channels == 1 else "colour",
+            f"{front.card['bytes_per_image']} B at {front.card['bits']} bits",
+            str(front.card.get("probe_accuracy", "-")),
+            str(front.card["images"]),
+        )
+        for front in fronts
+    ]
+    print_table(("front", "model", "input", "an image", "probe", "pre-trained on"), rows)
+
+
+def show(name: Name, json: Json = False) -> None:
+    """Print a front's card: where it comes from, what it was trained with, and what it is worth."""
+    need_torch("fronts")
+    from ecofed.pretraining.shipped import card_of, load_front
+
+    card = card_of(load_front(name))
+    if json:
+        print(json_format.dumps(card))
+    else:
+        print_table(("field", "value"), [(key, str(value)) for key, value in card.items()])
+
+
+def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Json = False) -> None:
+    """Tell whether a front suits images, before anything is deployed.
+
+    A linear classifier is fitted on the front's codes of up to 5,000 training images and tested on 2,000, against the
+    same on a random front and on raw pixels.
+    """
+    need_torch("fronts")
+    from ecofed.data import load_dataset
+    from ecofed.pretraining.check import check_front
+    from ecofed.pretraining.shipped import load_front
+
+    found = check_front(load_front(front), load_dataset(data), bits=bits, seed=seed)
+    if json:
+        print(json_format.dumps(dataclasses.asdict(found) | {"advice": found.advice}))
+        return
+    rows = [
+        ("this front", f"{found.probe_accuracy:.3f}", human_bytes(found.bytes_per_image)),
+        ("a random front", f"{found.random_front_accuracy:.3f}", "-"),
+        ("raw pixels", f"{found.pixels_accuracy:.3f}", human_bytes(found.raw_bytes_per_image)),
+        ("the compressed image", "-", human_bytes(found.compressed_bytes_per_image)),
+    ]
+    print_table((found.data, "linear probe", "an image"), rows)
+    print(f"saturated entries: {found.saturated_fraction:.1%}")
+    print(found.advice)

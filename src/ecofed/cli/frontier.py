@@ -1,0 +1,121 @@
+"""``ecofed frontier``: bytes against accuracy at many settings."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecofed.cli.interrupt import command_line, resumable
+from ecofed.cli.output import print_table
+from ecofed.cli.progress import progress_view
+from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.config import METHODS, Settings
+from ecofed.errors import ConfigError, nearest
+from ecofed.reports.units import human_bytes
+
+if TYPE_CHECKING:
+    from ecofed.frontier import Frontier
+
+Bits = Annotated[str, typer.Option("--bits", metavar="A,B,...", help="Bits of a code.")]
+Views = Annotated[str, typer.Option("--views", metavar="A,B,...", help="Uploads in a device's life; 0 is unbounded.")]
+Fronts = Annotated[
+    str, typer.Option("--fronts", metavar="A,B,...", help="As the key ecofed.front names them; 'ecofed front list'.")
+]
+Baselines = Annotated[
+    str,
+    typer.Option(
+        "--baselines", metavar="A,B,...", help="Methods, and 'paper' for the paper's EcoFed settings; 'none' for none."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    add_command(
+        app,
+        "frontier",
+        frontier,
+        "ecofed frontier quickstart --bits 2,4 --views 1,0 --baselines paper",
+        "ecofed frontier cpu-vgg11-cifar10 --fronts auto,vgg11-w0.5-rgb-256b --baselines classic-fl,send-images",
+    )
+
+
+def frontier(
+    source: Source = None,
+    bits: Bits = "2,4,8",
+    views: Views = "1,0",
+    fronts: Fronts = "auto",
+    baselines: Baselines = "classic-fl,vanilla-dpfl,paper",
+    sets: Sets = None,
+    out: Out = None,
+    resume: Resume = False,
+    json: Json = False,
+) -> None:
+    """Train ecofed at every combination of bits, views and front, and plot accuracy against the bytes of a device.
+
+    Each point is a run in a folder of its own; combinations for which a front has no quantiser are left out. Ctrl-C
+    stops; the same command with --resume continues. The floors, every image sent once, are marked in frontier.png.
+    """
+    settings = Settings.load(source, sets or ())
+    counts, lives = _numbers("--bits", bits), _numbers("--views", views)
+    rivals = [] if baselines.strip() == "none" else _names(baselines)
+    for name in rivals:
+        if name not in (*METHODS, "paper"):
+            known = (*METHODS, "paper")
+            raise ConfigError(f"--baselines names '{name}'{nearest(name, known)}; choose from {', '.join(known)}, none")
+    for count in counts:
+        settings.with_set(ecofed__bits=count).for_method("ecofed")  # refused before anything is trained
+    folder = output_folder(out, settings, "-frontier", resume=resume)
+    with resumable(folder), progress_view() as view:
+        from ecofed.frontier import frontier as sweep
+
+        result = sweep(
+            settings,
+            out=folder,
+            bits=counts,
+            views=lives,
+            fronts=_names(fronts),
+            baselines=rivals,
+            resume=resume,
+            observer=view,
+            command=command_line(),
+        )
+    if json:
+        print(json_format.dumps(result.to_dict()))
+        return
+    _print(result)
+    for name in ("frontier.png", "frontier.json"):
+        print(folder / name)
+
+
+def _print(result: Frontier) -> None:
+    rows = [
+        (
+            point.label,
+            f"{point.final_test_accuracy:.3f}",
+            human_bytes(point.bytes_per_device),
+            human_bytes(point.uplink_bytes_per_device),
+            "yes" if point.efficient else "",
+        )
+        for point in sorted(result.points, key=lambda point: point.bytes_per_device)
+    ]
+    rows.append(("every image once (raw)", "-", human_bytes(result.raw_image_bytes_per_device), "", ""))
+    if result.compressed_image_bytes_per_device is not None:
+        rows.append(
+            ("every image once (compressed)", "-", human_bytes(result.compressed_image_bytes_per_device), "", "")
+        )
+    print_table(("point", "final accuracy", "bytes a device", "of them up", "on the frontier"), rows)
+    for text in result.notes:
+        print(f"note: {text}")
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(name) for name in _names(text)]
+    except ValueError:
+        raise ConfigError(f"{option} {text!r}: must be whole numbers with commas between, such as 2,4") from None

@@ -1,0 +1,29 @@
+"""Ctrl-C: a long command ends with the exact line that continues it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Interrupted(Exception):  # noqa: N818  it is not an error
+    """The user stopped a command that can be continued; the message says how."""
+
+
+def command_line(*extra: str) -> str:
+    """This process's command as a user would type it, followed by those words of ``extra`` that it lacks."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    return shlex.join(["ecofed", *words, *(word for word in extra if word not in words)])
+
+
+@contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """Turn Ctrl-C into :class:`Interrupted`, whose message is the command that continues the run in ``out``."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = command_line("--resume")
+        raise Interrupted(f"stopped; what is in {out} is kept, continue with: {again}") from None

@@ -1,0 +1,129 @@
+"""``ecofed plan``: what a run would cost, before anything is trained."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecofed.cli.compare import Methods, method_names
+from ecofed.cli.output import print_table
+from ecofed.cli.shared import Sets, Source, add_command
+from ecofed.config import PAPER_METHODS, Settings
+from ecofed.reports.units import human_bytes, human_seconds
+
+if TYPE_CHECKING:
+    from ecofed.costs.plan import MethodPlan
+    from ecofed.planning import Plan
+
+Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")]
+EveryLayer = Annotated[bool, typer.Option("--every-layer", help="Plan cuts inside blocks too.")]
+Plots = Annotated[
+    Path | None, typer.Option("--plots", metavar="DIR", help="Write plan.png and timeline.png there.", file_okay=False)
+]
+
+ALL = ",".join(PAPER_METHODS)
+COLUMNS = (
+    *("cut", "method", "device FLOPs", "device memory", "up a round", "down a round", "per device", "time a round"),
+    *("server computes", "energy", "replay buffer"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    add_command(
+        app,
+        "plan",
+        plan,
+        "ecofed plan quickstart",
+        "ecofed plan paper-vgg11-cifar10 --set clock.device=raspberry-pi-3:2,raspberry-pi-5 --set clock.link=wifi",
+    )
+
+
+def plan(
+    source: Source = None,
+    methods: Methods = ALL,
+    sets: Sets = None,
+    every_layer: EveryLayer = False,
+    plots: Plots = None,
+    json: Json = False,
+) -> None:
+    """Predict bytes, time, memory and energy of every method at every cut, and recommend settings. Nothing is trained.
+
+    Devices, links and server are those that the keys clock.device, clock.link and clock.server name; 'ecofed profile
+    --list' lists the shipped profiles. Bytes are those of the real run with the same seed, to the byte.
+    """
+    from ecofed.planning import plan as make_plan
+
+    settings = Settings.load(source, sets or ())
+    result = make_plan(settings, method_names(methods, settings), every_layer=every_layer)
+    if plots is not None:
+        from ecofed.reports.plots.plan import write_plan_plots
+
+        rows = [
+            {
+                "method": row.method,
+                "cut": row.cut,
+                "position": result.cuts.index(row.cut),
+                "seconds_per_round": row.seconds_per_round,
+                "bytes_per_round": row.uplink_bytes_per_round + row.downlink_bytes_per_round,
+            }
+            for row in result.methods
+        ]
+        written = write_plan_plots(rows, {row.method: row.timeline for row in result.at_cut}, plots)
+    if json:
+        print(json_format.dumps(result.to_dict()))
+        return
+    _print(result)
+    if plots is not None:
+        for path in written:
+            print(path)
+
+
+def _print(result: Plan) -> None:
+    fleet = ", ".join(result.devices.values())
+    print(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
+    print_table(COLUMNS, [_cells(row) for row in result.methods])
+    for text in [*_misfits(result), *result.notes]:
+        print(f"note: {text}")
+    if result.recommendation is not None:
+        best = result.recommendation
+        views = f" --set ecofed.views={best.views}" if best.views else ""
+        print(
+            f"recommended: --set model.cut={best.cut} --set ecofed.bits={best.bits} "
+            f"--set ecofed.period={best.period}{views}"
+        )
+        for reason in best.reasons:
+            print(f"  {reason}")
+
+
+def _cells(row: MethodPlan) -> tuple[str, ...]:
+    return (
+        row.cut if row.method != "classic-fl" else "-",
+        row.method,
+        _flops(row.device_flops) + ("" if row.trains_on_device else " (no training)"),
+        human_bytes(row.peak_device_bytes) + (" (does not fit)" if row.does_not_fit else ""),
+        human_bytes(row.uplink_bytes_per_round),
+        human_bytes(row.downlink_bytes_per_round),
+        human_bytes(row.bytes_per_device_round),
+        human_seconds(row.seconds_per_round),
+        human_seconds(row.server_seconds_per_round),
+        "-" if row.joules_per_round is None else f"{row.joules_per_round:,.0f} J",
+        human_bytes(row.replay_bytes) if row.replay_bytes else "-",
+    )
+
+
+def _flops(count: float) -> str:
+    return f"{count / 1e9:,.1f} G" if count < 1e12 else f"{count / 1e12:,.1f} T"
+
+
+def _misfits(result: Plan) -> list[str]:
+    """Who cannot take part in what, and why."""
+    lines = []
+    for row in result.at_cut:
+        doing = "training the whole network" if row.method == "classic-fl" else f"{row.method} at {row.cut}"
+        for name in row.does_not_fit:
+            need = human_bytes(row.peak_device_bytes)
+            lines.append(f"{result.devices[name]} has too little memory for {doing}, which needs {need}")
+    return lines

@@ -1,0 +1,31 @@
+"""``ecofed predict``: the classes of new images."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import ecofed
+from ecofed.cli.output import print_table
+from ecofed.cli.shared import add_command
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    add_command(app, "predict", predict, "ecofed predict runs/quickstart/ecofed photo1.png photo2.jpg")
+
+
+def predict(model: Model, images: Images, json: Json = False) -> None:
+    """Name the most likely class of each image, with its probability."""
+    predictions = ecofed.predict(model, images)
+    if json:
+        print(json_format.dumps([prediction.to_dict() for prediction in predictions]))
+    else:
+        rows = [(str(p.image), p.label, f"{p.probability:.3f}") for p in predictions]
+        print_table(("image", "class", "probability"), rows)

@@ -1,0 +1,47 @@
+"""``ecofed presets``: the shipped configurations, and every configuration key."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import Annotated
+
+import typer
+
+from ecofed.cli.output import print_table
+from ecofed.cli.shared import add_command
+from ecofed.config_keys import configuration_keys
+from ecofed.errors import ConfigError
+from ecofed.presets import preset_description, preset_names, preset_text
+
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this preset's TOML.")]
+Keys = Annotated[bool, typer.Option("--keys", help="List every configuration key: type, default and meaning.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    add_command(app, "presets", presets, "ecofed presets quickstart > my.toml", "ecofed presets --keys")
+
+
+def presets(name: Name = None, keys: Keys = False, json: Json = False) -> None:
+    """List the presets, print one as TOML to start your own file from, or list every configuration key."""
+    if name is not None and keys:
+        raise ConfigError("give a preset's name or --keys, not both")
+    if name is not None:
+        text = preset_text(name)
+        print(json_format.dumps({"name": name, "toml": text}) if json else text.rstrip())
+    elif keys:
+        _print_keys(json=json)
+    elif json:
+        print(json_format.dumps([{"name": name, "description": preset_description(name)} for name in preset_names()]))
+    else:
+        print_table(("preset", "what it is for"), [(name, preset_description(name)) for name in preset_names()])
+
+
+def _print_keys(*, json: bool) -> None:
+    if json:
+        rows = [{"key": k.key, "type": k.type, "default": k.default, "doc": k.doc} for k in configuration_keys()]
+        print(json_format.dumps(rows))
+        return
+    for key in configuration_keys():
+        print(f"{key.key} = {key.default_text}    ({key.type})")
+        print("    " + key.doc.replace("`", "'"))

@@ -1,0 +1,192 @@
+"""``ecofed pretrain``: make a front from public images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_format
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ecofed.cli.interrupt import command_line, resumable
+from ecofed.cli.shared import add_command, need_torch
+from ecofed.config import ModelConfig
+from ecofed.errors import ConfigError
+from ecofed.reports.units import human_seconds
+
+if TYPE_CHECKING:
+    from ecofed.pretraining import EpochReport
+    from ecofed.wire import FrontBundle
+
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="NAME|PATH|fractals",
+        help="Public images: a data set by name, a folder or parquet file, or 'fractals', which are rendered and need "
+        "nothing. Default: tiny-imagenet-32 where it is on this machine, otherwise fractals.",
+    ),
+]
+Labels = Annotated[
+    str,
+    typer.Option(
+        "--labels", metavar="labels|rotations", help="'rotations' needs no labels: tell how an image was turned."
+    ),
+]
+Model = Annotated[str, typer.Option("--model", help="Whose front: vgg11, resnet9, alexnet, lenet.")]
+Width = Annotated[float, typer.Option("--width", help="Factor on its channels.")]
+Cut = Annotated[str | None, typer.Option("--cut", help="Last layer of the front; default: the model's own.")]
+Grey = Annotated[bool, typer.Option("--grey", help="For one-channel input; colour images are turned grey.")]
+Channels = Annotated[
+    int | None, typer.Option("--channels", min=1, help="Bottleneck: this many channels at the cut. Needs --bits.")
+]
+Bits = Annotated[
+    int | None, typer.Option("--bits", min=1, max=8, help="Bottleneck: train through a quantiser of so many bits.")
+]
+Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Passes over the images.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=2, help="At most this many images.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random draw is a function of it.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="PyTorch threads.")]
+Start = Annotated[
+    str | None, typer.Option("--start", metavar="FRONT", help="Continue from this front: a shipped name or a file.")
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Train nothing: take the front out of this whole network."),
+]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        "--probe", metavar="DATA", help="Report a linear probe on this set after the first epoch and at the end."
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the front goes; its card goes beside it.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted pre-training.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the card as JSON on stdout; progress goes to stderr.")]
+
+
+def register(app: typer.Typer) -> None:
+    add_command(
+        app,
+        "pretrain",
+        pretrain,
+        "ecofed pretrain --images fractals --model vgg11 --width 0.5 --out my-front.safetensors",
+        "ecofed pretrain --images photos/ --labels rotations --channels 16 --bits 2 --out narrow.safetensors",
+        "ecofed run quickstart --set ecofed.front=my-front.safetensors",
+    )
+
+
+def pretrain(
+    images: Images = None,
+    labels: Labels = "labels",
+    model: Model = "vgg11",
+    width: Width = 1.0,
+    cut: Cut = None,
+    grey: Grey = False,
+    channels: Channels = None,
+    bits: Bits = None,
+    epochs: Epochs = 10,
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = 2,
+    start: Start = None,
+    checkpoint: Checkpoint = None,
+    probe: Probe = None,
+    out: Out = Path("front.safetensors"),
+    resume: Resume = False,
+    json: Json = False,
+) -> None:
+    """Pre-train a front on public images, freeze it, and write it as a bundle that 'ecofed run' takes.
+
+    With --channels and --bits the front ends in a narrow bottleneck that is trained through the quantiser. Ctrl-C
+    stops; the same command with --resume continues.
+    """
+    need_torch("pre-training")
+    from ecofed.pretraining import Recipe, load_images, pretrain_front
+    from ecofed.pretraining.cached import default_source
+    from ecofed.pretraining.checkpoint_front import front_from_checkpoint
+
+    if labels not in ("labels", "rotations"):
+        raise ConfigError(f"--labels {labels}: must be labels or rotations")
+    unfinished = _check_out(out, resume=resume)
+    config = ModelConfig(name=model, width=width, cut=cut)
+    public = load_images(
+        images or default_source(),
+        channels=1 if grey else 3,
+        labels="rotations" if labels == "rotations" else "labels",
+        seed=seed,
+        limit=limit,
+    )
+    if checkpoint is not None:
+        bundle = front_from_checkpoint(checkpoint, config, public)
+    else:
+        recipe = Recipe(epochs=epochs, seed=seed, threads=threads)
+        with resumable(out):
+            bundle = pretrain_front(
+                config,
+                public,
+                recipe,
+                narrow=channels,
+                bits=bits,
+                start=_front(start) if start is not None else None,
+                report=_say,
+                early=(lambda front: _say_probe(front, probe)) if probe is not None else None,
+                checkpoint=unfinished,
+            )
+    accuracy = _say_probe(bundle, probe) if probe is not None else None
+    _write(bundle, out, accuracy, probe, json=json)
+    unfinished.unlink(missing_ok=True)
+
+
+def _check_out(out: Path, *, resume: bool) -> Path:
+    """The file of an unfinished training beside ``out``."""
+    unfinished = out.with_suffix(".checkpoint")
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out}: must end in .safetensors")
+    if out.exists():
+        raise ConfigError(f"{out} is there already; choose another with --out")
+    if unfinished.exists() and not resume:
+        raise ConfigError(f"{unfinished} holds an unfinished pre-training; add --resume, or delete it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return unfinished
+
+
+def _front(name: str) -> FrontBundle:
+    from ecofed.pretraining.shipped import load_front
+
+    return load_front(name)
+
+
+def _say(report: EpochReport) -> None:
+    left = report.seconds_left
+    print(
+        f"epoch {report.epoch}/{report.epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.3f}  "
+        f"{human_seconds(left)} left",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _say_probe(bundle: FrontBundle, data: str) -> float:
+    from ecofed.data import load_dataset
+    from ecofed.pretraining.check import default_bits
+    from ecofed.pretraining.probe import probe_front, probe_set
+
+    sample = probe_set(load_dataset(data), train=5_000)
+    accuracy = probe_front(bundle, sample, default_bits(bundle))
+    print(f"linear probe on {sample.title}: {accuracy:.3f}", file=sys.stderr, flush=True)
+    return accuracy
+
+
+def _write(bundle: FrontBundle, out: Path, accuracy: float | None, probe: str | None, *, json: bool) -> None:
+    from ecofed.pretraining import write_front
+
+    additions: dict[str, Any] = {"command": command_line()}
+    if accuracy is not None:
+        additions |= {"probe_accuracy": round(accuracy, 4), "probe_data": probe}
+    bundle = dataclasses.replace(bundle, card={**bundle.card, **additions})
+    write_front(bundle, out.parent, out.stem)
+    card = out.with_suffix(".json")
+    print(json_format.dumps(json_format.loads(card.read_text(encoding="utf-8"))) if json else f"{out}\n{card}")

@@ -1,0 +1,92 @@
+"""``ecofed profile``: measure this machine, or list the profiles there are."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecofed.cli.output import print_table
+from ecofed.cli.shared import add_command
+from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
+from ecofed.errors import ConfigError
+
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", dir_okay=False)
+]
+Accelerator = Annotated[str, typer.Option("--accelerator", metavar="cpu|cuda", help="What to measure.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="PyTorch threads; default: as many as it takes.", min=1)]
+Listing = Annotated[bool, typer.Option("--list", help="List the shipped profiles of devices, servers and links.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+_LOADERS: dict[str, Callable[[str], Machine | Link]] = {
+    "devices": load_device,
+    "servers": load_server,
+    "links": load_link,
+}
+
+
+def register(app: typer.Typer) -> None:
+    add_command(
+        app,
+        "profile",
+        profile,
+        "ecofed profile --out here.toml",
+        "ecofed plan quickstart --set clock.server=here.toml",
+    )
+
+
+def profile(
+    out: Out = None,
+    accelerator: Accelerator = "cpu",
+    threads: Threads = None,
+    listing: Listing = False,
+    json: Json = False,
+) -> None:
+    """Measure this machine: inference, training, memory, the cost of a call.
+
+    The profile serves as clock.device or clock.server, in runs and plans. It takes about five seconds.
+    """
+    if listing:
+        _list(json=json)
+        return
+    if accelerator not in ("cpu", "cuda"):
+        raise ConfigError(f"--accelerator {accelerator}: must be cpu or cuda")
+    from ecofed.profiling import measure, to_toml
+
+    machine = measure(out.stem if out is not None else "here", accelerator=accelerator, threads=threads)
+    text = to_toml(machine)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    if json:
+        print(json_format.dumps(_values(machine)))
+    elif out is not None:
+        print(out)
+    else:
+        print(text, end="")
+
+
+def _list(*, json: bool) -> None:
+    profiles = [(folder, _LOADERS[folder](name)) for folder in FOLDERS for name in profile_names(folder)]
+    if json:
+        print(json_format.dumps([{"kind": folder.removesuffix("s"), **_values(one)} for folder, one in profiles]))
+    else:
+        print_table(
+            ("kind", "name", "what", "figures"),
+            [(folder.removesuffix("s"), one.name, one.title, _figures(one)) for folder, one in profiles],
+        )
+
+
+def _values(profile: Machine | Link) -> dict[str, object]:
+    return dict(vars(profile))
+
+
+def _figures(one: Machine | Link) -> str:
+    if isinstance(one, Link):
+        up, down = one.uplink_bits_per_second / 1e6, one.downlink_bits_per_second / 1e6
+        return f"{up:g} up, {down:g} Mbit/s down, {1000 * one.latency_seconds:g} ms"
+    infer, train = one.inference_flops_per_second / 1e9, one.training_flops_per_second / 1e9
+    return f"{infer:g} inference, {train:g} GFLOP/s training, {one.memory_bytes / 1e9:g} GB"

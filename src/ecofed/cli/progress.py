@@ -1,0 +1,187 @@
+"""What a user sees while rounds go by: a bar on a terminal, plain lines elsewhere. Both on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from ecofed.config import Config
+from ecofed.reports.units import human_bytes, human_seconds
+from ecofed.results import RoundRecord, RunResult
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class _Tally:
+    """Running totals of one method's rounds."""
+
+    def __init__(self, config: Config, rounds_done: int) -> None:
+        self.method = config.method
+        self.rounds_done = rounds_done
+        self.first_round = rounds_done
+        self.bytes = 0
+        self.accuracy: float | None = None
+        self.started = time.monotonic()
+
+    def add(self, record: RoundRecord) -> None:
+        self.rounds_done = record.round
+        self.bytes += record.uplink_bytes + record.downlink_bytes
+        if record.test_accuracy is not None:
+            self.accuracy = record.test_accuracy
+
+    @property
+    def accuracy_text(self) -> str:
+        return "-" if self.accuracy is None else f"{self.accuracy:.3f}"
+
+    def seconds_left(self, total_rounds: int) -> float:
+        per_round = (time.monotonic() - self.started) / max(1, self.rounds_done - self.first_round)
+        return per_round * (total_rounds - self.rounds_done)
+
+
+class ProgressView(Protocol):
+    """An observer of the engine that is also a context manager: it owns the terminal between enter and exit."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def started(self, config: Config, rounds_done: int) -> None: ...
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def finished(self, result: RunResult) -> None: ...
+
+
+class Bars:
+    """One bar a method: round, accuracy, bytes so far, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("round {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("accuracy {task.fields[accuracy]}"),
+            TextColumn("{task.fields[bytes]}"),
+            TextColumn("{task.fields[time]}"),
+            console=console,
+        )
+        self._task: TaskID | None = None
+        self._tally: _Tally | None = None
+        self._said: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, config: Config, rounds_done: int) -> None:
+        self._tally = _Tally(config, rounds_done)
+        self._task = self._add(config.method, total=config.rounds, done=rounds_done)
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
+        if self._tally is None or self._task is None:
+            return
+        self._tally.add(record)
+        self._progress.update(
+            self._task,
+            completed=record.round,
+            total=total_rounds,
+            accuracy=self._tally.accuracy_text,
+            bytes=human_bytes(self._tally.bytes),
+            time=f"{human_seconds(self._tally.seconds_left(total_rounds))} left",
+        )
+        for text in record.notes:
+            self.note(f"{self._tally.method}, round {record.round}: {text}")
+
+    def note(self, text: str) -> None:
+        if text not in self._said:  # every method of a comparison would say it again
+            self._said.add(text)
+            self._progress.console.print(text, markup=False, highlight=False, style="dim")
+
+    def finished(self, result: RunResult) -> None:
+        # A run that was finished before, met again by --resume, has not been started here.
+        task = self._task if self._task is not None else self._add(result.method, total=len(result.rounds), done=0)
+        self._progress.update(
+            task,
+            completed=len(result.rounds),
+            accuracy=f"{result.totals.final_test_accuracy:.3f}",
+            bytes=human_bytes(result.total_bytes),
+            time=human_seconds(result.totals.wall_seconds),
+        )
+        self._task = None
+
+    def _add(self, method: str, *, total: int, done: int) -> TaskID:
+        return self._progress.add_task(
+            f"{method:<12}", total=total, completed=done, accuracy="-", bytes=human_bytes(0), time=""
+        )
+
+
+class Lines:
+    """A line a round, at most one every few seconds, for log files and pipes."""
+
+    def __init__(self, seconds_between: float = SECONDS_BETWEEN_LINES) -> None:
+        self._seconds_between = seconds_between
+        self._last = -seconds_between
+        self._tally: _Tally | None = None
+        self._said: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def started(self, config: Config, rounds_done: int) -> None:
+        self._tally = _Tally(config, rounds_done)
+        resumed = f", continuing after round {rounds_done}" if rounds_done else ""
+        self._write(f"{config.method}: {config.rounds} {'round' if config.rounds == 1 else 'rounds'}{resumed}")
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
+        if self._tally is None:
+            return
+        self._tally.add(record)
+        for text in record.notes:
+            self.note(f"{self._tally.method}, round {record.round}: {text}")
+        now = time.monotonic()
+        if now - self._last >= self._seconds_between or record.round == total_rounds:
+            self._last = now
+            tally = self._tally
+            self._write(
+                f"{tally.method}: round {record.round}/{total_rounds}  accuracy {tally.accuracy_text}  "
+                f"{human_bytes(tally.bytes)}  {human_seconds(tally.seconds_left(total_rounds))} left"
+            )
+
+    def note(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._write(text)
+
+    def finished(self, result: RunResult) -> None:
+        self._write(
+            f"{result.method}: finished, accuracy {result.totals.final_test_accuracy:.3f}, "
+            f"{human_bytes(result.total_bytes)}, {human_seconds(result.totals.wall_seconds)}"
+        )
+
+    def _write(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def progress_view() -> ProgressView:
+    """Bars where stderr is a terminal, lines elsewhere."""
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines()

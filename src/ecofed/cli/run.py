@@ -1,0 +1,39 @@
+"""``ecofed run``: one method."""
+
+from __future__ import annotations
+
+import typer
+
+import ecofed
+from ecofed.cli.interrupt import command_line, resumable
+from ecofed.cli.output import print_results
+from ecofed.cli.progress import progress_view
+from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.config import Settings
+
+
+def register(app: typer.Typer) -> None:
+    add_command(
+        app,
+        "run",
+        run,
+        "ecofed run quickstart --set rounds=5 --out runs/first",
+        "ecofed run my.toml --set method=classic-fl --set learning_rate=0.03",
+    )
+
+
+def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resume = False, json: Json = False) -> None:
+    """Train one method (the key 'method', default ecofed) and write its results.
+
+    Results go to --out, by default runs/NAME-METHOD, where NAME is the preset's or the file's. Ctrl-C stops; the same
+    command with --resume continues.
+    """
+    settings = Settings.load(source, sets or ())
+    config = settings.for_method(settings.method)
+    folder = output_folder(out, settings, f"-{config.method}", resume=resume)
+    with resumable(folder), progress_view() as view:
+        result = ecofed.run(config, out=folder, resume=resume, observer=view, command=command_line())
+    if json:
+        print((folder / "result.json").read_text(encoding="utf-8"), end="")
+    else:
+        print_results(result, folder)

@@ -1,0 +1,353 @@
+"""Configuration: frozen dataclasses, checked once when they are made.
+
+A run is described by one :class:`Config`. It comes from a preset or a TOML file, then ``--set key=value``; the
+same dotted names work in all three. In a comparison any key may be overridden for one method
+(``classic-fl.learning_rate = 0.03``); :class:`Settings` holds that unresolved state, and
+:meth:`Settings.for_method` gives the complete :class:`Config` of one method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ecofed._fields import assign, convert, flatten, require
+from ecofed.errors import ConfigError, nearest
+from ecofed.method_configs import (
+    ClassicFLConfig,
+    ClosedFormConfig,
+    EcoFedConfig,
+    FedGKTConfig,
+    LGLConfig,
+    SendImagesConfig,
+    VanillaDPFLConfig,
+)
+from ecofed.presets import read_toml
+
+#: Devices of ``runtime = "processes"``: each takes some 100 MB.
+MAX_PROCESSES = 64
+PAPER_METHODS = ("classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed")
+RIVALS = ("send-images", "closed-form")
+METHODS = PAPER_METHODS + RIVALS
+
+T = typing.TypeVar("T")
+
+Method = Literal["classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed", "send-images", "closed-form"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network that is trained."""
+
+    name: str = "vgg11"
+    """A registered model: ``vgg11``, ``resnet9``, ``alexnet``, ``lenet``."""
+    width: float = 1.0
+    """Factor on every hidden channel count. 1.0 is the paper's network."""
+    head_width: int | None = None
+    """Units in each hidden fully connected layer; default 4096 x width. Models without a hidden head ignore it."""
+    cut: str | None = None
+    """Name of the last layer of the front; default: after the second convolution block."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.width <= 8, "model.width", self.width, "must be above 0 and at most 8")
+        if self.head_width is not None:
+            require(1 <= self.head_width <= 65536, "model.head_width", self.head_width, "must be in 1..65536")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The images, and which device holds which of them."""
+
+    name: str = "fashion-mnist"
+    """A known name, or a path (folder or parquet file)."""
+    fallback: str | None = None
+    """A data set to use, and to say so, when ``name`` is found nowhere. ``None``: a missing data set is an error."""
+    partition: Literal["iid", "shards", "dirichlet", "quantity"] = "iid"
+    """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts."""
+    shards_per_device: int = 5
+    """``shards``: the label-sorted training set is dealt out in ``devices * shards_per_device`` equal shards."""
+    alpha: float = 0.5
+    """``dirichlet``: concentration of each label over devices. ``quantity``: of sample counts over devices."""
+    samples_per_device: int | None = None
+    """At most this many training samples on a device; ``None``: all of its share."""
+    augment: bool = True
+    """Random crop with padding 4 and, where a mirrored image is still valid, horizontal flip; on the device."""
+
+    def __post_init__(self) -> None:
+        require(self.shards_per_device >= 1, "data.shards_per_device", self.shards_per_device, "must be at least 1")
+        require(0 < self.alpha < math.inf, "data.alpha", self.alpha, "must be a finite number above 0")
+        if self.samples_per_device is not None:
+            require(self.samples_per_device >= 1, "data.samples_per_device", self.samples_per_device, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockConfig:
+    """What the simulated clock takes devices, links and server to be; it changes no other result."""
+
+    device: str = "raspberry-pi-4"
+    """A device profile (``ecofed profile --list``) or the path of one; several, as ``raspberry-pi-3:2,raspberry-pi-5``,
+    are dealt to the devices in this pattern, over and over."""
+    link: str = "4g"
+    """A link profile, or several as above."""
+    server: str = "workstation"
+    """A server profile or the path of one."""
+    overlap: bool = True
+    """Whether a device sends the activations of one batch while it computes the next, as far as the method allows.
+    The shipped runtimes send one message when all is computed: ``false`` predicts those."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run of one method, complete and reproducible."""
+
+    method: Method = "ecofed"
+    """The method that ``ecofed run`` trains; ``ecofed compare`` sets it for each."""
+    seed: int = 0
+    """Every random draw of a run is a function of it."""
+    rounds: int = 20
+    """In each, the sampled devices take part."""
+    devices: int = 100
+    """How many devices share the training images."""
+    sampled_devices: int = 10
+    """How many of them take part in a round."""
+    batch_size: int = 20
+    """Images of one SGD step, on devices and on the server."""
+    learning_rate: float = 0.01
+    """Of SGD, on devices and on the server."""
+    momentum: float = 0.9
+    """Of SGD; 0 is plain SGD."""
+    local_epochs: int = 1
+    """Passes of a sampled device over its images in one round."""
+    aggregation: Literal["samples", "equal"] = "samples"
+    """Weights of an average over devices: their sample counts, or all equal (the paper)."""
+    initialisation: Literal["random", "front", "whole"] = "front"
+    """What starts pre-trained: nothing, the front, or all but the last layer. ``ecofed`` needs a front to freeze:
+    ``random`` gives it a random one."""
+    normalisation: Literal["batch", "frozen", "group"] = "frozen"
+    """``batch``: BatchNorm by each batch's own statistics, in training and in tests (the reference). ``frozen``:
+    statistics are constants from public images wherever devices train; a back that the server trains on pooled batches
+    keeps running averages. ``group``: GroupNorm instead."""
+    test_samples: int = 2000
+    """Test images of one evaluation."""
+    test_part: Literal["tuning", "report"] = "tuning"
+    """``tuning``: the first 2,000 of a fixed permutation of the test set. ``report``: the others."""
+    evaluate_every: int = 1
+    """Rounds between evaluations; the last five rounds are always evaluated."""
+    runtime: Literal["in-process", "processes"] = "in-process"
+    """``processes``: each device is an operating-system process behind a socket. Same bytes, same results."""
+    quorum: float = 0.5
+    """How many of the devices that a round asks must answer, or it trains nothing: a share (at most 1), or a number
+    (2 and more)."""
+    deadline_seconds: float | None = 3600.0
+    """How long devices have to answer in a round; ``none`` waits for ever. In-process devices are always waited for."""
+    delivery: Literal["none", "float", "int8"] = "none"
+    """``float``, ``int8``: after training the whole network goes to every device as ONNX, for predictions there; its
+    bytes are counted."""
+    threads: int = 1
+    """PyTorch threads of the server and of each device. Part of the configuration because results depend on it."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where the server trains."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    clock: ClockConfig = field(default_factory=ClockConfig)
+    classic_fl: ClassicFLConfig = field(default_factory=ClassicFLConfig)
+    vanilla_dpfl: VanillaDPFLConfig = field(default_factory=VanillaDPFLConfig)
+    lgl: LGLConfig = field(default_factory=LGLConfig)
+    fedgkt: FedGKTConfig = field(default_factory=FedGKTConfig)
+    ecofed: EcoFedConfig = field(default_factory=EcoFedConfig)
+    send_images: SendImagesConfig = field(default_factory=SendImagesConfig)
+    closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)
+
+    def __post_init__(self) -> None:
+        require(self.method in METHODS, "method", self.method, f"must be one of {', '.join(METHODS)}")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "must be in 0..2^63-1")
+        for key in ("rounds", "devices", "sampled_devices", "batch_size", "local_epochs", "test_samples"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
+        require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "must be at least 1")
+        require(1 <= self.threads <= 1024, "threads", self.threads, "must be in 1..1024")
+        require(
+            self.sampled_devices <= self.devices,
+            "sampled_devices",
+            self.sampled_devices,
+            f"must not exceed devices = {self.devices}",
+        )
+        require(
+            0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be a finite number above 0"
+        )
+        few = self.runtime != "processes" or self.devices <= MAX_PROCESSES
+        rule = f"runtime=processes starts a process each, at most {MAX_PROCESSES}; use runtime=in-process"
+        require(few, "devices", self.devices, rule)
+        counts = 0 <= self.quorum <= 1 or (self.quorum < math.inf and self.quorum == int(self.quorum))
+        require(counts and self.quorum >= 0, "quorum", self.quorum, "must be a share of 0..1, or a whole number from 2")
+        deadline = self.deadline_seconds
+        usable = deadline is None or 0 < deadline < math.inf
+        require(usable, "deadline_seconds", deadline, "must be a finite number above 0, or none")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "must be in [0, 1)")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dict with the dashed names of TOML; :meth:`from_dict` reads it back."""
+        return {_dashed(key): value for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Inverse of :meth:`to_dict`. Unknown keys and wrong types are a :class:`ConfigError`."""
+        return _build(cls, values, "")
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with changed keys; nested ones with ``__``: ``replace(seed=1, data__partition="shards")``."""
+        values = self.to_dict()
+        for key, value in changes.items():
+            assign(values, [_dashed(part) for part in key.split("__")], value)
+        return Config.from_dict(values)
+
+
+# Method sections are dashed in TOML and on the command line; Python attributes use underscores.
+_DASHED = {
+    "classic_fl": "classic-fl",
+    "vanilla_dpfl": "vanilla-dpfl",
+}
+
+
+def _dashed(name: str) -> str:
+    return _DASHED.get(name, name)
+
+
+def section_types() -> dict[str, type]:
+    """The sections' names, as in TOML, and their dataclasses."""
+    hints = typing.get_type_hints(Config)
+    return {_dashed(name): hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+
+
+def all_keys() -> list[str]:
+    """Every dotted key, for messages and documentation."""
+    sections = section_types()
+    keys = [f.name for f in dataclasses.fields(Config) if _dashed(f.name) not in sections]
+    for name, section in sections.items():
+        keys += [f"{name}.{f.name}" for f in dataclasses.fields(section)]
+    return keys
+
+
+def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
+    hints = typing.get_type_hints(cls)
+    names = {_dashed(f.name): f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        if key not in names:
+            raise _unknown(dotted)
+        hint = hints[names[key]]
+        if is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                raise _not_a_key(dotted, value)
+            arguments[names[key]] = _build(typing.cast(type, hint), value, f"{dotted}.")
+        else:
+            arguments[names[key]] = convert(dotted, value, hint)
+    return cls(**arguments)
+
+
+def _unknown(dotted: str) -> ConfigError:
+    """The error for a key that does not exist; method overrides are among the suggestions where one was tried."""
+    general = [key for key in all_keys() if key.partition(".")[0] not in METHODS]
+    overrides = [f"{method}.{key}" for method in METHODS for key in general] if "." in dotted else []
+    suggestion = nearest(dotted, [*all_keys(), *overrides])
+    return ConfigError(f"unknown key '{dotted}'{suggestion}; 'ecofed presets --keys' lists all")
+
+
+def _not_a_key(section: str, value: Any) -> ConfigError:
+    # A method without keys of its own still takes any general key.
+    example = next((key for key in all_keys() if key.startswith(f"{section}.")), f"{section}.learning_rate")
+    return ConfigError(f"{section} = {value!r}: is a section; set one of its keys, such as {example}")
+
+
+def _hints() -> dict[str, Any]:
+    """The type of every dotted key."""
+    hints = typing.get_type_hints(Config)
+    for name, section in section_types().items():
+        hints |= {f"{name}.{key}": hint for key, hint in typing.get_type_hints(section).items()}
+    return {key: hints[key] for key in all_keys()}
+
+
+def _check_assignment(path: tuple[str, ...], value: Any) -> None:
+    """Refuse a path that names no key, and a value of the wrong type; both under the name that the user wrote."""
+    dotted, hints = ".".join(path), _hints()
+    override = ".".join(path[1:]) if path[0] in METHODS else ""
+    key = dotted if dotted in hints else override
+    if dotted in section_types():
+        raise _not_a_key(dotted, value)
+    if key not in hints:
+        raise _unknown(dotted)
+    if key == "method" and dotted != "method":
+        raise ConfigError(f"{dotted}: a method cannot be overridden for itself; leave it out")
+    convert(dotted, value, hints[key])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Assignments that are not yet resolved for one method: ``(path, value)`` pairs, later ones win."""
+
+    assignments: tuple[tuple[tuple[str, ...], Any], ...] = ()
+    source: str = "defaults"
+
+    def __post_init__(self) -> None:
+        for path, value in self.assignments:
+            _check_assignment(path, value)
+
+    @classmethod
+    def load(cls, source: str | Path | None, sets: Iterable[str] = ()) -> Settings:
+        """Read a preset's name or a TOML file, then ``key=value`` strings on top.
+
+        Raises:
+            ConfigError: no such preset or file, malformed TOML, an assignment without ``=``, an unknown key, or an
+                impossible value.
+        """
+        pairs: list[tuple[tuple[str, ...], Any]] = []
+        if source is not None:
+            pairs += flatten(read_toml(source), ())
+            try:
+                cls(tuple(pairs))
+            except ConfigError as error:
+                raise ConfigError(f"{source}: {error}") from None
+        for text in sets:
+            key, equals, value = text.partition("=")
+            if not equals or not key.strip():
+                raise ConfigError(f"--set {text!r}: must be key=value, for example --set rounds=10")
+            pairs.append((tuple(key.strip().split(".")), value.strip()))
+        settings = cls(tuple(pairs), str(source or "defaults"))
+        for method in (settings.method, *METHODS):  # every value is checked, whichever method will run
+            settings.for_method(method)
+        return settings
+
+    @property
+    def method(self) -> str:
+        """The method that the settings name, or the default."""
+        return str(next((value for path, value in reversed(self.assignments) if path == ("method",)), Config.method))
+
+    def with_set(self, **changes: Any) -> Settings:
+        """Add assignments; nested keys with ``__``."""
+        extra = tuple((tuple(_dashed(part) for part in key.split("__")), value) for key, value in changes.items())
+        return Settings(self.assignments + extra, self.source)
+
+    def for_method(self, method: str) -> Config:
+        """The complete configuration of one method: general keys first, then the method's own overrides."""
+        if method not in METHODS:
+            raise ConfigError(f"unknown method '{method}'{nearest(method, METHODS)}; choose from {', '.join(METHODS)}")
+        keys = set(all_keys())
+        values: dict[str, Any] = {}
+        overrides: list[tuple[list[str], Any]] = []
+        for path, value in self.assignments:
+            if ".".join(path) in keys:
+                assign(values, list(path), value)
+            elif path[0] == method:  # not a key of the method's own section: a general key, for this method alone
+                overrides.append((list(path[1:]), value))
+        for own_path, value in overrides:
+            assign(values, own_path, value)
+        values["method"] = method
+        try:
+            return Config.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (in the settings of {method})" if overrides else str(error)) from None

@@ -1,0 +1,113 @@
+"""The clock: simulated seconds of a round on a fleet of devices, from what the round sent and what it computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecofed.config import Config
+from ecofed.costs.exchange import Exchange
+from ecofed.costs.profiles import dealt, load_device, load_link, load_server
+from ecofed.costs.rounds import Fleet, RoundTasks
+from ecofed.costs.schedule import SERVER, Span, schedule
+from ecofed.costs.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTime:
+    """One round by the clock."""
+
+    seconds: float
+    server_seconds: float
+    """In which the server computes."""
+    device_seconds: Mapping[int, float]
+    """In which each device computes; devices that did nothing are left out."""
+    joules: float | None
+    """Of the devices that took part, idling included; ``None`` where a device's profile has no power figures."""
+    spans: Sequence[Span]
+
+    def timeline(self, devices: int = 4) -> list[list[Any]]:
+        """``[actor, kind, start, end]`` of the server and the first few devices; what touches is joined."""
+        shown = {SERVER, *(str(device) for device in sorted(self.device_seconds)[:devices])}
+        gap = self.seconds / 500
+        rows: list[list[Any]] = []
+        last: dict[tuple[str, str], list[Any]] = {}
+        for span in sorted(self.spans, key=lambda span: span.start):
+            if span.actor not in shown or span.end <= span.start:
+                continue
+            key = (span.actor, span.kind)
+            if key in last and span.start - last[key][3] <= gap:
+                last[key][3] = max(last[key][3], span.end)
+            else:
+                last[key] = [*key, span.start, span.end]
+                rows.append(last[key])
+        return [[actor, kind, round(start, 4), round(end, 4)] for actor, kind, start, end in rows]
+
+
+class Clock:
+    """Turns a round's exchanges into time.
+
+    Args:
+        config: the run; its batch sizes and epochs decide how often a device computes.
+        work: the network's costs.
+        samples: training samples of each device.
+        fleet: profiles; default: those that ``config.clock`` names.
+    """
+
+    def __init__(
+        self, config: Config, work: Workload, samples: Mapping[int, int] | Sequence[int], fleet: Fleet | None = None
+    ) -> None:
+        self.config = config
+        self.work = work
+        self.samples = samples
+        self.fleet = fleet or fleet_of(config)
+
+    def round(self, exchanges: Sequence[Exchange], server_steps: int = 0) -> RoundTime | None:
+        """Time of a round with these exchanges.
+
+        ``server_steps``: SGD steps on the replay buffer (ecofed). ``None``: the clock does not know the method.
+        """
+        tasks = RoundTasks(config=self.config, work=self.work, fleet=self.fleet, samples=self.samples).build(
+            exchanges, server_steps
+        )
+        if tasks is None:
+            return None
+        spans, end = schedule(tasks)
+        busy: dict[str, float] = {}
+        for span in spans:
+            if span.kind in ("infer", "train"):
+                busy[span.actor] = busy.get(span.actor, 0.0) + span.end - span.start
+        devices = sorted({exchange.device for exchange in exchanges})
+        computing = {device: busy.get(str(device), 0.0) for device in devices}
+        return RoundTime(
+            seconds=end,
+            server_seconds=busy.get(SERVER, 0.0),
+            device_seconds=computing,
+            joules=self._joules(computing, end),
+            spans=spans,
+        )
+
+    def _joules(self, computing: Mapping[int, float], end: float) -> float | None:
+        total = 0.0
+        for device, seconds in computing.items():
+            machine = self.fleet.machine(device)
+            if machine.idle_watts is None or machine.busy_watts is None:
+                return None
+            total += machine.busy_watts * seconds + machine.idle_watts * (end - seconds)
+        return total
+
+
+def fleet_of(config: Config) -> Fleet:
+    """The fleet that ``config.clock`` names.
+
+    Raises:
+        ConfigError: a profile that does not exist or cannot be read.
+    """
+    settings = config.clock
+    return Fleet(
+        devices=[load_device(name) for name in dealt(settings.device)],
+        links=[load_link(name) for name in dealt(settings.link)],
+        server=load_server(settings.server),
+        overlap=settings.overlap,
+    )

@@ -1,0 +1,192 @@
+"""What a run will cost on a fleet, method by method, before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecofed.config import Config
+from ecofed.costs.calendar import RoundCourse
+from ecofed.costs.clock import Clock, RoundTime
+from ecofed.costs.exchange import by_kind
+from ecofed.costs.forecast import Forecast
+from ecofed.costs.rounds import INFERENCE_CHUNK, Fleet
+from ecofed.costs.workload import Workload
+
+#: Rounds of different make-up whose time is worked out; of more, these many stand for all.
+MOST_ROUNDS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodPlan:
+    """One method at one cut. Means are over the rounds of the run; bytes are those of all devices together."""
+
+    method: str
+    cut: str
+    activation_shape: tuple[int, int, int]
+    device_flops: float
+    """Of one device in a round in which it takes part (ecofed: in which it uploads)."""
+    trains_on_device: bool
+    peak_device_bytes: int
+    """The most memory on a device: operating system and program, network, training, the largest message."""
+    does_not_fit: tuple[str, ...]
+    """Device profiles whose memory is too small."""
+    total_uplink_bytes: int
+    total_downlink_bytes: int
+    ledger: Mapping[str, Mapping[str, int]]
+    """Bytes of the whole run by kind and direction."""
+    uplink_bytes_per_round: float
+    downlink_bytes_per_round: float
+    bytes_per_device_round: float
+    seconds_per_round: float
+    total_seconds: float
+    exact_seconds: bool
+    """Whether every kind of round was worked out, or some stand for all."""
+    server_seconds_per_round: float
+    joules_per_round: float | None
+    replay_bytes: int
+    """What the server's replay buffer holds at the end."""
+    timeline: list[list[Any]] = dataclasses.field(repr=False)
+    """Of the busiest round: ``[actor, kind, start, end]``."""
+
+
+def plan_method(
+    config: Config,
+    cut: str,
+    work: Workload,
+    samples: Sequence[int],
+    sampled: Sequence[Sequence[int]],
+    fleet: Fleet,
+    most_rounds: int = MOST_ROUNDS,
+) -> MethodPlan:
+    """Plan one method.
+
+    Args:
+        config: the run; its method is planned.
+        cut: for the record.
+        work: the network's costs at this cut.
+        samples: training samples of each device.
+        sampled: the devices of each round.
+        fleet: who they are.
+        most_rounds: rounds of different make-up whose time is worked out.
+    """
+    forecast = Forecast(config, work, samples)
+    clock = Clock(config, work, samples, fleet)
+    courses = [forecast.course(round_, devices) for round_, devices in enumerate(sampled, start=1)]
+    ledger = _ledger(forecast, courses, samples)
+    times, exact = _times(forecast, clock, courses, most_rounds)
+    rounds = len(courses)
+    total = sum(time.seconds * count for time, count in times) * rounds / sum(count for _, count in times)
+    weights = sum(count for _, count in times)
+    joules = [(time.joules, count) for time, count in times if time.joules is not None]
+    uplink, downlink = (sum(row[direction] for row in ledger.values()) for direction in ("uplink", "downlink"))
+    largest = max(samples)
+    machines = {machine.name: machine for machine in fleet.devices}
+    need = device_memory(config, work, largest, forecast)
+    return MethodPlan(
+        method=config.method,
+        cut=cut,
+        activation_shape=work.activation_shape,
+        device_flops=device_flops(config, work, math.fsum(samples) / len(samples)),
+        trains_on_device=config.method != "ecofed",
+        peak_device_bytes=need + max(machine.runtime_bytes for machine in machines.values()),
+        does_not_fit=tuple(name for name, one in machines.items() if need > one.memory_bytes - one.runtime_bytes),
+        total_uplink_bytes=uplink,
+        total_downlink_bytes=downlink,
+        ledger=ledger,
+        uplink_bytes_per_round=uplink / rounds,
+        downlink_bytes_per_round=downlink / rounds,
+        bytes_per_device_round=(uplink + downlink) / sum(len(devices) for devices in sampled),
+        seconds_per_round=total / rounds,
+        total_seconds=total,
+        exact_seconds=exact,
+        server_seconds_per_round=sum(time.server_seconds * count for time, count in times) / weights,
+        joules_per_round=sum(value * count for value, count in joules) / weights if len(joules) == len(times) else None,
+        replay_bytes=forecast.buffer_bytes,
+        timeline=max((time for time, _ in times), key=lambda time: len(time.spans)).timeline(),
+    )
+
+
+def device_flops(config: Config, work: Workload, samples: float) -> float:
+    """FLOPs of one device in one round in which it takes part."""
+    front, auxiliary = work.front, work.auxiliary
+    trained = samples * config.local_epochs
+    return {
+        "classic-fl": trained * work.whole.training_flops(),
+        "vanilla-dpfl": trained * front.training_flops(),
+        "lgl": trained * (front.training_flops() + auxiliary.training_flops()),
+        "fedgkt": trained * (front.training_flops() + auxiliary.training_flops())
+        + samples * (front.flops + auxiliary.flops),
+        "ecofed": samples * work.frozen_front.flops,
+    }[config.method]
+
+
+def device_memory(config: Config, work: Workload, samples: int, forecast: Forecast) -> int:
+    """The most bytes that a device with so many samples needs beside its system: network, training, and a message."""
+    batch = config.batch_size
+    message = max(max(pair) for pair in forecast.message_bytes(samples))
+    if config.method == "classic-fl":
+        return work.whole.training_memory(batch) + message
+    if config.method == "ecofed":
+        return work.frozen_front.inference_memory(min(INFERENCE_CHUNK, max(1, samples))) + message
+    training = work.front.training_memory(batch)
+    if config.method == "vanilla-dpfl":
+        return training + message
+    return training + work.auxiliary.training_memory(batch) + message
+
+
+def _ledger(forecast: Forecast, courses: Sequence[RoundCourse], samples: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Bytes of the whole run; equal visits are worked out once."""
+    counts: Counter[tuple[int, bool]] = Counter()
+    examples = {}
+    for course in courses:
+        for visit in course.visits:
+            key = (samples[visit.device], visit.view == 0)
+            counts[key] += 1
+            examples[key] = visit
+    ledger: dict[str, dict[str, int]] = {}
+    for key, visit in examples.items():
+        for kind, row in by_kind(forecast.exchanges([visit])).items():
+            total = ledger.setdefault(kind, {"uplink": 0, "downlink": 0})
+            for direction, count in row.items():
+                total[direction] += count * counts[key]
+    return ledger
+
+
+def _times(
+    forecast: Forecast, clock: Clock, courses: Sequence[RoundCourse], most_rounds: int
+) -> tuple[list[tuple[RoundTime, float]], bool]:
+    """The time of each kind of round, and how many there are of it."""
+    fleet, counts = clock.fleet, Counter[Hashable]()
+    examples: dict[Hashable, RoundCourse] = {}
+    kinds = [(count, *fleet.pattern(device)) for device, count in enumerate(forecast.samples)]
+    alike = len(set(kinds)) == 1  # then it is enough to count
+    for course in courses:
+        first = sum(visit.view == 0 for visit in course.visits)
+        members = () if alike else tuple(sorted((kinds[visit.device], visit.view == 0) for visit in course.visits))
+        key = (len(course.visits), first, course.server_steps, members)
+        counts[key] += 1
+        examples.setdefault(key, course)
+    weights = _weights(counts, most_rounds)
+    times = []
+    for kind, weight in weights.items():
+        time = clock.round(forecast.exchanges(examples[kind].visits), examples[kind].server_steps)
+        assert time is not None  # the planner offers only methods that the clock knows
+        times.append((time, weight))
+    return times, len(weights) == len(counts)
+
+
+def _weights(counts: Counter[Hashable], most: int) -> dict[Hashable, float]:
+    """Which kinds of rounds are worked out, and how many rounds each stands for: the common ones, and some others."""
+    if len(counts) <= most:
+        return dict(counts)
+    common = [kind for kind, count in counts.most_common(most // 2) if count > 1]
+    others = [kind for kind in counts if kind not in common]
+    places = most - len(common)
+    chosen = [others[at * len(others) // places] for at in range(places)]
+    rest = sum(counts[kind] for kind in others) / places
+    return {kind: counts[kind] for kind in common} | dict.fromkeys(chosen, rest)

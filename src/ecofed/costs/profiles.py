@@ -1,0 +1,153 @@
+"""Profiles of machines and links: small TOML files, shipped in the package or written by ``ecofed profile``.
+
+A profile states numbers and, under ``[sources]``, where each comes from. Rates are what a program achieves, not what a
+data sheet promises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ecofed.errors import ConfigError, nearest
+
+FOLDERS = ("devices", "servers", "links")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A device or a server. All rates are effective ones, for float32."""
+
+    name: str
+    title: str
+    inference_flops_per_second: float
+    training_flops_per_second: float
+    memory_bytes_per_second: float
+    """Reading and writing together."""
+    call_overhead_seconds: float
+    """Fixed cost of calling one layer once."""
+    memory_bytes: int
+    runtime_bytes: int
+    """What the operating system and the program take before the first tensor."""
+    sample_overhead_seconds: float = 0.0
+    """Preparing one image on a device: crop, mirror image, normalisation."""
+    idle_watts: float | None = None
+    busy_watts: float | None = None
+    """While computing. Without both figures there is no energy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """Between one device and the server. Every device has its own."""
+
+    name: str
+    title: str
+    uplink_bits_per_second: float
+    downlink_bits_per_second: float
+    latency_seconds: float
+    """One way."""
+    loss: float = 0.0
+    """Fraction of the bytes that is lost and sent again."""
+
+    def uplink_seconds(self, count: float) -> float:
+        """Sending ``count`` bytes from device to server, without the latency."""
+        return 8 * count / self.uplink_bits_per_second / (1 - self.loss)
+
+    def downlink_seconds(self, count: float) -> float:
+        """Sending ``count`` bytes from server to device, without the latency."""
+        return 8 * count / self.downlink_bits_per_second / (1 - self.loss)
+
+
+P = TypeVar("P", Machine, Link)
+
+
+def profile_names(folder: str) -> list[str]:
+    """The shipped profiles in ``devices``, ``servers`` or ``links``."""
+    files = (resources.files("ecofed.costs") / "library" / folder).iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_device(name: str) -> Machine:
+    """A shipped device's name, or the path of a profile.
+
+    Raises:
+        ConfigError: no such profile, or a file that is not one.
+    """
+    return _load(name, ("devices", "servers"), Machine)
+
+
+def load_server(name: str) -> Machine:
+    """A shipped server's name, or the path of a profile; errors as for :func:`load_device`."""
+    return _load(name, ("servers", "devices"), Machine)
+
+
+def load_link(name: str) -> Link:
+    """A shipped link's name, or the path of a profile; errors as for :func:`load_device`."""
+    return _load(name, ("links",), Link)
+
+
+def dealt(text: str) -> list[str]:
+    """``"a:2,b"`` is ``["a", "a", "b"]``: the pattern in which profiles are dealt to the devices, over and over.
+
+    Raises:
+        ConfigError: an empty list, or a count that is not a positive number.
+    """
+    pattern: list[str] = []
+    for item in (part.strip() for part in text.split(",")):
+        name, colon, count = item.rpartition(":")
+        if not colon:
+            name, count = item, "1"
+        if not name or not count.isdigit() or int(count) < 1:
+            raise ConfigError(f"profile '{item}': must be NAME, or NAME:COUNT with a count of at least 1")
+        pattern += [name] * int(count)
+    return pattern
+
+
+def sources(name: str, folder: str) -> dict[str, str]:
+    """Where the numbers of a shipped profile come from."""
+    text = (resources.files("ecofed.costs") / "library" / folder / f"{name}.toml").read_text(encoding="utf-8")
+    return dict(tomllib.loads(text)["sources"])
+
+
+def _load(name: str, folders: tuple[str, ...], cls: type[P]) -> P:
+    for folder in folders:
+        if name in profile_names(folder):
+            text = (resources.files("ecofed.costs") / "library" / folder / f"{name}.toml").read_text(encoding="utf-8")
+            return _parse(text, name, name, cls)
+    path = Path(name)
+    if not path.is_file():
+        known = [shipped for folder in folders for shipped in profile_names(folder)]
+        raise ConfigError(f"no profile '{name}'{nearest(name, known)}: a file, or one of {', '.join(known)}")
+    return _parse(path.read_text(encoding="utf-8"), path.stem, name, cls)
+
+
+def _parse(text: str, name: str, where: str, cls: type[P]) -> P:
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"profile {where}: {error}") from None
+    values.pop("sources", None)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.name != "name"}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"profile {where}: unknown key '{key}'{nearest(key, fields)}")
+        if key != "title" and not _is_number(value):
+            raise ConfigError(f"profile {where}: {key} = {value!r} must be a finite number, not negative")
+    missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in values]
+    if missing:
+        raise ConfigError(f"profile {where}: lacks '{missing[0]}'")
+    zero = [key for key, value in values.items() if key.endswith("per_second") and value <= 0]
+    if zero:
+        raise ConfigError(f"profile {where}: {zero[0]} must be above 0")
+    if values.get("loss", 0) >= 1:
+        raise ConfigError(f"profile {where}: loss = {values['loss']} must be below 1")
+    return cls(name=name, **values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

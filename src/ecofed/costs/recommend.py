@@ -1,0 +1,91 @@
+"""Which cut, bits, period and views to start from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ecofed.config import Config
+from ecofed.costs.plan import MethodPlan
+from ecofed.costs.profiles import Link
+from ecofed.costs.rounds import Fleet
+from ecofed.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """Settings of ecofed, and why."""
+
+    cut: str
+    bits: int
+    period: int
+    views: int
+    reasons: tuple[str, ...]
+
+
+#: Bits, period and views (0: unbounded), from the least to the most saving. Each step costs some accuracy: four bits
+#: hardly any, a longer period and fewer views a few points, two bits a few more.
+SETTINGS = ((4, 2, 0), (4, 4, 0), (4, 4, 4), (4, 4, 1), (2, 4, 1))
+#: Links may take this share of a round before bytes are saved.
+LINK_SHARE = 0.5
+#: Blocks after which a front is still general enough to be frozen; beyond, little is left to train.
+MOST_FROZEN = 0.5
+
+Planner = Callable[[Config, str, Fleet], MethodPlan]
+
+
+def recommend(config: Config, fleet: Fleet, usual_cut: str, cuts: Mapping[str, float], plan: Planner) -> Recommendation:
+    """Settings for ecofed on this fleet.
+
+    Args:
+        config: the run; what is not recommended stays as it is.
+        fleet: who takes part.
+        usual_cut: taken wherever devices have the memory for it: shipped fronts end there.
+        cuts: every cut, in order, with the share of the network's forward FLOPs before it.
+        plan: plans ecofed with a configuration at a cut on a fleet.
+    """
+    cut, reason = _cut(config, fleet, usual_cut, cuts, plan)
+    for bits, period, views in SETTINGS:
+        tried = config.replace(
+            ecofed__codec="uniform",
+            ecofed__bits=bits,
+            ecofed__period=period,
+            ecofed__views=views,
+            ecofed__refresh="period",
+            ecofed__uplink_budget_bytes=None,
+        )
+        try:
+            share = link_share(plan, tried, cut, fleet)
+        except ConfigError:  # the configured front was made for other bits
+            continue
+        chosen = f"{bits} bits, period {period}, views {views or 'unbounded'}: links take {share:.0%} of a round"
+        best = Recommendation(cut=cut, bits=bits, period=period, views=views, reasons=(reason, chosen))
+        if share <= LINK_SHARE:
+            return best
+    advice = "a front with a bottleneck sends less ('ecofed front list')"
+    return dataclasses.replace(best, reasons=(*best.reasons, advice))
+
+
+def link_share(plan: Planner, config: Config, cut: str, fleet: Fleet) -> float:
+    """The share of a round that would be saved by links without limits."""
+    free = Link(
+        name="free", title="free", uplink_bits_per_second=math.inf, downlink_bits_per_second=math.inf, latency_seconds=0
+    )
+    seconds = plan(config, cut, fleet).seconds_per_round
+    unlimited = plan(config, cut, dataclasses.replace(fleet, links=[free])).seconds_per_round
+    return 1 - unlimited / seconds if seconds else 0.0
+
+
+def _cut(config: Config, fleet: Fleet, usual_cut: str, cuts: Mapping[str, float], plan: Planner) -> tuple[str, str]:
+    plans = {cut: plan(config, cut, fleet) for cut in cuts}
+    fitting = [cut for cut in cuts if not plans[cut].does_not_fit]
+    if usual_cut in fitting:
+        return usual_cut, f"{usual_cut}: fits every device, and the cut that shipped fronts are made for"
+    if not fitting:
+        least = min(cuts, key=lambda cut: plans[cut].peak_device_bytes)
+        return least, f"{least}: needs the least memory, and still does not fit {', '.join(plans[least].does_not_fit)}"
+    general = [cut for cut in fitting if cuts[cut] <= MOST_FROZEN] or fitting
+    best = min(general, key=lambda cut: plans[cut].seconds_per_round)
+    return best, f"{best}: the fastest cut that fits every device ({usual_cut} does not)"

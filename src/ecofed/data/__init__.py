@@ -1,0 +1,23 @@
+"""Data: sources, partitions over devices, transforms. numpy only."""
+
+from ecofed.data.dataset import Dataset, ImageSet, compressed_sizes, compressed_upload_bytes, require_test
+from ecofed.data.fetching import fetch
+from ecofed.data.loading import list_datasets, load_dataset
+from ecofed.data.partitions import label_counts, partition, test_indices
+from ecofed.data.transforms import augment, to_input
+
+__all__ = [
+    "Dataset",
+    "ImageSet",
+    "augment",
+    "compressed_sizes",
+    "compressed_upload_bytes",
+    "fetch",
+    "label_counts",
+    "list_datasets",
+    "load_dataset",
+    "partition",
+    "require_test",
+    "test_indices",
+    "to_input",
+]

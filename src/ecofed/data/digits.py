@@ -1,0 +1,26 @@
+"""Scikit-learn's handwritten digits: 1,797 8x8 images in a Python package, for machines that reach no other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecofed.data.images import Split, native_size
+from ecofed.errors import MissingExtraError
+from ecofed.randomness import permutation
+
+_TOP_LEVEL = 16
+
+
+def read_digits() -> tuple[Split, Split]:
+    """Training and test split, 80/20 by a fixed permutation; 32x32 after resizing."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError("scikit-learn", "digits", "the data set 'digits'") from error
+    source = load_digits()
+    levels = np.rint(source.images * (255 / _TOP_LEVEL)).astype(np.uint8)
+    images_NHWC, labels_N = native_size(levels[..., None]), source.target.astype(np.int64)
+    order = permutation(0, "digits split", len(labels_N))
+    count = len(order) * 4 // 5
+    train, test = (Split(images_NHWC=images_NHWC[part], labels_N=labels_N[part]) for part in np.split(order, [count]))
+    return train, test

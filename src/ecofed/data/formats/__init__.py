@@ -1,0 +1,36 @@
+"""The layouts that a folder (or file) of images may have: one module and one line each.
+
+A format finds its files in a path, without reading them, and reads one split of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ecofed.data.formats import cifar, folders, idx, parquet
+from ecofed.data.images import Split
+
+Part = Literal["train", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A layout: how to recognise it and how to read it."""
+
+    layout: str
+    """What the user has to provide, in a few words, for messages."""
+    find: Callable[[Path], list[Path]]
+    """The files of this layout in a path; empty when it is another layout."""
+    read: Callable[[Path, Part], Split | None]
+    """One split, ``None`` when the path has no such split. Raises :class:`DataError` for malformed files."""
+
+
+FORMATS: dict[str, Format] = {
+    "parquet": Format(layout="train.parquet and test.parquet", find=parquet.find, read=parquet.read),
+    "idx": Format(layout="MNIST's idx files (train-images-idx3-ubyte.gz, ...)", find=idx.find, read=idx.read),
+    "cifar": Format(layout="CIFAR's binary archive (cifar-10-binary.tar.gz)", find=cifar.find, read=cifar.read),
+    "folders": Format(layout="class folders under train/ and test/", find=folders.find, read=folders.read),
+}

@@ -1,0 +1,60 @@
+"""Folders of pictures: ``train/<class>/*.png`` and ``test/<class>/*.png`` (or ``.jpg``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ecofed.data.images import Split, decode
+from ecofed.errors import DataError
+
+MAX_FILE_BYTES = 256 << 20
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def find(path: Path) -> list[Path]:
+    """Every picture of both splits, sorted."""
+    if not path.is_dir():
+        return []
+    return [file for part in ("train", "test") for _, files in _classes(path / part) for file in files]
+
+
+def read(path: Path, part: Literal["train", "test"]) -> Split | None:
+    """One split; classes are the sub-folders in alphabetical order."""
+    classes = _classes(path / part)
+    if not classes:
+        return None
+    decoded = decode(_contents([f for _, files in classes for f in files]))
+    return Split(
+        images_NHWC=decoded.images_NHWC,
+        labels_N=np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for _, files in classes]),
+        label_names=tuple(name for name, _ in classes),
+        compressed_as=decoded.compressed_as,
+        compressed_bytes_N=decoded.compressed_bytes_N,
+        shared_header_bytes=decoded.shared_header_bytes,
+    )
+
+
+def _classes(folder: Path) -> list[tuple[str, list[Path]]]:
+    """Class names with their pictures; a sub-folder without pictures is no class."""
+    if not folder.is_dir():
+        return []
+    classes = [
+        (entry.name, sorted(file for file in entry.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()))
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir()
+    ]
+    return [(name, files) for name, files in classes if files]
+
+
+def _contents(files: list[Path]) -> Iterator[tuple[str, bytes]]:
+    for file in files:
+        try:
+            if file.stat().st_size > MAX_FILE_BYTES:
+                raise DataError(f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB")
+            yield str(file), file.read_bytes()
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,71 @@
+"""MNIST's idx files, plain or gzipped: a big-endian header (type, dimensions) and raw unsigned bytes."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ecofed.data.images import Split, native_size
+from ecofed.errors import DataError
+
+MAX_BYTES = 4 << 30
+"""A header that promises more is refused before memory is taken for it."""
+
+_PREFIX = {"train": "train", "test": "t10k"}
+_UNSIGNED_BYTE = 0x08
+
+
+def find(path: Path) -> list[Path]:
+    """The idx files in a folder; empty without training images."""
+    files = [_file(path, part, kind) for part in ("train", "test") for kind in ("images-idx3", "labels-idx1")]
+    return [file for file in files if file is not None] if files[0] is not None else []
+
+
+def read(path: Path, part: Literal["train", "test"]) -> Split | None:
+    """One split: images and labels in two files."""
+    images, labels = _file(path, part, "images-idx3"), _file(path, part, "labels-idx1")
+    if images is None:
+        return None
+    if labels is None:
+        raise DataError(f"{images}: its labels are missing; expected {_PREFIX[part]}-labels-idx1-ubyte.gz beside it")
+    images_NHW, labels_N = _array(images, 3), _array(labels, 1)
+    if len(images_NHW) != len(labels_N):
+        raise DataError(f"{images}: {len(images_NHW):,} images but {len(labels_N):,} labels in {labels.name}")
+    return Split(images_NHWC=native_size(images_NHW[..., None]), labels_N=labels_N.astype(np.int64))
+
+
+def _file(folder: Path, part: str, kind: str) -> Path | None:
+    # Some copies write "images.idx3" for "images-idx3".
+    for name in (f"{_PREFIX[part]}-{kind}-ubyte", f"{_PREFIX[part]}-{kind.replace('-', '.')}-ubyte"):
+        for candidate in (folder / f"{name}.gz", folder / name):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _array(file: Path, dimensions: int) -> np.ndarray:
+    """The array of one file, uint8."""
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            header = stream.read(4 + 4 * dimensions)
+            if len(header) < 4 + 4 * dimensions or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, dimensions)):
+                raise DataError(f"{file}: not an idx file of unsigned bytes with {dimensions} dimension(s)")
+            shape = tuple(int(length) for length in np.frombuffer(header, ">u4", offset=4))
+            expected = math.prod(shape)
+            if expected > MAX_BYTES:
+                raise DataError(f"{file}: its header promises {expected:,} bytes, more than {MAX_BYTES:,}")
+            # One byte more than promised shows trailing data, without reading all of it.
+            content = stream.read(expected + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+    if len(content) != expected:
+        found = "more" if len(content) > expected else f"{len(content):,}"
+        raise DataError(f"{file}: its header promises {expected:,} bytes but it holds {found}; fetch it again")
+    if expected == 0:
+        raise DataError(f"{file}: holds no data")
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -1,0 +1,97 @@
+"""Data sets on the Hugging Face hub, through its own client (which honours ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``).
+
+Without a network this fails within seconds: one probe with a short timeout, in a thread of its own because name
+resolution cannot be given one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+PROBE_SECONDS = 8.0
+DOWNLOAD_SECONDS = 900.0
+
+_SHARDS = ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet")
+_TRUE = {"1", "true", "yes", "on"}
+
+T = TypeVar("T")
+
+
+def download(repository: str, subfolder: str, *, network: bool = True) -> tuple[Path | None, str]:
+    """The folder in the hub's own cache with both parquet files, downloaded if need be; or ``None`` and the reason."""
+    if find_spec("huggingface_hub") is None:
+        return None, "huggingface_hub is not installed: pip install 'ecofed[train]'"
+    local = _local(repository, subfolder)
+    if local is not None:
+        return local, ""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
+        return None, "HF_HUB_OFFLINE is set"
+    if not network:
+        return None, "not downloaded yet"
+    try:
+        _within(PROBE_SECONDS, lambda: _probe(repository, f"{subfolder}/{_SHARDS[0]}"))
+        files = _within(DOWNLOAD_SECONDS, lambda: [_file(repository, f"{subfolder}/{name}") for name in _SHARDS])
+    # The client's own errors, httpx's and the operating system's: whichever it is, the hub cannot be used.
+    except Exception as error:
+        return None, _reason(error)
+    return files[0].parent, ""
+
+
+def _local(repository: str, subfolder: str) -> Path | None:
+    files: list[Path] = []
+    # "Not in the cache" is an error of the client's own.
+    with contextlib.suppress(Exception):
+        files = [_file(repository, f"{subfolder}/{name}", local_files_only=True) for name in _SHARDS]
+    return files[0].parent if files else None
+
+
+def _file(repository: str, filename: str, *, local_files_only: bool = False) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    arguments: dict[str, Any] = {"repo_type": "dataset", "etag_timeout": PROBE_SECONDS}
+    # The client reads these two when it is imported; read again, so that a change in this process counts.
+    if os.environ.get("HF_ENDPOINT"):
+        arguments["endpoint"] = os.environ["HF_ENDPOINT"]
+    if os.environ.get("HF_HUB_CACHE"):
+        arguments["cache_dir"] = os.environ["HF_HUB_CACHE"]
+    return Path(hf_hub_download(repository, filename, local_files_only=local_files_only, **arguments))
+
+
+def _probe(repository: str, filename: str) -> None:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    url = hf_hub_url(repository, filename, repo_type="dataset", endpoint=endpoint)
+    get_hf_file_metadata(url, timeout=PROBE_SECONDS / 2)
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Run ``work`` in a daemon thread and give up on it after ``seconds``. Raises what it raises."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _reason(error: Exception) -> str:
+    text = (str(error) or type(error).__name__).splitlines()[0].strip()
+    return f"not reachable: {text[:100]}"

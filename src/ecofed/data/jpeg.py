@@ -1,0 +1,86 @@
+"""Images of a device as one JPEG upload: the header that they share once, then each image's own bytes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ecofed.data.images import NATIVE, SIZE
+from ecofed.errors import WireError
+
+
+@dataclass(frozen=True, kw_only=True)
+class JpegBatch:
+    """N images of one size."""
+
+    header: bytes
+    """What every one of them begins with: with the same quality and size, all tables."""
+    bodies: bytes
+    """The rest of each, one after the other."""
+    lengths_N: np.ndarray
+    """Bytes of each body, uint16."""
+
+
+def compress_images(images_NHWC: np.ndarray, quality: int, size: int | None = None) -> JpegBatch:
+    """uint8 images (N, H, W, 1 or 3) as JPEG, scaled to ``size`` x ``size`` pixels before where one is given."""
+    encoded = []
+    for pixels_HWC in images_NHWC:
+        image = Image.fromarray(pixels_HWC[:, :, 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
+        if size is not None:
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        encoded.append(buffer.getvalue())
+    shared = _common_prefix(encoded)
+    bodies = [data[shared:] for data in encoded]
+    return JpegBatch(
+        header=encoded[0][:shared] if encoded else b"",
+        bodies=b"".join(bodies),
+        lengths_N=np.array([len(body) for body in bodies], np.uint16),
+    )
+
+
+def decompress_images(batch: JpegBatch, channels: int) -> np.ndarray:
+    """Pixels (N, H, W, channels), uint8, at 28 to 32 pixels a side; smaller images are scaled up to 32x32.
+
+    Raises:
+        WireError: anything that is not such a batch. No picture larger than 32x32 is ever decoded.
+    """
+    if int(batch.lengths_N.sum(dtype=np.int64)) != len(batch.bodies):
+        raise WireError(f"{len(batch.bodies)} bytes of images whose lengths sum to {batch.lengths_N.sum()}")
+    ends_N = np.cumsum(batch.lengths_N, dtype=np.int64)
+    pictures = [
+        _decode(batch.header + batch.bodies[end - length : end], channels)
+        for end, length in zip(ends_N.tolist(), batch.lengths_N.tolist(), strict=True)
+    ]
+    if len({picture.shape for picture in pictures}) > 1:
+        raise WireError("images of several sizes in one upload")
+    return np.stack(pictures) if pictures else np.empty((0, SIZE, SIZE, channels), np.uint8)
+
+
+def _decode(data: bytes, channels: int) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            if max(image.size) > SIZE:
+                raise WireError(f"an image of {image.width}x{image.height} pixels; at most {SIZE}x{SIZE} are allowed")
+            plain = image.convert("RGB" if channels == 3 else "L")
+            if plain.width not in NATIVE or plain.height not in NATIVE:
+                plain = plain.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            return np.array(plain, np.uint8).reshape(plain.height, plain.width, channels)
+    except WireError:
+        raise
+    # Pillow's decoders raise whatever they like on malformed input (SyntaxError and struct.error among them).
+    except Exception as error:
+        raise WireError("an image that cannot be decoded") from error
+
+
+def _common_prefix(encoded: list[bytes]) -> int:
+    """How many bytes all begin with."""
+    if not encoded:
+        return 0
+    first, last = min(encoded), max(encoded)
+    shared = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return min(shared, *(len(data) for data in encoded)) if len(encoded) > 1 else len(first)

@@ -1,0 +1,133 @@
+"""From a name or a path to a :class:`Dataset`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecofed.data.dataset import PNG_HEADER_BYTES, Dataset, ImageSet
+from ecofed.data.decoded import read_splits
+from ecofed.data.digits import read_digits
+from ecofed.data.images import Split, as_colour, resize
+from ecofed.data.known import KNOWN, KnownSet
+from ecofed.data.places import find
+from ecofed.errors import DataError
+
+
+def load_dataset(name: str, *, fallback: str | None = None) -> Dataset:
+    """Find and read a data set; see :mod:`ecofed.data.places` for where it is looked for.
+
+    ``fallback`` is loaded instead when ``name`` is found nowhere (the result's ``name`` tells). A path whose last
+    part is a known name, such as ``pictures/cifar10``, is that set if its channels and classes fit.
+    Raises :class:`DataError` (missing, malformed), :class:`MissingExtraError`.
+    """
+    found, message = find(name)
+    if found is None:
+        if fallback is not None and fallback != name:
+            return load_dataset(fallback)
+        raise DataError(message)
+    if found.path is None or found.layout is None:
+        train, test = read_digits()
+        return assemble(found.name, found.place, train, test)
+    return assemble(found.name, found.place, *read_splits(found.path, found.layout))
+
+
+def list_datasets() -> list[tuple[str, str, str | None]]:
+    """Name, title and the kind of place it was found in (``None``: nowhere on this machine) of every known set."""
+    places: list[tuple[str, str, str | None]] = []
+    for name, known in KNOWN.items():
+        try:
+            found, _ = find(name, network=False)
+        except DataError:
+            found = None
+        places.append((name, known.title, found.place if found is not None else None))
+    return places
+
+
+def assemble(name: str, place: str, train: Split, test: Split | None) -> Dataset:
+    """Settle classes, image shape and constants, and check that the two splits fit each other."""
+    train_NHWC, test_NHWC = _same_shape(train.images_NHWC, None if test is None else test.images_NHWC)
+    channels = train_NHWC.shape[3]
+    known = KNOWN.get(name)
+    # A folder may merely be called like a known set.
+    if known is not None and (channels != known.channels or (place == "path" and not _fits(known, train))):
+        known = None
+    classes, train_labels_N, test_labels_N = _classes(name, known, train, test)
+    title = known.title if known is not None else name
+    if known is not None and known.lossless and train.compressed_as == "JPEG":
+        title += " (JPEG)"
+    return Dataset(
+        name=name,
+        title=title,
+        train=ImageSet(train_NHWC, train_labels_N),
+        test=ImageSet(test_NHWC, test_labels_N) if test_NHWC is not None and test_labels_N is not None else None,
+        classes=classes,
+        mean=known.mean if known is not None else (0.5,) * channels,
+        std=known.std if known is not None else (0.5,) * channels,
+        flip=known.flip if known is not None else True,
+        place=place,
+        compressed_as=train.compressed_as,
+        compressed_bytes_N=train.compressed_bytes_N,
+        shared_header_bytes=train.shared_header_bytes if train.compressed_as is not None else PNG_HEADER_BYTES,
+    )
+
+
+def _same_shape(train_NHWC: np.ndarray, test_NHWC: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    if test_NHWC is None or train_NHWC.shape[1:] == test_NHWC.shape[1:]:
+        return train_NHWC, test_NHWC
+    if train_NHWC.shape[1:3] != test_NHWC.shape[1:3]:
+        train_NHWC, test_NHWC = (np.stack([resize(image) for image in split]) for split in (train_NHWC, test_NHWC))
+    if train_NHWC.shape[3] != test_NHWC.shape[3]:
+        train_NHWC, test_NHWC = as_colour(train_NHWC), as_colour(test_NHWC)
+    return train_NHWC, test_NHWC
+
+
+def _fits(known: KnownSet, train: Split) -> bool:
+    if known.classes is None:
+        return True
+    if train.label_names is not None:
+        return len(train.label_names) == len(known.classes)
+    return bool(train.labels_N.min() >= 0 and train.labels_N.max() < len(known.classes))
+
+
+def _classes(
+    name: str, known: KnownSet | None, train: Split, test: Split | None
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray | None]:
+    """Class names, and both splits' labels as positions in them."""
+    test_labels_N = None if test is None else test.labels_N
+    if train.label_names is not None:
+        names = train.label_names
+        if test is not None:
+            test_labels_N = _renumbered(name, names, test)
+        if known is not None and known.classes is not None and _letters(names) == _letters(known.classes):
+            names = known.classes
+        return names, train.labels_N, test_labels_N
+    if test is not None and test.label_names is not None:
+        raise DataError(f"data set '{name}': the test split names its classes but the training split does not")
+    if known is not None and known.classes is not None:
+        for labels_N in (train.labels_N, test_labels_N):
+            if labels_N is not None and not (labels_N.min() >= 0 and labels_N.max() < len(known.classes)):
+                span, last = f"{labels_N.min()}..{labels_N.max()}", len(known.classes) - 1
+                raise DataError(f"data set '{name}': its labels are {span}, expected 0..{last}")
+        return known.classes, train.labels_N, test_labels_N
+    values = np.unique(train.labels_N)
+    if test_labels_N is not None:
+        strange = np.setdiff1d(test_labels_N, values)
+        if len(strange):
+            raise DataError(f"data set '{name}': label {strange[0]} occurs in the test split but not in training")
+        test_labels_N = np.searchsorted(values, test_labels_N)
+    return tuple(str(value) for value in values), np.searchsorted(values, train.labels_N), test_labels_N
+
+
+def _renumbered(name: str, names: tuple[str, ...], test: Split) -> np.ndarray:
+    if test.label_names is None:
+        raise DataError(f"data set '{name}': the training split names its classes but the test split does not")
+    strange = sorted(set(test.label_names) - set(names))
+    if strange:
+        raise DataError(f"data set '{name}': class '{strange[0]}' occurs in the test split but not in training")
+    positions = np.array([names.index(label) for label in test.label_names], np.int64)
+    return np.asarray(positions[test.labels_N])
+
+
+def _letters(names: tuple[str, ...]) -> list[str]:
+    """Names without case, spaces and punctuation: copies differ in those."""
+    return ["".join(filter(str.isalnum, name)).lower() for name in names]

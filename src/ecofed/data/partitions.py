@@ -1,0 +1,106 @@
+"""Who holds which training images, and which test images count.
+
+Shape legend: N training samples; a part is the int64 indices of one device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from ecofed.config import DataConfig
+from ecofed.errors import ConfigError
+from ecofed.randomness import generator, permutation
+
+TUNING_IMAGES = 2000
+"""Test images kept for tuning and stopping; published figures use the others."""
+
+
+def partition(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
+    """The training indices of each device: disjoint, int64, in an order keyed by (seed, device).
+
+    ``dirichlet`` may leave a device empty. More devices (or shards) than samples is a :class:`ConfigError`.
+    """
+    if devices > len(labels_N):
+        raise ConfigError(f"devices = {devices}: the training set has only {len(labels_N):,} samples")
+    parts = _PARTITIONS[config.partition](labels_N, devices, config, seed)
+    shuffled = [part[permutation(seed, "device order", len(part), device=device)] for device, part in enumerate(parts)]
+    return [part[: config.samples_per_device].astype(np.int64) for part in shuffled]
+
+
+def label_counts(labels_N: np.ndarray, parts: list[np.ndarray], classes: int) -> np.ndarray:
+    """How many samples of each label each device holds: int64, shape ``(devices, classes)``."""
+    return np.stack([np.bincount(labels_N[part], minlength=classes) for part in parts]).astype(np.int64)
+
+
+def test_indices(total: int, part: Literal["tuning", "report"], count: int) -> np.ndarray:
+    """At most ``count`` indices into a test set of ``total`` images, by a fixed permutation (no seed).
+
+    ``tuning`` is its first 2,000 images (a fifth of a set below 10,000), ``report`` the others. An empty answer is
+    a :class:`ConfigError`.
+    """
+    order = permutation(0, "test split", total)
+    tuning = TUNING_IMAGES if total >= 5 * TUNING_IMAGES else total // 5
+    chosen = (order[:tuning] if part == "tuning" else order[tuning:])[:count]
+    if len(chosen) == 0:
+        raise ConfigError(f"test_part = '{part}': a test set of {total} images leaves none for it")
+    return chosen
+
+
+# Not a test, whatever its name looks like to pytest.
+test_indices.__test__ = False  # type: ignore[attr-defined]
+
+
+def _iid(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
+    del config
+    return np.array_split(permutation(seed, "iid", len(labels_N)), devices)
+
+
+def _shards(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
+    """The paper's: sort by label, cut into equal shards (the remainder is dropped), deal them out at random."""
+    count = devices * config.shards_per_device
+    size = len(labels_N) // count
+    if size == 0:
+        raise ConfigError(
+            f"data.shards_per_device = {config.shards_per_device}: {devices} devices need {count:,} shards, "
+            f"but there are only {len(labels_N):,} samples"
+        )
+    shards = np.argsort(labels_N, kind="stable")[: count * size].reshape(count, size)
+    hands = permutation(seed, "shards", count).reshape(devices, config.shards_per_device)
+    return [shards[hand].reshape(-1) for hand in hands]
+
+
+def _dirichlet(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
+    """Each label's samples are divided over the devices by a draw of their own."""
+    hands: list[list[np.ndarray]] = [[] for _ in range(devices)]
+    for label in np.unique(labels_N):
+        # The label's number takes the place of a sample's in the key.
+        draws = generator(seed, "dirichlet", sample=int(label))
+        members = draws.permutation(np.flatnonzero(labels_N == label))
+        cuts = np.rint(np.cumsum(_shares(draws, config.alpha, devices)) * len(members)).astype(np.int64)[:-1]
+        for hand, piece in zip(hands, np.split(members, cuts), strict=True):
+            hand.append(piece)
+    return [np.concatenate(hand) for hand in hands]
+
+
+def _quantity(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
+    """Sample counts by a Dirichlet draw, at least one each; labels as they come."""
+    draws = generator(seed, "quantity")
+    cuts = np.rint(np.cumsum(_shares(draws, config.alpha, devices)) * (len(labels_N) - devices)).astype(np.int64)
+    order = draws.permutation(len(labels_N))
+    return np.split(order, (cuts + np.arange(1, devices + 1))[:-1])
+
+
+def _shares(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
+    """A Dirichlet draw; beyond these bounds it is its limit to within rounding, but overflows or is 0/0."""
+    return draws.dirichlet(np.full(count, np.clip(alpha, 1e-3, 1e6)))
+
+
+_PARTITIONS: dict[str, Callable[[np.ndarray, int, DataConfig, int], list[np.ndarray]]] = {
+    "iid": _iid,
+    "shards": _shards,
+    "dirichlet": _dirichlet,
+    "quantity": _quantity,
+}

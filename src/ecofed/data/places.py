@@ -1,0 +1,118 @@
+"""Where data sets are looked for, in order.
+
+An explicit path; ``$ECOFED_DATA/<name>/``; the user's cache; known system folders; the Hugging Face hub; and for
+``digits`` the package that ships it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ecofed.data import hub
+from ecofed.data.formats import FORMATS, Format
+from ecofed.data.known import KNOWN
+from ecofed.errors import DataError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A data set that was found, not yet read."""
+
+    name: str
+    place: str
+    """``path``, ``$ECOFED_DATA``, ``cache``, ``system``, ``hub`` or ``package``."""
+    path: Path | None
+    """``None`` in a package."""
+    layout: Format | None
+
+
+def cache_folder() -> Path:
+    """The user's cache: ``$XDG_CACHE_HOME/ecofed`` or ``~/.cache/ecofed``."""
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    # The XDG rules say that a relative path there is to be ignored.
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "ecofed"
+
+
+def is_path(name: str) -> bool:
+    """Whether ``data.name`` means a file or folder rather than a data set by name."""
+    if name.startswith(("~", ".")) or name.endswith(".parquet") or os.sep in name or "/" in name:
+        return True
+    return name not in KNOWN and Path(name).exists()
+
+
+def find(name: str, *, network: bool = True) -> tuple[Found | None, str]:
+    """The first place that has the data set, or ``None`` and one line that says where it was looked for.
+
+    ``network=False`` looks no further than this machine. A place that holds something malformed is a
+    :class:`DataError`.
+    """
+    if is_path(name):
+        return _at_path(name)
+    looked: list[str] = []
+    for place, folder, description in _folders(name):
+        if folder is None:
+            looked.append(f"{place} ({description})")
+            continue
+        layout = _layout(folder)
+        if layout is not None:
+            return Found(name=name, place=place, path=folder, layout=layout), ""
+        looked.append(f"{folder}{' (no known layout)' if folder.exists() else ''}")
+    known = KNOWN.get(name)
+    if known is not None and known.from_package:
+        if find_spec("sklearn") is not None:
+            return Found(name=name, place="package", path=None, layout=None), ""
+        looked.append("scikit-learn (not installed)")
+    if known is not None and known.hub is not None:
+        repository, subfolder = known.hub
+        snapshot, reason = hub.download(repository, subfolder, network=network)
+        if snapshot is not None:
+            return Found(name=name, place="hub", path=snapshot, layout=FORMATS["parquet"]), ""
+        looked.append(f"the Hugging Face hub ({reason})")
+    return None, f"data set '{name}' not found: looked in {', '.join(looked)}; {_advice(name)}"
+
+
+def _at_path(name: str) -> tuple[Found | None, str]:
+    path = Path(name).expanduser()
+    if not path.exists():
+        return None, f"data.name = '{name}': no such file or folder{nearest(path.name, KNOWN)}"
+    layout = _layout(path)
+    if layout is None:
+        expected = "; ".join(layout.layout for layout in FORMATS.values())
+        return None, f"data.name = '{name}': holds no data set; expected one of: {expected}"
+    stem = path.resolve().stem if path.is_file() else path.resolve().name
+    return Found(name=stem, place="path", path=path, layout=layout), ""
+
+
+def _folders(name: str) -> list[tuple[str, Path | None, str]]:
+    """Place, folder (or ``None``) and, without a folder, why there is none."""
+    root = os.environ.get("ECOFED_DATA")
+    system = KNOWN[name].system_folder if name in KNOWN else None
+    folders: list[tuple[str, Path | None, str]] = [
+        ("$ECOFED_DATA", Path(root).expanduser() / name if root else None, "not set"),
+        ("cache", cache_folder() / "data" / name, ""),
+    ]
+    if system is not None:
+        folders.append(("system", Path(system), ""))
+    return folders
+
+
+def _layout(path: Path) -> Format | None:
+    try:
+        return next((layout for layout in FORMATS.values() if layout.find(path)), None)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _advice(name: str) -> str:
+    if name not in KNOWN:
+        close = nearest(name, KNOWN)
+        return f"known names are {', '.join(KNOWN)}{close}; for your own images give the path of their folder"
+    known = KNOWN[name]
+    if known.from_package:
+        return "get it with: pip install 'ecofed[digits]'"
+    if known.hub is None:
+        return f"put its train.parquet in $ECOFED_DATA/{name}/"
+    return f"get it with: ecofed data fetch {name}"

@@ -1,0 +1,37 @@
+"""A device's worker, with its own share of the training images and nothing of anybody else's."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ecofed.data import Dataset, load_dataset, partition
+from ecofed.devices.local_data import LocalData
+from ecofed.devices.worker import DeviceWorker
+from ecofed.errors import DataError
+from ecofed.task import Task
+
+
+def make_worker(task: Task, dataset: Dataset, parts: list[np.ndarray], device: int, torch_device: str) -> DeviceWorker:
+    """The worker of a device. ``parts``: training-set indices of every device."""
+    own = parts[device]  # indexing copies, so the worker does not keep the whole set alive
+    train = dataset.train
+    return DeviceWorker(task, LocalData(task, device, train.images_NHWC[own], train.labels_N[own], torch_device))
+
+
+def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
+    """The worker of a device that reads its data itself, in a process of its own.
+
+    Raises:
+        DataError: the data are missing, or are not what the server's task is about.
+    """
+    config = task.config
+    torch.set_num_threads(config.threads)
+    dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+    if (dataset.channels, len(dataset.classes)) != (task.in_channels, task.classes):
+        raise DataError(
+            f"{dataset.title} has {dataset.channels} channels and {len(dataset.classes)} classes here; "
+            f"the server's task has {task.in_channels} and {task.classes}"
+        )
+    parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+    return make_worker(task, dataset, parts, device, torch_device)

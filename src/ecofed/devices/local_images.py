@@ -1,0 +1,49 @@
+"""A device's own images, as batches of network inputs. numpy only: every kind of device has these."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecofed.data import augment, to_input
+from ecofed.data.jpeg import compress_images
+from ecofed.task import Task
+from ecofed.wire import Images, SendImages
+from ecofed.wire.messages import label_dtype
+
+
+class LocalImages:
+    """Images (N, H, W, C) uint8 and labels (N,) that leave the device as images only when :meth:`send` is asked for."""
+
+    def __init__(self, task: Task, device: int, images_NHWC: np.ndarray, labels_N: np.ndarray) -> None:
+        self.task = task
+        self.device = device
+        self._images_NHWC = images_NHWC
+        self.labels_N = labels_N.astype(label_dtype(task.classes))
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def arrays(self, samples_B: np.ndarray, view: int) -> np.ndarray:
+        """Augmented, normalised network input (B, C, 32, 32) for these samples; a sample's view is always the same."""
+        images_BHWC = self._images_NHWC[samples_B]
+        if self.task.config.data.augment:
+            images_BHWC = augment(
+                images_BHWC,
+                samples_B,
+                seed=self.task.config.seed,
+                device=self.device,
+                view=view,
+                flip=self.task.flip,
+            )
+        return to_input(images_BHWC, self.task.mean, self.task.std, self.task.input_size)
+
+    def send(self, request: SendImages) -> Images:
+        """send-images: the images themselves leave the device, as JPEG."""
+        batch = compress_images(self._images_NHWC, request.quality, request.size or None)
+        return Images(
+            round=request.round,
+            header=batch.header,
+            bodies=batch.bodies,
+            lengths_N=batch.lengths_N,
+            labels_N=self.labels_N,
+        )

@@ -1,0 +1,67 @@
+"""The one error tree. Everything a user can cause derives from :class:`EcoFedError`.
+
+::
+
+    EcoFedError                 exit code 1
+    ├── ConfigError             exit code 2   an unknown key, an impossible value, a wrong combination
+    ├── MissingExtraError       exit code 2   an optional package is needed; the message names its install command
+    ├── DataError               exit code 1   a data set that is missing, unreadable or malformed
+    ├── ModelError              exit code 1   weights that do not fit, a cut that is impossible
+    ├── WireError               exit code 1   bytes that are not a valid message (hostile until proved otherwise)
+    ├── DeviceError             exit code 1   a device that failed, vanished or answered nonsense
+    └── CheckpointError         exit code 1   a run folder that cannot be resumed
+
+A message is one line: what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class EcoFedError(Exception):
+    """Base class. ``exit_code`` is what the command line returns for it."""
+
+    exit_code: int = 1
+
+
+class ConfigError(EcoFedError):
+    """A setting is unknown, impossible, or does not fit the others."""
+
+    exit_code = 2
+
+
+class MissingExtraError(EcoFedError):
+    """An optional dependency is missing. The message names the command that installs it."""
+
+    exit_code = 2
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package '{package}': pip install 'ecofed[{extra}]'")
+
+
+class DataError(EcoFedError):
+    """A data set is missing, unreadable or malformed."""
+
+
+class ModelError(EcoFedError):
+    """Weights do not fit a model, or a model cannot be cut where it was asked to be."""
+
+
+class WireError(EcoFedError):
+    """Bytes that crossed (or would cross) the device/server boundary are not a valid message."""
+
+
+class DeviceError(EcoFedError):
+    """A device failed, vanished, or answered something it was not asked for."""
+
+
+class CheckpointError(EcoFedError):
+    """A run folder cannot be resumed."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string."""
+    close = get_close_matches(word, list(valid), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""

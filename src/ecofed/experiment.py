@@ -1,0 +1,267 @@
+"""Run and compare: the engine behind the command line and the Python API."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ecofed._version import __version__
+from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.config import Config, Settings
+from ecofed.costs import Ledger
+from ecofed.environment import describe_environment, git_commit
+from ecofed.errors import CheckpointError
+from ecofed.exporting import deliver
+from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
+from ecofed.methods.loop import LAST_ROUNDS
+from ecofed.methods.transport import Transport
+from ecofed.preparation import Prepared, prepare
+from ecofed.reports import read_result, write_report, write_result, write_summary
+from ecofed.reports.html import REPORT_FILE
+from ecofed.results import Comparison, RoundRecord, RunResult, Totals
+from ecofed.runtimes import open_transport
+from ecofed.saved_model import save_model
+from ecofed.timekeeping import clock_of
+
+RESULT_FILE = "result.json"
+METRICS_FILE = "metrics.jsonl"
+#: A checkpoint after a round, unless the last one is younger than this,
+CHECKPOINT_SECONDS = 20.0
+#: or than so many times what it took to write: small runs are saved after every round.
+CHECKPOINT_SHARE = 20.0
+
+
+class Observer(Protocol):
+    """Is told what happens; the command line's progress bar is one."""
+
+    def started(self, config: Config, rounds_done: int) -> None: ...
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None: ...
+    def note(self, text: str) -> None: ...
+    def finished(self, result: RunResult) -> None: ...
+
+
+class SilentObserver:
+    """Says nothing."""
+
+    def started(self, config: Config, rounds_done: int) -> None:
+        pass
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def finished(self, result: RunResult) -> None:
+        pass
+
+
+def run(
+    config: Config,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+    report: bool = True,
+    connect: Callable[[Prepared], Transport] | None = None,
+) -> RunResult:
+    """Train one method.
+
+    Args:
+        config: what to run.
+        out: folder for ``result.json``, ``metrics.jsonl``, ``model.safetensors``, ``report.html`` and the checkpoint;
+            ``None`` writes nothing.
+        resume: continue from the folder's checkpoint; a finished run is returned as it is.
+        observer: is told about progress.
+        command: recorded in the result.
+        report: write ``report.html`` and plots too.
+        connect: opens the way to devices that are there already (Flower's); default: the configured runtime's own.
+
+    Raises:
+        EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
+    """
+    observer = observer or SilentObserver()
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        finished = _finished(folder, config) if resume else None
+        if finished is not None:
+            if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
+                write_report(finished, folder)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            observer.finished(finished)
+            return finished
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        observer.note(text)
+
+    prepared = prepare(config, note)
+    transport = (
+        connect(prepared)
+        if connect is not None
+        else open_transport(prepared.task, prepared.worker, str(prepared.torch_device))
+    )
+    try:
+        ledger = Ledger()
+        channel = Channel(transport, ledger, quorum=config.quorum, deadline_seconds=config.deadline_seconds)
+        method = _method(prepared, channel)
+        checkpoint = Checkpoint.read(folder, config.to_dict()) if folder is not None and resume else None
+        records: list[RoundRecord] = []
+        wall_before = 0.0
+        if checkpoint is not None:
+            method.load_state(checkpoint.arrays, checkpoint.values)
+            restored = Ledger.from_dict(checkpoint.ledger)
+            ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
+            records, wall_before = list(checkpoint.records), checkpoint.wall_seconds
+        started = time.perf_counter()
+        observer.started(config, len(records))
+        if folder is not None:
+            _write_metrics(folder, records)
+        evaluate = Evaluator(method, *prepared.test_set())
+        clock = clock_of(prepared)
+        next_checkpoint = 0.0
+        for record in train(
+            method, evaluate, first_round=len(records) + 1, clock=clock.round if clock is not None else None
+        ):
+            records.append(record)
+            observer.round_finished(record, config.rounds)
+            if folder is None:
+                continue
+            _append_metrics(folder, record)
+            now = time.perf_counter()
+            if now >= next_checkpoint and record.round < config.rounds:
+                _checkpoint(config, records, ledger, method, wall_before + now - started).write(folder)
+                took = time.perf_counter() - now
+                next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
+        if config.delivery != "none" and method.has_network:
+            deliver(channel, method, prepared, note)
+        wall_seconds = wall_before + time.perf_counter() - started
+        result = _result(prepared, ledger, records, method, wall_seconds, command, notes)
+        if folder is not None:
+            if method.has_network:
+                save_model(folder / "model.safetensors", method, prepared)
+            write_result(result, folder)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            if report:
+                write_report(result, folder)
+    finally:
+        transport.close()
+    observer.finished(result)
+    return result
+
+
+def compare(
+    settings: Settings,
+    methods: Sequence[str],
+    *,
+    out: str | Path,
+    resume: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+) -> Comparison:
+    """Run several methods on the same devices, data, model and seed; write one report.
+
+    Each method runs in ``out/<method>``; with ``resume`` finished methods are not run again.
+    """
+    configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
+    folder = Path(out)
+    results = [
+        run(config, out=folder / config.method, resume=resume, observer=observer, command=command, report=False)
+        for config in configs
+    ]
+    comparison = Comparison(results=results, command=command)
+    write_summary(comparison, folder)
+    write_report(comparison, folder)
+    return comparison
+
+
+def _method(prepared: Prepared, channel: Channel) -> Method:
+    context = Context(
+        task=prepared.task,
+        channel=channel,
+        model=prepared.model,
+        halves=prepared.halves,
+        bundle=prepared.bundle,
+        torch_device=prepared.torch_device,
+    )
+    return METHOD_CLASSES[prepared.task.config.method](context)
+
+
+def _finished(folder: Path, config: Config) -> RunResult | None:
+    if not (folder / RESULT_FILE).exists():
+        return None
+    result = read_result(folder)
+    # Keys that are newer than the run have their defaults.
+    if Config.from_dict(result.config) != config:
+        raise CheckpointError(f"{folder} holds a finished run with other settings; choose another --out")
+    return result
+
+
+def _checkpoint(
+    config: Config, records: list[RoundRecord], ledger: Ledger, method: Method, wall_seconds: float
+) -> Checkpoint:
+    arrays, values = method.state()
+    return Checkpoint(
+        config=config.to_dict(),
+        records=records,
+        ledger=ledger.to_dict(),
+        values=values,
+        arrays=arrays,
+        wall_seconds=wall_seconds,
+    )
+
+
+def _result(
+    prepared: Prepared,
+    ledger: Ledger,
+    records: list[RoundRecord],
+    method: Method,
+    wall_seconds: float,
+    command: str,
+    notes: list[str],
+) -> RunResult:
+    config = prepared.task.config
+    accuracies = [record.test_accuracy for record in records if record.test_accuracy is not None]
+    last = accuracies[-LAST_ROUNDS:]
+    simulated = [record.simulated_seconds for record in records if record.simulated_seconds is not None]
+    return RunResult(
+        config=config.to_dict(),
+        environment=describe_environment(config.threads, str(prepared.torch_device)),
+        git_commit=git_commit(),
+        ecofed_version=__version__,
+        command=command,
+        seed=config.seed,
+        method=config.method,
+        labels_leave_device=method.labels_leave_device,
+        rounds=records,
+        ledger=ledger.bytes,
+        retransmitted_bytes=ledger.retransmitted,
+        totals=Totals(
+            uplink_bytes=ledger.total("uplink"),
+            downlink_bytes=ledger.total("downlink"),
+            final_test_accuracy=sum(last) / len(last),
+            best_test_accuracy=max(accuracies),
+            simulated_seconds=math.fsum(simulated) if simulated else None,
+            wall_seconds=wall_seconds,
+        ),
+        data=prepared.summary,
+        front=prepared.front_card,
+        notes=notes,
+    )
+
+
+def _write_metrics(folder: Path, records: list[RoundRecord]) -> None:
+    lines = [json.dumps(record.to_dict()) + "\n" for record in records]
+    (folder / METRICS_FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def _append_metrics(folder: Path, record: RoundRecord) -> None:
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record.to_dict()) + "\n")

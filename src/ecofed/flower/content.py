@@ -1,0 +1,84 @@
+"""What is inside a Flower message: one uint8 array of our own encoded messages, and a word about them.
+
+One array, because Flower sends arrays in chunks and everything else in one piece.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from ecofed.errors import WireError
+from ecofed.task import Task
+from ecofed.wire import HEADER_BYTES, payload_length
+
+#: Flower's name for a message's purpose: ``query`` and an action of ours.
+HELLO = "hello"
+REQUESTS = "requests"
+
+_ARRAYS, _WORDS, _DATA = "ecofed", "ecofed-words", "messages"
+
+
+def pack(messages: Sequence[bytes], **words: str | int) -> RecordDict:
+    """Our messages, and words (status, device number) for the adapter itself."""
+    records = RecordDict({_ARRAYS: ArrayRecord({_DATA: array(b"".join(messages))})})
+    if words:
+        records[_WORDS] = ConfigRecord(dict(words))
+    return records
+
+
+def unpack(content: RecordDict) -> tuple[list[bytes], dict[str, Any]]:
+    """Inverse of :func:`pack`. Bytes that are not a message stay one piece, for the decoder to refuse.
+
+    Raises:
+        WireError: the records are not ours.
+    """
+    try:
+        data = content.array_records[_ARRAYS][_DATA].data
+        words = dict(content.config_records[_WORDS]) if _WORDS in content.config_records else {}
+    except (KeyError, AttributeError) as error:
+        raise WireError(f"a Flower message without {error}: the other side is not this version of ecofed") from error
+    messages = []
+    while data:
+        try:
+            length = HEADER_BYTES + payload_length(data[:HEADER_BYTES])
+        except WireError:
+            length = len(data)
+        messages.append(data[:length])
+        data = data[length:]
+    return messages, words
+
+
+def array(data: bytes) -> Array:
+    """Bytes as Flower carries them: as they are, without numpy's file header."""
+    return Array(dtype="uint8", shape=(len(data),), stype="ecofed", data=data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invitation:
+    """What a device is told once, before a run: the task, and which class has which number."""
+
+    task: Task
+    classes: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        """JSON."""
+        return json.dumps({"task": json.loads(self.task.to_json()), "classes": self.classes}).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Invitation:
+        """Inverse of :meth:`encode`.
+
+        Raises:
+            WireError: malformed. ConfigError: settings that this version does not know.
+        """
+        try:
+            values = json.loads(data)
+            task = Task.from_json(json.dumps(values["task"]))
+            return cls(task=task, classes=tuple(str(name) for name in values["classes"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise WireError(f"malformed invitation ({error})") from error

@@ -1,0 +1,161 @@
+"""The ClientApp: one device. Its images are read here and never leave.
+
+Flower starts a process for every message, so what a device must remember (the invitation and the front) lies in the
+context's state, which the SuperNode keeps. No PyTorch is needed where ONNX Runtime is.
+
+Node configuration (``flower-supernode --node-config``):
+
+``device``    this device's number, from 0 (or ``partition-id``, as Flower's simulation sets it)
+``data``      a folder of images, or any data set: all its training images are this device's; without it the device
+              takes its share of the run's data set, for trying things out
+``worker``    ``torch``, ``onnx`` or ``auto`` (the default: PyTorch where it is installed)
+``network``   a file to write the trained network to, when the run delivers it (``delivery``)
+``images-may-leave``   ``true`` allows runs of ``send-images``, where the images themselves are sent
+``front``     a folder that ``ecofed export front`` wrote, for a front that the device cannot build itself
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, Message
+from flwr.clientapp import ClientApp
+
+from ecofed.data import Dataset, load_dataset, partition
+from ecofed.devices import LocalImages, OnnxWorker
+from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
+from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
+from ecofed.onnx import DeviceBundle
+from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Refresh, SendImages, decode
+from ecofed.wire import Message as WireMessage
+
+app = ClientApp()
+
+_STATE, _INVITATION, _FRONT = "ecofed", "invitation", "install-front"
+#: Statuses of a reply, for the adapter on the server.
+OK, FORGOT, REFUSED = "ok", "forgot", "refused"
+
+
+class Worker(Protocol):
+    """Either kind of device worker."""
+
+    def handle(self, request: bytes) -> bytes: ...
+
+
+@app.query(HELLO)  # type: ignore[untyped-decorator]
+def hello(message: Message, context: Context) -> Message:
+    """Keep the invitation; answer with this device's number, or with the reason why it cannot take part."""
+    try:
+        data, _ = unpack(message.content)
+        invitation = Invitation.decode(b"".join(data))
+        number = device_number(context.node_config)
+        own_images(invitation, number, context.node_config)
+    except EcoFedError as error:
+        return Message(pack([], status=REFUSED, reason=str(error)), reply_to=message)
+    context.state[_STATE] = ArrayRecord({_INVITATION: array(invitation.encode())})
+    return Message(pack([], status=OK, device=number), reply_to=message)
+
+
+@app.query(REQUESTS)  # type: ignore[untyped-decorator]
+def requests(message: Message, context: Context) -> Message:
+    """Answer our own messages, in their order."""
+    memory = context.state.array_records.get(_STATE)
+    try:
+        wanted, _ = unpack(message.content)
+        installs = bool(wanted) and _is(wanted[0], InstallFront)
+        _check_images(wanted, context.node_config)
+        if memory is None or (_FRONT not in memory and bool(wanted) and _is(wanted[0], Refresh, AskStatistics)):
+            return Message(pack([], status=FORGOT), reply_to=message)
+        worker = make_worker(Invitation.decode(memory[_INVITATION].data), context.node_config)
+    except EcoFedError as error:
+        return Message(pack([], status=REFUSED, reason=str(error)), reply_to=message)
+    if _FRONT in memory and not installs:
+        worker.handle(memory[_FRONT].data)
+    replies = []
+    for request in wanted:
+        replies.append(worker.handle(request))
+        if _is(request, InstallFront) and _is(replies[-1], FrontInstalled):
+            context.state[_STATE] = ArrayRecord({_INVITATION: memory[_INVITATION], _FRONT: array(request)})
+    return Message(pack(replies, status=OK), reply_to=message)
+
+
+def device_number(node_config: Any) -> int:
+    """The device's number in the fleet.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    number = node_config.get("device", node_config.get("partition-id"))
+    if not isinstance(number, int) or number < 0:
+        raise ConfigError("this SuperNode has no device number; start it with --node-config 'device=0' (1, 2, ...)")
+    return number
+
+
+def make_worker(invitation: Invitation, node_config: Any) -> Worker:
+    """The worker that the node configuration asks for, with this device's images."""
+    kind = str(node_config.get("worker", "auto"))
+    if kind not in ("auto", "torch", "onnx"):
+        raise ConfigError(f"node config worker = {kind!r}: must be torch, onnx or auto")
+    number = device_number(node_config)
+    images_NHWC, labels_N = own_images(invitation, number, node_config)
+    task = invitation.task
+    network = Path(str(node_config["network"])) if "network" in node_config else None
+    if kind == "onnx" or (kind == "auto" and find_spec("torch") is None):
+        front = node_config.get("front")
+        exported = None if front is None else DeviceBundle.load(Path(str(front)))
+        return OnnxWorker(task, LocalImages(task, number, images_NHWC, labels_N), exported, network)
+    import torch
+
+    from ecofed.devices import DeviceWorker, LocalData
+
+    torch.set_num_threads(task.config.threads)
+    return DeviceWorker(task, LocalData(task, number, images_NHWC, labels_N), network)
+
+
+def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[np.ndarray, np.ndarray]:
+    """This device's training images (N, H, W, C) and labels (N,), numbered as the server numbers classes.
+
+    Raises:
+        DataError: missing or malformed images, or a class that the run does not know. ConfigError: a device too many.
+    """
+    config = invitation.task.config
+    if number >= config.devices:
+        raise ConfigError(f"device {number}: this run has devices 0 to {config.devices - 1}")
+    own = node_config.get("data")
+    if own is not None:
+        dataset = load_dataset(str(own))
+        chosen = np.arange(len(dataset.train))
+    else:
+        dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+        chosen = partition(dataset.train.labels_N, config.devices, config.data, config.seed)[number]
+    _check_channels(dataset, invitation.task.in_channels)
+    labels_N = _class_numbers(dataset, invitation.classes)[dataset.train.labels_N[chosen]]
+    return dataset.train.images_NHWC[chosen], labels_N
+
+
+def _class_numbers(dataset: Dataset, classes: tuple[str, ...]) -> np.ndarray:
+    """``numbers[own]`` is the server's number of the data set's class ``own``; a device may lack classes."""
+    strange = [name for name in dataset.classes if name not in classes]
+    if strange:
+        raise DataError(f"{dataset.title}: class '{strange[0]}' is unknown to this run, which has {', '.join(classes)}")
+    return np.array([classes.index(name) for name in dataset.classes], np.int64)
+
+
+def _check_channels(dataset: Dataset, channels: int) -> None:
+    if dataset.channels != channels:
+        raise DataError(f"{dataset.title} has {dataset.channels} colour channels; this run's images have {channels}")
+
+
+def _check_images(wanted: list[bytes], node_config: Any) -> None:
+    if any(_is(request, SendImages) for request in wanted) and node_config.get("images-may-leave") is not True:
+        raise DeviceError("the images of this device may not leave it (node config images-may-leave=true allows it)")
+
+
+def _is(request: bytes, *kinds: type[WireMessage]) -> bool:
+    try:
+        return isinstance(decode(request)[0], kinds)
+    except WireError:
+        return False

@@ -1,0 +1,87 @@
+"""The ServerApp: the same engine as ``ecofed run``, with devices behind Flower's Grid.
+
+Run configuration (``flwr run --run-config``): ``preset`` (a preset or a TOML file), ``set`` (``key=value`` words, as
+after ``--set``), ``out`` (folder for the results), ``resume``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from ecofed.config import Config, Settings
+from ecofed.errors import EcoFedError
+from ecofed.experiment import run
+from ecofed.flower.content import Invitation
+from ecofed.flower.transport import FlowerTransport, check_method
+from ecofed.preparation import Prepared
+from ecofed.results import RoundRecord, RunResult
+
+app = ServerApp()
+
+
+@app.main()  # type: ignore[untyped-decorator]
+def main(grid: Grid, context: Context) -> None:
+    """Train, write the results, say where they are. A user's mistake ends the run with one line."""
+    try:
+        train(grid, context.run_config)
+    except EcoFedError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None) -> RunResult:
+    """Run what ``run_config`` says with the devices behind ``grid``.
+
+    Raises:
+        ConfigError: impossible settings, or a method that makes no sense over Flower.
+        DeviceError: devices that never came, or too few that answered.
+    """
+    config = config_of(run_config)
+    check_method(config.method)
+    voice = Voice()
+
+    def connect(prepared: Prepared) -> FlowerTransport:
+        invitation = Invitation(task=prepared.task, classes=tuple(prepared.dataset.classes))
+        patience = {} if patience_seconds is None else {"patience_seconds": patience_seconds, "poll_seconds": 0.01}
+        transport = FlowerTransport(grid, invitation, voice.note, **patience)
+        transport.wait_for_devices()
+        return transport
+
+    out = str(run_config.get("out", "")) or None
+    return run(
+        config,
+        out=out,
+        resume=bool(run_config.get("resume", False)),
+        observer=voice,
+        command="flwr run",
+        connect=connect,
+    )
+
+
+def config_of(run_config: Any) -> Config:
+    """The configuration that a run configuration names; the method is the settings' own."""
+    source = str(run_config.get("preset", "")) or None
+    settings = Settings.load(source, str(run_config.get("set", "")).split())
+    return settings.for_method(settings.method)
+
+
+class Voice:
+    """Progress, for Flower's log."""
+
+    def started(self, config: Config, rounds_done: int) -> None:
+        print(f"{config.method}: rounds {rounds_done + 1} to {config.rounds}, {config.devices} devices", flush=True)
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
+        accuracy = "" if record.test_accuracy is None else f"  accuracy {record.test_accuracy:.3f}"
+        up, down = record.uplink_bytes, record.downlink_bytes
+        print(f"round {record.round}/{total_rounds}{accuracy}  up {up:,} B  down {down:,} B", flush=True)
+        for text in record.notes:
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        print(f"note: {text}", flush=True)
+
+    def finished(self, result: RunResult) -> None:
+        print(f"done: accuracy {result.totals.final_test_accuracy:.4f}, {result.total_bytes:,} bytes", flush=True)

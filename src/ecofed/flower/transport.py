@@ -1,0 +1,176 @@
+"""Bytes to devices over Flower's Grid: one Flower message per device and visit, all devices at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from ecofed.errors import ConfigError, DeviceError, WireError
+from ecofed.flower.content import HELLO, REQUESTS, Invitation, pack, unpack
+from ecofed.methods.transport import Answer, Lost
+
+#: Between two looks for replies. Flower's own ``send_and_receive`` looks every three seconds.
+POLL_SECONDS = 0.25
+#: How long a round without a deadline waits for a device, and a run for all devices to be there.
+PATIENCE_SECONDS = 600.0
+
+#: What a device keeps between two messages dies with its process, and a message takes seconds.
+REFUSED_METHODS = {
+    "vanilla-dpfl": "sends a message for every batch, and a Flower message takes seconds",
+    "fedgkt": "keeps logits on the device between messages, where a Flower device starts anew for each",
+}
+
+
+def check_method(method: str) -> None:
+    """Raise :class:`ConfigError` for a method that makes no sense over Flower."""
+    if method in REFUSED_METHODS:
+        raise ConfigError(
+            f"{method} {REFUSED_METHODS[method]}: use ecofed, or run it with 'ecofed run' (runtime = processes)"
+        )
+
+
+class FlowerTransport:
+    """Devices behind a Grid.
+
+    Args:
+        grid: Flower's.
+        invitation: what every device is told once.
+        note: is told which device came, and which node cannot take part.
+        patience_seconds: how long to wait for what has no deadline.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        invitation: Invitation,
+        note: Callable[[str], None],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._grid = grid
+        self._invitation = invitation
+        self._note = note
+        self._patience = patience_seconds
+        self._poll = poll_seconds
+        self._nodes: dict[int, int] = {}
+        """Node id of each device."""
+        self._known: set[int] = set()
+
+    def wait_for_devices(self) -> None:
+        """Invite nodes until every device of the run is there.
+
+        Raises:
+            DeviceError: some are missing after the patience is over; the message names them.
+        """
+        wanted = set(range(self._invitation.task.config.devices))
+        end = time.monotonic() + self._patience
+        while not wanted <= set(self._nodes):
+            self._invite()
+            if time.monotonic() > end:
+                missing = ", ".join(str(device) for device in sorted(wanted - set(self._nodes)))
+                raise DeviceError(
+                    f"after {self._patience:.0f} s no SuperNode has taken the place of device {missing}; "
+                    "start each with its own --node-config 'device=NUMBER'"
+                )
+            time.sleep(self._poll)
+
+    def exchange(self, device: int, requests: Sequence[bytes], deadline: float | None) -> Answer:
+        return next(self.exchange_all([(device, requests)], deadline))[1]
+
+    def exchange_all(
+        self, requests: Iterable[tuple[int, Sequence[bytes]]], deadline: float | None
+    ) -> Iterator[tuple[int, Answer]]:
+        outgoing = list(requests)
+        self._look_for([device for device, _ in outgoing])
+        ids = self._push({device: data for device, data in outgoing if device in self._nodes})
+        end = deadline if deadline is not None else time.monotonic() + self._patience
+        replies: dict[int, Message] = {}
+        for device, sent in outgoing:
+            while device in ids.values() and device not in replies and time.monotonic() < end:
+                replies |= self._pull({id_: other for id_, other in ids.items() if other not in replies})
+                if device not in replies:
+                    time.sleep(self._poll)
+            yield device, self._answer(device, len(sent), replies.get(device), pushed=device in ids.values())
+
+    def drop(self, device: int) -> None:
+        """A late reply has another message's id and is never asked for, so there is nothing to forget."""
+
+    def close(self) -> None:
+        """Nodes belong to Flower."""
+
+    def _answer(self, device: int, sent: int, reply: Message | None, *, pushed: bool) -> Answer:
+        if not pushed:
+            return Answer(replies=[], sent=0, lost=Lost(reason="no SuperNode is connected for it", again=False))
+        if reply is None:
+            return Answer(replies=[], sent=sent, lost=Lost(reason="no answer before the round's deadline", again=False))
+        if reply.has_error():
+            reason = str(reply.error.reason).strip().splitlines() or ["unknown error"]
+            lost = Lost(reason=f"Flower reports: {reason[-1][:200]}", again=False)
+            return Answer(replies=[], sent=sent, lost=lost)
+        try:
+            replies, words = unpack(reply.content)
+        except WireError as error:
+            return Answer(replies=[], sent=sent, lost=Lost(reason=str(error), again=False))
+        if words.get("status") == "forgot":
+            self._known.discard(self._nodes.pop(device))
+            lost = Lost(reason="it was started anew and has lost its front", again=True, forgot=True)
+            return Answer(replies=[], sent=sent, lost=lost)
+        if words.get("status") != "ok":
+            return Answer(replies=[], sent=sent, lost=Lost(reason=str(words.get("reason", "refused")), again=False))
+        lost_rest = Lost(reason="answered too few messages", again=False) if len(replies) < sent else None
+        return Answer(replies=replies[:sent], sent=sent, lost=lost_rest)
+
+    # --- who is there ---
+
+    def _look_for(self, devices: Sequence[int]) -> None:
+        """Nodes come and go: forget those that left, invite those that are new if somebody is missing."""
+        present = set(self._grid.get_node_ids())
+        self._known &= present
+        self._nodes = {device: node for device, node in self._nodes.items() if node in present}
+        if any(device not in self._nodes for device in devices):
+            self._invite()
+
+    def _invite(self) -> None:
+        """Tell every node that is new about the run, and learn its device number."""
+        new = [node for node in self._grid.get_node_ids() if node not in self._known]
+        content = [self._invitation.encode()]
+        messages = [Message(pack(content), node, f"query.{HELLO}") for node in new]
+        ids = [str(id_) for id_ in self._grid.push_messages(messages) if id_] if messages else []
+        self._known |= set(new)
+        end = time.monotonic() + self._patience
+        while ids and time.monotonic() < end:
+            for reply in self._grid.pull_messages(ids):
+                ids.remove(reply.metadata.reply_to_message_id)
+                self._welcome(reply)
+            time.sleep(self._poll if ids else 0)
+
+    def _welcome(self, reply: Message) -> None:
+        node = reply.metadata.src_node_id
+        if reply.has_error():
+            self._note(f"a SuperNode cannot take part: {reply.error.reason}")
+            return
+        _, words = unpack(reply.content)
+        device = words.get("device")
+        if words.get("status") != "ok" or not isinstance(device, int):
+            self._note(f"a SuperNode cannot take part: {words.get('reason', 'it gave no device number')}")
+        elif self._nodes.get(device, node) != node:
+            self._note(f"two SuperNodes say that they are device {device}; the second is ignored")
+        else:
+            self._nodes[device] = node
+
+    def _push(self, outgoing: dict[int, Sequence[bytes]]) -> dict[str, int]:
+        """Send; returns which message id belongs to which device."""
+        messages = [Message(pack(data), self._nodes[device], f"query.{REQUESTS}") for device, data in outgoing.items()]
+        ids = list(self._grid.push_messages(messages)) if messages else []
+        return {str(id_): device for id_, device in zip(ids, outgoing, strict=False) if id_}
+
+    def _pull(self, ids: dict[str, int]) -> dict[int, Message]:
+        """Replies that are there, each once."""
+        arrived = {}
+        for reply in self._grid.pull_messages(list(ids)):
+            arrived[ids[reply.metadata.reply_to_message_id]] = reply
+        return arrived

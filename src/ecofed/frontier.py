@@ -1,0 +1,195 @@
+"""The frontier of bytes against accuracy: ``ecofed`` at many settings, beside its baselines and the floors.
+
+Each point is a run in a folder of its own, so that a sweep can be stopped and continued.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ecofed.config import Config, Settings
+from ecofed.errors import ConfigError
+from ecofed.experiment import Observer, SilentObserver, run
+from ecofed.models import default_cut
+from ecofed.pretraining.resolve import resolve_front
+from ecofed.reports.files import write_json
+from ecofed.reports.plots.frontier import PlottedPoint, write_frontier_plot
+from ecofed.results import RunResult
+
+FRONTIER_FILE = "frontier.json"
+SCHEMA = "ecofed-frontier/1"
+
+#: The paper's own choices, on the same network and data.
+PAPER = {
+    "ecofed.codec": "minmax",
+    "ecofed.bits": 8,
+    "ecofed.period": 2,
+    "ecofed.refresh": "period",
+    "ecofed.views": 0,
+    "ecofed.entropy": "none",
+    "ecofed.front": "auto",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One run of the sweep, by its figures."""
+
+    label: str
+    method: str
+    final_test_accuracy: float
+    total_bytes: int
+    bytes_per_device: float
+    """Both directions, over the whole training, mean over all devices."""
+    uplink_bytes_per_device: float
+    images_leave_device: bool
+    efficient: bool = False
+    """No other point has at least its accuracy for fewer bytes."""
+    result: str
+    """Where its ``result.json`` lies, below the sweep's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """A finished sweep; ``frontier.json``."""
+
+    points: list[Point]
+    raw_image_bytes_per_device: float
+    compressed_image_bytes_per_device: float | None
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def frontier(
+    settings: Settings,
+    *,
+    out: str | Path,
+    bits: Sequence[int],
+    views: Sequence[int],
+    fronts: Sequence[str],
+    baselines: Sequence[str] = (),
+    resume: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+) -> Frontier:
+    """Run every combination that the fronts allow, then the baselines; write ``frontier.json`` and ``frontier.png``.
+
+    Args:
+        settings: everything else.
+        out: the folder; each point becomes a folder below it.
+        bits: of a code.
+        views: uploads in a device's life; 0 is unbounded.
+        fronts: as ``ecofed.front`` names them.
+        baselines: methods, and ``paper`` for the paper's EcoFed settings.
+        resume: finished points are taken as they are, an interrupted one is continued.
+        observer: is told about progress.
+        command: recorded in the results.
+
+    Raises:
+        ConfigError: no combination is possible. EcoFedError: a run failed.
+    """
+    observer, folder, notes = observer or SilentObserver(), Path(out), list[str]()
+    runs: list[tuple[str, Config]] = []
+    for front in fronts:
+        for count in bits:
+            for view in views:
+                config = _ecofed(settings, {"ecofed.front": front, "ecofed.bits": count} | _views(view))
+                missing = _missing_limits(config)
+                if missing:
+                    notes.append(f"{front}: {missing}")
+                    continue
+                label = f"ecofed front={Path(front).stem} bits={count} views={view or 'unbounded'}"
+                runs.append((label, config))
+    if not runs:
+        raise ConfigError(f"no point of the sweep is possible ({'; '.join(dict.fromkeys(notes)) or 'nothing asked'})")
+    runs += [(name, _ecofed(settings, PAPER) if name == "paper" else settings.for_method(name)) for name in baselines]
+    results = []
+    for label, config in runs:
+        observer.note(label)
+        place = folder / _folder_name(label)
+        results.append(run(config, out=place, resume=resume, observer=observer, command=command, report=False))
+    made = Frontier(
+        points=_points([label for label, _ in runs], results),
+        raw_image_bytes_per_device=results[0].data.floors.raw_bytes / runs[0][1].devices,
+        compressed_image_bytes_per_device=_per_device(results[0].data.floors.compressed_bytes, runs[0][1].devices),
+        notes=list(dict.fromkeys(notes)),
+    )
+    write_json(folder / FRONTIER_FILE, made.to_dict())
+    _plot(made, folder)
+    return made
+
+
+def _ecofed(settings: Settings, changes: dict[str, Any]) -> Config:
+    pairs = tuple((tuple(key.split(".")), value) for key, value in changes.items())
+    return Settings(settings.assignments + pairs, settings.source).for_method("ecofed")
+
+
+def _views(count: int) -> dict[str, Any]:
+    return {"ecofed.views": count, "ecofed.refresh": "once"} if count == 1 else {"ecofed.views": count}
+
+
+def _missing_limits(config: Config) -> str | None:
+    """Why this front cannot be coded with these bits, or ``None``."""
+    cut = config.model.cut or default_cut(config.model.name)
+    bundle = resolve_front(config, cut, _channels(config), lambda _: None)
+    bits = config.ecofed.limit_bits
+    if bits is None or bits in bundle.upper:
+        return None
+    return f"has quantiser limits for {', '.join(map(str, sorted(bundle.upper)))} bits only"
+
+
+def _channels(config: Config) -> int:
+    from ecofed.data import load_dataset
+
+    return load_dataset(config.data.name, fallback=config.data.fallback).channels
+
+
+def _points(labels: Sequence[str], results: Sequence[RunResult]) -> list[Point]:
+    figures = [(result.total_bytes, result.totals.final_test_accuracy) for result in results]
+    return [
+        Point(
+            label=label,
+            method=result.method,
+            final_test_accuracy=result.totals.final_test_accuracy,
+            total_bytes=result.total_bytes,
+            bytes_per_device=result.total_bytes / result.config["devices"],
+            uplink_bytes_per_device=result.totals.uplink_bytes / result.config["devices"],
+            images_leave_device=result.method == "send-images",
+            efficient=not any(
+                other_bytes < own_bytes and other_accuracy >= own_accuracy for other_bytes, other_accuracy in figures
+            ),
+            result=f"{_folder_name(label)}/result.json",
+        )
+        for label, result, (own_bytes, own_accuracy) in zip(labels, results, figures, strict=True)
+    ]
+
+
+def _plot(made: Frontier, folder: Path) -> None:
+    marks = [("every image once (raw)", made.raw_image_bytes_per_device)]
+    if made.compressed_image_bytes_per_device is not None:
+        marks.append(("every image once (compressed)", made.compressed_image_bytes_per_device))
+    points = [
+        PlottedPoint(
+            label=point.label.removeprefix("ecofed "),
+            method=point.method,
+            bytes_per_device=point.bytes_per_device,
+            accuracy=point.final_test_accuracy,
+            efficient=point.efficient,
+        )
+        for point in made.points
+    ]
+    write_frontier_plot(points, marks, folder / "frontier.png")
+
+
+def _per_device(total: int | None, devices: int) -> float | None:
+    return None if total is None else total / devices
+
+
+def _folder_name(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9=._-]+", "-", label)

@@ -1,0 +1,187 @@
+"""The methods' own sections of the configuration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ecofed._fields import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassicFLConfig:
+    """FedAvg of the whole network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VanillaDPFLConfig:
+    """SplitFed."""
+
+    version: Literal["v1", "v2"] = "v1"
+    """``v1``: one back per device, averaged after the round. ``v2``: one shared back, devices in turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LGLConfig:
+    """Local-loss training of the front with an auxiliary classifier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedGKTConfig:
+    """Two-way knowledge distillation."""
+
+    temperature: float = 3.0
+    """Both sides soften their logits by it before they teach each other."""
+    alpha: float = 1.0
+    """Weight of the distillation loss beside the cross-entropy."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.temperature < math.inf, "fedgkt.temperature", self.temperature, "must be above 0")
+        require(0 <= self.alpha < math.inf, "fedgkt.alpha", self.alpha, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledTraining:
+    """How the server trains on what devices have sent it, all pooled."""
+
+    server_steps: int | None = None
+    """SGD steps a round on the pooled samples; default as many batches as the sampled devices hold (what the paper
+    does)."""
+    fresh_momentum: bool = False
+    """Start each round with zero momentum (the paper) instead of keeping it. ``fedavg`` always does."""
+    sampling: Literal["uniform", "class", "device"] = "uniform"
+    """What comes equally often in pooled batches: every sample, every class, or every device."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution that weighs two mixed samples of a batch; 0 mixes none."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
+    weight_decay: float = 0.0
+    """Of the server's SGD."""
+    ema: float = 0.0
+    """Decay per step of a running average of the weights, which is then what is tested and saved; 0 keeps no average,
+    0.998 averages over about 500 steps."""
+    label_smoothing: float = 0.0
+    """Share of the training target that is spread over all classes."""
+
+    def check(self, section: str) -> None:
+        """Raise :class:`ConfigError` for an impossible value; ``section`` names the key."""
+        steps = self.server_steps
+        require(steps is None or steps >= 1, f"{section}.server_steps", steps, "must be at least 1")
+        require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
+        for key in ("ema", "label_smoothing", "weight_decay"):
+            require(0 <= getattr(self, key) < 1, f"{section}.{key}", getattr(self, key), "must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcoFedConfig(PooledTraining):
+    """Frozen pre-trained front, quantised activations, replay buffer."""
+
+    front: str = "auto"
+    """``auto`` (a shipped front for this model, otherwise ``random``, and a note), ``random`` (calibrated statistics),
+    ``pretrain`` (built-in pre-training, cached), the name of a shipped front, or a path to a bundle."""
+    codec: str = "uniform"
+    """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
+    the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127
+    of each batch) or ``float32`` (lossless)."""
+    bits: int = 4
+    """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` needs 8,
+    ``float32`` ignores it."""
+    density: float = 0.1
+    """``top-k``: the share of entries that is kept."""
+    entropy: Literal["none", "deflate", "range"] = "none"
+    """Lossless coding of each upload: ``deflate`` (standard library), or ``range`` (an adaptive range coder, 10-14 %
+    smaller up to 4 bits). ``none``: packed codes as they are, whose size is known before."""
+    period: int = 2
+    """A refresh every ``period`` rounds."""
+    refresh: Literal["period", "once", "spread", "plateau"] = "period"
+    """When sampled devices upload. ``period``: in rounds 1, 1 + period, ... ``once``: in the first round that samples
+    them, and never again. ``spread``: at once, then evenly over the training until ``views`` or
+    ``uplink_budget_bytes`` is used up. ``plateau``: at once, then when the buffer is known by heart (``memorised``)."""
+    memorised: float = 0.5
+    """``plateau``: new views are asked for while the loss on the buffer is below this fraction of the loss on
+    activations that have just arrived."""
+    views: int = 0
+    """How many augmented passes a device may ever upload, all of which stay in the buffer; 0 is unbounded, and the
+    buffer keeps the latest."""
+    uplink_budget_bytes: int | None = None
+    """What a device may ever upload: codes, scales and labels. The first view is always allowed; another is asked for
+    only while one more of the same size fits."""
+    replay: bool = True
+    """``False`` (an ablation): train on this round's uploads only; needs ``period = 1``."""
+    server: Literal["pooled", "fedavg"] = "pooled"
+    """``pooled``: one back, batches mixed over the whole buffer. ``fedavg``: one back per device, averaged (the
+    paper)."""
+    flip: float = 0.0
+    """``pooled``: probability that an activation is mirrored, where a mirrored image is still valid."""
+    shift: float = 0.0
+    """``pooled``: probability that an activation is moved by one entry in one of eight directions."""
+    cutout: float = 0.0
+    """``pooled``: probability that a square of an activation is set to zero."""
+    front_precision: Literal["full", "int8"] = "full"
+    """``int8``: convolution weights of the front are rounded to 8 bits, for the server and the tests as for devices;
+    its delivery is half as long. ``full``: as the front was made."""
+    front_delivery: Literal["download", "preinstalled"] = "download"
+    """``download``: the front's encoded bytes count once per device. ``preinstalled``: not counted, as in the paper."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.bits <= 8, "ecofed.bits", self.bits, "must be in 1..8")
+        require(self.codec != "lloyd-max" or 2 <= self.bits <= 4, "ecofed.bits", self.bits, "'lloyd-max' has 2, 3 or 4")
+        require(self.codec != "top-k" or self.bits <= 7, "ecofed.bits", self.bits, "the 'top-k' codec has at most 7")
+        require(0 < self.density <= 1, "ecofed.density", self.density, "must be above 0 and at most 1")
+        require(self.period >= 1, "ecofed.period", self.period, "must be at least 1")
+        require(self.views >= 0, "ecofed.views", self.views, "must be 0 (unbounded) or more")
+        require(0 < self.memorised <= 1, "ecofed.memorised", self.memorised, "must be above 0 and at most 1")
+        budget = self.uplink_budget_bytes
+        require(budget is None or budget >= 1, "ecofed.uplink_budget_bytes", budget, "must be at least 1")
+        if self.refresh == "spread":
+            limited = self.views > 0 or budget is not None
+            require(
+                limited, "ecofed.refresh", self.refresh, "needs ecofed.views or ecofed.uplink_budget_bytes to spread"
+            )
+        self.check("ecofed")
+        for key in ("flip", "shift", "cutout"):
+            require(0 <= getattr(self, key) <= 1, f"ecofed.{key}", getattr(self, key), "is a probability, 0..1")
+        if self.entropy == "range":
+            require(
+                self.codec != "float32", "ecofed.entropy", self.entropy, "float32 has no codes; use deflate or none"
+            )
+        if self.codec == "minmax":
+            require(self.bits == 8, "ecofed.bits", self.bits, "the 'minmax' codec is 8 bits; set ecofed.bits=8")
+        if not self.replay:
+            require(self.period == 1, "ecofed.period", self.period, "ecofed.replay=false needs ecofed.period=1")
+
+    @property
+    def limit_bits(self) -> int | None:
+        """For how many bits the codec takes quantiser limits from the front's bundle; ``None``: it needs none."""
+        return self.bits if self.codec in ("uniform", "lloyd-max", "top-k") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendImagesConfig(PooledTraining):
+    """A rival: devices send their images once, the server trains the whole network on them."""
+
+    quality: int = 75
+    """JPEG quality of what a device sends, 1-95. Headers that all images share are sent once a device."""
+    size: int | None = None
+    """Images are scaled down to ``size`` x ``size`` pixels before they are compressed; ``none``: as they are."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.quality <= 95, "send-images.quality", self.quality, "must be in 1..95")
+        if self.size is not None:
+            require(4 <= self.size <= 1024, "send-images.size", self.size, "must be in 4..1024")
+        self.check("send-images")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedFormConfig:
+    """A rival: one upload of feature statistics, and a ridge classifier solved from their sum."""
+
+    features: int = 128
+    """At most this many features: the frozen front's activation, pooled over space until it is no wider."""
+    ridge: float = 0.01
+    """Strength of the penalty, in units of the mean squared feature."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.features <= 4096, "closed-form.features", self.features, "must be in 1..4096")
+        require(0 < self.ridge < math.inf, "closed-form.ridge", self.ridge, "must be above 0")

@@ -1,0 +1,36 @@
+"""The methods: each is a program on the server, in one file that reads like its algorithm."""
+
+from ecofed.methods.base import Context, Method, RoundOutcome
+from ecofed.methods.channel import Channel
+from ecofed.methods.classic_fl import ClassicFL
+from ecofed.methods.closed_form import ClosedForm
+from ecofed.methods.ecofed import EcoFed
+from ecofed.methods.fedgkt import FedGKT
+from ecofed.methods.lgl import LGL
+from ecofed.methods.loop import Evaluator, sample_devices, train
+from ecofed.methods.send_images import SendImagesMethod
+from ecofed.methods.transport import Transport
+from ecofed.methods.vanilla_dpfl import VanillaDPFL
+
+METHOD_CLASSES: dict[str, type[Method]] = {
+    cls.name: cls for cls in (ClassicFL, VanillaDPFL, LGL, FedGKT, EcoFed, SendImagesMethod, ClosedForm)
+}
+
+__all__ = [
+    "LGL",
+    "METHOD_CLASSES",
+    "Channel",
+    "ClassicFL",
+    "ClosedForm",
+    "Context",
+    "EcoFed",
+    "Evaluator",
+    "FedGKT",
+    "Method",
+    "RoundOutcome",
+    "SendImagesMethod",
+    "Transport",
+    "VanillaDPFL",
+    "sample_devices",
+    "train",
+]

@@ -1,0 +1,172 @@
+"""What every method is given, and what it must be able to do."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from ecofed.config import Config
+from ecofed.errors import DeviceError, ModelError
+from ecofed.methods.channel import Channel, DivergedError
+from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
+from ecofed.task import Task
+from ecofed.wire import FrontBundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything a method gets."""
+
+    task: Task
+    channel: Channel
+    model: nn.Module
+    """The whole network, initialised as the configuration says, on ``torch_device``."""
+    halves: Partition
+    """The network cut in two; it shares its parameters with ``model``."""
+    bundle: FrontBundle | None = None
+    """The frozen front of ``ecofed``; ``None`` for the other methods."""
+    torch_device: torch.device
+
+    @property
+    def config(self) -> Config:
+        return self.task.config
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundOutcome:
+    """What a method says about a round it has just run."""
+
+    train_loss: float | None = None
+    refreshed: bool | None = None
+    saturated_fraction: float | None = None
+    server_steps: int = 0
+    """SGD steps on the replay buffer, for the clock."""
+    notes: list[str] = field(default_factory=list)
+
+
+class Method(ABC):
+    """A training scheme, as a program on the server."""
+
+    name: ClassVar[str]
+    labels_leave_device: ClassVar[bool] = True
+    has_network: ClassVar[bool] = True
+    """Whether :meth:`network` is the network that the configuration names, and can be saved as one."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.config = context.config
+        self.channel = context.channel
+        self.model = context.model
+        self.halves = context.halves
+        self.channel.when_forgotten = self.device_forgot
+
+    @abstractmethod
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        """Run round ``round_`` (from 1) with the sampled devices (ascending)."""
+
+    def test_input(self, x_NCHW: Tensor) -> Tensor:
+        """What :meth:`logits` is called with for these test images, computed once for the whole run."""
+        return x_NCHW
+
+    def logits(self, x_NCHW: Tensor) -> Tensor:
+        """The current network's answers (N, K)."""
+        output: Tensor = self.model(x_NCHW)
+        return output
+
+    def network(self) -> dict[str, np.ndarray]:
+        """Parameters and statistics of the whole network as trained so far."""
+        return state_arrays(self.model)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Everything that the next round depends on: arrays, and JSON values."""
+        return {f"model/{name}": array for name, array in state_arrays(self.model).items()}, {}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Inverse of :meth:`state`."""
+        load_arrays(self.model, under("model/", arrays))
+
+    def device_forgot(self, device: int) -> None:  # noqa: B027 - most methods tell devices nothing that lasts
+        """A device was started anew: whatever this method told it before is gone."""
+
+    # --- the vocabulary that the methods are written in ---
+
+    def weight(self, samples: int) -> float:
+        """A device's weight in an average: its samples, or 1 (none without samples)."""
+        return float(samples if self.config.aggregation == "samples" else samples > 0)
+
+    def sgd(self, module: nn.Module) -> SGD:
+        """A fresh optimiser."""
+        return SGD(module.parameters(), lr=self.config.learning_rate, momentum=self.config.momentum)
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """An array that arrived, on the server's training device."""
+        tensor = torch.from_numpy(array).to(self.context.torch_device)
+        return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+    def labels(self, array: np.ndarray) -> Tensor:
+        """Labels that arrived, as class numbers.
+
+        Raises:
+            DeviceError: a label that no class has.
+        """
+        if len(array) and int(array.max()) >= self.context.task.classes:
+            raise DeviceError(f"label {int(array.max())} of {self.context.task.classes} classes")
+        return torch.from_numpy(array.astype(np.int64)).to(self.context.torch_device)
+
+    def check_activation(self, array: np.ndarray, samples: int) -> None:
+        """Raise :class:`DeviceError` unless the array is the activation of so many samples."""
+        if array.shape != (samples, *self._activation_shape):
+            raise DeviceError(f"activation of shape {array.shape}, not {(samples, *self._activation_shape)}")
+
+    def check_weights(self, arrays: Mapping[str, np.ndarray], module: nn.Module) -> None:
+        """Raise :class:`ModelError` unless the arrays are the module's parameters, all of them and nothing else."""
+        expected = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+        if {name: array.shape for name, array in arrays.items()} != expected:
+            wrong = sorted(arrays.keys() ^ expected.keys()) or [n for n in expected if arrays[n].shape != expected[n]]
+            raise ModelError(f"weights that do not fit the network ('{wrong[0]}')")
+
+    @cached_property
+    def _activation_shape(self) -> tuple[int, int, int]:
+        return activation_shape(self.halves.front, self.context.task.in_channels, self.context.task.input_size)
+
+    def batches(self, count: int) -> list[slice]:
+        """Consecutive slices of the configured batch size; the last may be smaller."""
+        size = self.config.batch_size
+        return [slice(at, min(at + size, count)) for at in range(0, count, size)]
+
+
+def check_converging(loss: float) -> None:
+    """Raise :class:`DivergedError` for a loss that is not finite."""
+    if not math.isfinite(loss):
+        raise DivergedError("the loss is not finite: training diverged; lower learning_rate")
+
+
+def train_on(model: nn.Module, optimiser: SGD, h_BCHW: Tensor, y_B: Tensor) -> float:
+    """One cross-entropy step on one batch; returns its loss, which must be finite (:class:`DivergedError`)."""
+    loss = F.cross_entropy(model(h_BCHW), y_B)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    value = float(loss.detach())
+    check_converging(value)
+    return value
+
+
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays whose names start with ``prefix``, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean, or ``None`` of nothing."""
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,290 @@
+"""How a method talks to devices: messages in, bytes over a transport, every byte in the ledger.
+
+A device that dies, freezes, comes late or answers nonsense costs only itself. That is decided here, once for all
+methods: they see the devices that answered, and :meth:`Channel.visit` raises where those are fewer than the quorum.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from ecofed.costs import Exchange, Ledger
+from ecofed.errors import DeviceError, ModelError, WireError
+from ecofed.methods.transport import Answer, Lost, Transport
+from ecofed.wire import Encoded, Failure, Message, decode, encode
+
+#: How often a device is asked for the same thing in one round when its connection keeps breaking.
+MAX_ATTEMPTS = 5
+
+M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A request to one device."""
+
+    request: Message
+    reply: type[Message] | tuple[type[Message], ...]
+    """What it may answer."""
+    counted: bool = True
+    """``False`` keeps the exchange out of the ledger (a front that is taken to be on the device already)."""
+    retransmission: bool = False
+    """The device was told this before, and has lost it."""
+
+
+class BelowQuorumError(DeviceError):
+    """Too few devices answered for the round to count."""
+
+
+class RefusedError(DeviceError):
+    """No device that was asked can do it: the run itself is at fault."""
+
+
+class DivergedError(DeviceError):
+    """Training with a device's data gave numbers that are not finite."""
+
+
+class _SaidNoError(DeviceError):
+    """A device answered ``Failure``."""
+
+
+class _LostError(DeviceError):
+    """A device did not answer."""
+
+    def __init__(self, lost: Lost) -> None:
+        super().__init__(lost.reason)
+        self.lost = lost
+
+
+@dataclass(frozen=True)
+class _Entry:
+    direction: str
+    by_kind: Mapping[str, int]
+    retransmission: bool
+
+
+class Channel:
+    """Encodes, sends, records and decodes.
+
+    Args:
+        quorum: the share of the devices asked (at most 1), or their number (above 1), that must answer.
+        deadline_seconds: how long devices have in a round.
+    """
+
+    def __init__(
+        self, transport: Transport, ledger: Ledger, *, quorum: float = 1.0, deadline_seconds: float | None = None
+    ) -> None:
+        self._transport = transport
+        self.ledger = ledger
+        self._quorum = quorum
+        self._deadline_seconds = deadline_seconds
+        self._deadline: float | None = None
+        self._attempt: list[_Entry] = []
+        self._notes: list[str] = []
+        self._last_encoded: tuple[Message, Encoded] | None = None
+        self.exchanges: list[Exchange] = []
+        """What the devices that were asked in this round sent and were sent, for the clock; retransmissions apart."""
+        self.answered = 0
+        """Devices that were asked in this round and answered as they should."""
+        self.asked = 0
+        self.device_seconds = 0.0
+        """Wall time spent waiting for devices."""
+        self.when_forgotten: Callable[[int], None] = lambda _device: None
+        """Called with a device that was started anew and knows nothing any more."""
+
+    def start_round(self) -> None:
+        """The round's deadline runs from now."""
+        seconds = self._deadline_seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._notes = []
+        self.exchanges = []
+        self.answered = self.asked = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened to devices in this round, one line each."""
+        return list(self._notes)
+
+    def visit(
+        self,
+        devices: Sequence[int],
+        opening: Callable[[int], Sequence[Ask]],
+        use: Callable[[int, Sequence[Message]], T],
+        *,
+        optional: bool = False,
+    ) -> Iterator[tuple[int, T]]:
+        """Ask each device, and make something of its answers; yields in the order of ``devices``.
+
+        ``opening(device)`` is what to ask; devices work on it at the same time. ``use(device, replies)`` is called in
+        device order, and may ask on (:meth:`ask`). It must change nothing but its result: when the connection breaks
+        the device is visited again. What it raises (DeviceError, WireError, ModelError) leaves out this device only.
+        A failed visit's bytes are retransmissions if it was repeated, otherwise they count as what they are.
+
+        Raises:
+            BelowQuorumError: after the last device, if too few answered (never with ``optional``).
+            RefusedError: every single one answered that it cannot, or training diverged with every one.
+        """
+        pending: dict[int, Sequence[tuple[Ask, Encoded]]] = {}
+
+        def outgoing() -> Iterator[tuple[int, Sequence[bytes]]]:
+            for device in devices:
+                pending[device] = self._prepare(opening(device))
+                yield device, [encoded.data for _, encoded in pending[device]]
+
+        answered, refusals = 0, []
+        exchanges = self._transport.exchange_all(outgoing(), self._deadline)
+        while (arrived := self._wait(lambda: next(exchanges, None))) is not None:
+            device, answer = arrived
+            try:
+                result = self._visit_one(device, pending.pop(device), answer, opening, use)
+            except (DeviceError, WireError, ModelError) as error:
+                if isinstance(error, (_SaidNoError, DivergedError)):
+                    refusals.append(f"device {device}: {error}")
+                self._note(device, error, "left out of this round")
+            else:
+                answered += 1
+                yield device, result
+        if optional:
+            return
+        self.asked, self.answered = self.asked + len(devices), self.answered + answered
+        if devices and len(refusals) == len(devices):
+            raise RefusedError(refusals[0])
+        if answered < self._needed(len(devices)):
+            raise BelowQuorumError(
+                f"{answered} of {len(devices)} devices answered, {self._needed(len(devices))} are needed"
+            )
+
+    def broadcast(
+        self, devices: Sequence[int], request: Message, reply: type[M], use: Callable[[int, M], T]
+    ) -> Iterator[tuple[int, T]]:
+        """:meth:`visit` with one request that is the same for all."""
+        opening = [Ask(request=request, reply=reply)]
+        return self.visit(devices, lambda _: opening, lambda device, replies: use(device, cast(M, replies[0])))
+
+    def ask(self, device: int, request: Message, *replies: type[M]) -> M:
+        """One more request to the device that is being visited.
+
+        Raises:
+            DeviceError: the device was lost, failed, or answered with a message that is not one of ``replies``.
+        """
+        prepared = self._prepare([Ask(request=request, reply=replies)])
+        data = [encoded.data for _, encoded in prepared]
+        answer = self._wait(lambda: self._transport.exchange(device, data, self._deadline))
+        return cast(M, self._open(device, prepared, answer)[0])
+
+    def _visit_one(
+        self,
+        device: int,
+        prepared: Sequence[tuple[Ask, Encoded]],
+        answer: Answer,
+        opening: Callable[[int], Sequence[Ask]],
+        use: Callable[[int, Sequence[Message]], T],
+    ) -> T:
+        attempts = 0
+        while True:
+            self._attempt = []
+            before = len(self.exchanges)
+            repeated = False
+            try:
+                return use(device, self._open(device, prepared, answer))
+            except _LostError as error:
+                del self.exchanges[before:]
+                attempts += bool(answer.sent)
+                if error.lost.forgot:
+                    self.when_forgotten(device)
+                repeated = error.lost.again and attempts < MAX_ATTEMPTS and not self._is_late()
+                if not repeated:
+                    raise
+                if answer.sent:
+                    self._note(device, error, "asked again")
+            finally:
+                for entry in self._attempt:
+                    self.ledger.record(entry.direction, entry.by_kind, retransmission=entry.retransmission or repeated)
+            prepared = self._prepare(opening(device))
+            data = [encoded.data for _, encoded in prepared]
+            answer = self._wait(lambda data=data: self._transport.exchange(device, data, self._deadline))  # type: ignore[misc]
+
+    def _prepare(self, asks: Sequence[Ask]) -> list[tuple[Ask, Encoded]]:
+        return [(ask, self._encode(ask.request)) for ask in asks]
+
+    def _encode(self, message: Message) -> Encoded:
+        # The same request to many devices is encoded once: a whole network is tens of megabytes.
+        if self._last_encoded is None or self._last_encoded[0] is not message:
+            self._last_encoded = (message, encode(message))
+        return self._last_encoded[1]
+
+    def _open(self, device: int, prepared: Sequence[tuple[Ask, Encoded]], answer: Answer) -> list[Message]:
+        """Record an exchange and decode its replies."""
+        for ask, encoded in prepared[: answer.sent]:
+            if ask.counted:
+                self._attempt.append(_Entry("downlink", encoded.by_kind, ask.retransmission))
+        messages, problem = [], None
+        for (ask, encoded), reply in zip(prepared, answer.replies, strict=False):
+            try:
+                message, by_kind = decode(reply)
+            except WireError as error:
+                problem = problem or error
+                by_kind = {"control": len(reply)}
+            else:
+                messages.append(message)
+                if ask.counted and not ask.retransmission:
+                    self._note_exchange(device, ask.request, encoded.by_kind, message, by_kind)
+            if ask.counted:
+                self._attempt.append(_Entry("uplink", by_kind, ask.retransmission))
+        if problem is not None:
+            self._transport.drop(device)
+            raise problem
+        for (ask, _), message in zip(prepared, messages, strict=False):
+            self._check(device, ask, message)
+        if answer.lost is not None:
+            raise _LostError(answer.lost)
+        return messages
+
+    def _note_exchange(
+        self, device: int, request: Message, downlink: Mapping[str, int], reply: Message, uplink: Mapping[str, int]
+    ) -> None:
+        self.exchanges.append(
+            Exchange(
+                device=device,
+                request=type(request).__name__,
+                reply=type(reply).__name__,
+                downlink=downlink,
+                uplink=uplink,
+            )
+        )
+
+    def _check(self, device: int, ask: Ask, message: Message) -> None:
+        """The reply must be one to this request: of its kind, and of its round."""
+        if isinstance(message, Failure):
+            raise _SaidNoError(message.reason)
+        expected = ask.reply if isinstance(ask.reply, tuple) else (ask.reply,)
+        if not isinstance(message, expected):
+            self._transport.drop(device)
+            names = " or ".join(cls.__name__ for cls in expected)
+            raise DeviceError(f"answered {type(message).__name__} where {names} was expected")
+        asked_round, round_ = getattr(ask.request, "round", None), getattr(message, "round", None)
+        if None not in (asked_round, round_) and asked_round != round_:
+            self._transport.drop(device)
+            raise DeviceError(f"answered for round {round_} in round {asked_round}")
+
+    def _needed(self, asked: int) -> int:
+        wanted = math.ceil(self._quorum * asked) if self._quorum <= 1 else int(self._quorum)
+        return min(wanted, asked)
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _note(self, device: int, error: Exception, consequence: str) -> None:
+        self._notes.append(f"device {device}: {error}; {consequence}")
+
+    def _wait(self, what: Callable[[], T]) -> T:
+        started = time.perf_counter()
+        try:
+            return what()
+        finally:
+            self.device_seconds += time.perf_counter() - started

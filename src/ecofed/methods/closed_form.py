@@ -1,0 +1,105 @@
+"""A classifier in closed form on frozen features (AFL, He et al., CVPR 2025; Fed3R, Fani et al., ICML 2024).
+
+A device runs the frozen front once, pools each activation to a few features f (with a constant 1), and sends only the
+sums F^T F and F^T Y over its samples. Sums of sums are exact, so the server solves the ridge regression of all devices'
+data together: no rounds, no learning rate, and no loss from skew. What it cannot do is learn features.
+Shape legend: N samples, D features with the constant, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecofed.activations.statistics import feature_grid, pooled_features, triangle_size, unpack_triangle
+from ecofed.errors import WireError
+from ecofed.methods.base import Context, Method, RoundOutcome, under
+from ecofed.methods.channel import Ask
+from ecofed.models import build_front
+from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Message, Statistics
+
+
+class ClosedForm(Method):
+    """A front down once, sums up once. Labels leave the device only as sums over each class."""
+
+    name = "closed-form"
+    labels_leave_device = False
+    has_network = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        assert context.bundle is not None
+        self.bundle = context.bundle.for_device(min(context.bundle.upper))
+        self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
+        self._grid = feature_grid(self.bundle.activation_shape, self.config.closed_form.features)
+        width = self.bundle.activation_shape[0] * self._grid[0] * self._grid[1] + 1
+        self._gram_DD: np.ndarray = np.zeros((width, width))
+        self._cross_DK: np.ndarray = np.zeros((width, context.task.classes))
+        self._weights_DK: np.ndarray = np.zeros((width, context.task.classes))
+        self._samples = 0
+        self._heard: set[int] = set()
+
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        asked = [device for device in sampled if device not in self._heard]
+        counted = self.config.ecofed.front_delivery == "download"
+        asks = [
+            Ask(request=InstallFront(bundle=self.bundle.encode()), reply=FrontInstalled, counted=counted),
+            Ask(
+                request=AskStatistics(round=round_, front_id=self.bundle.id, rows=self._grid[0], columns=self._grid[1]),
+                reply=Statistics,
+            ),
+        ]
+        for device, (samples, gram_DD, cross_DK) in self.channel.visit(asked, lambda _: asks, self._opened):
+            self._heard.add(device)
+            self._samples += samples
+            self._gram_DD += gram_DD
+            self._cross_DK += cross_DK
+        self._solve()
+        return RoundOutcome(refreshed=bool(asked))
+
+    def _opened(self, _device: int, replies: Sequence[Message]) -> tuple[int, np.ndarray, np.ndarray]:
+        reply = replies[-1]
+        assert isinstance(reply, Statistics)
+        if reply.front_id != self.bundle.id:
+            raise WireError(f"statistics of front {reply.front_id}, not {self.bundle.id}")
+        width = len(self._gram_DD)
+        if reply.gram.shape != (triangle_size(width),) or reply.cross_DK.shape != self._cross_DK.shape:
+            raise WireError(f"statistics of shapes {reply.gram.shape} and {reply.cross_DK.shape} for {width} features")
+        return reply.samples, unpack_triangle(reply.gram, width), reply.cross_DK.astype(np.float64)
+
+    def _solve(self) -> None:
+        """Ridge regression of one-hot labels; the constant is not penalised."""
+        if not self._samples:
+            return
+        penalty_D = np.full(len(self._gram_DD), self.config.closed_form.ridge * np.trace(self._gram_DD))
+        penalty_D /= len(self._gram_DD)
+        penalty_D[-1] = 1e-6 * self._samples
+        self._weights_DK = np.linalg.solve(self._gram_DD + np.diag(penalty_D), self._cross_DK)
+
+    # --- the network, and what a resumed run needs ---
+
+    def test_input(self, x_NCHW: Tensor) -> Tensor:
+        h_NCHW = self.front(x_NCHW).cpu().numpy()
+        return torch.from_numpy(pooled_features(h_NCHW, self._grid))
+
+    def logits(self, x_NCHW: Tensor) -> Tensor:
+        # One-hot regression targets are no log-odds; a factor makes the test loss comparable, accuracy is unchanged.
+        return (x_NCHW @ torch.from_numpy(self._weights_DK) * 10).float().to(self.context.torch_device)
+
+    def network(self) -> dict[str, np.ndarray]:
+        """Nothing: a ridge head on pooled features is not the network that the configuration names."""
+        return {}
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays = {"sums/gram": self._gram_DD, "sums/cross": self._cross_DK}
+        return arrays, {"heard": sorted(self._heard), "samples": self._samples}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        sums = under("sums/", arrays)
+        self._gram_DD, self._cross_DK = sums["gram"], sums["cross"]
+        self._heard, self._samples = set(values["heard"]), values["samples"]
+        self._solve()

@@ -1,0 +1,261 @@
+"""EcoFed (Wu et al., IEEE TPDS 35(3), 2024; arXiv 2304.05495): frozen front, quantised activations, replay buffer.
+
+A device gets the pre-trained front once. In a refresh round the sampled devices upload coded activations, which replace
+their older ones in the server's replay buffer; in the rounds between, nothing travels and the server trains on the
+buffer. Only the back is trained. ``pooled`` (ours) trains one back on batches mixed over the whole buffer; ``fedavg``
+(the paper) trains one back per device and averages them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecofed.activations import ReplayBuffer, Uploads, View, configured_codec, decompress, make_refresh_policy
+from ecofed.activations.augmentation import FeatureAugmentation
+from ecofed.errors import DeviceError, WireError
+from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
+from ecofed.methods.channel import Ask
+from ecofed.methods.pooled import PooledTrainer
+from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
+from ecofed.randomness import generator
+from ecofed.task import upload_order
+from ecofed.wire import FrontInstalled, InstallFront, Message, Refresh, Upload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """One device's upload, checked."""
+
+    view: View
+    own_labels_N: np.ndarray
+    """The device's labels in its own sample order."""
+    saturated_fraction: float
+    content_bytes: int
+
+
+class EcoFed(Method):
+    """Front down once, codes up now and then."""
+
+    name = "ecofed"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        assert context.bundle is not None
+        settings = self.config.ecofed
+        self.bundle = context.bundle.for_device(settings.limit_bits)
+        self.codec = configured_codec(settings, self.bundle.activation_shape, self.bundle.upper.get(settings.bits))
+        self.refresh = make_refresh_policy(settings, self.config.rounds)
+        bounded = settings.views or settings.uplink_budget_bytes
+        self.buffer = ReplayBuffer(self.bundle.id, views_kept=None if bounded else 1)
+        self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
+        if settings.server == "pooled" and self.config.normalisation == "frozen":
+            # Pooled batches are mixed over devices, so the back may use ordinary BatchNorm with running averages.
+            set_normalisation(self.halves.back, "running")
+        self.back: nn.Module = self.halves.back.to(context.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trainer = PooledTrainer(self.back, self._inputs, self.config, settings, torch_device=context.torch_device)
+        self._augment = FeatureAugmentation(
+            flip=settings.flip if context.task.flip else 0.0, shift=settings.shift, cutout=settings.cutout
+        )
+        self._installed: set[int] = set()
+        self._to_reinstall: set[int] = set()
+        self._uploaded: dict[int, Uploads] = {}
+        self._labels: dict[int, np.ndarray] = {}
+        """Each device's labels in its own sample order: they travel once."""
+
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        asked = [device for device in sampled if self.refresh.wants(round_, self._past(device))]
+        uploads: dict[int, Opened] = {}
+        for device, upload in self.channel.visit(asked, lambda device: self._opening(device, round_), self._opened):
+            self._installed.add(device)
+            self._to_reinstall.discard(device)
+            uploads[device] = upload
+        for device, upload in uploads.items():
+            past = self._past(device)
+            self._labels[device] = upload.own_labels_N
+            self.buffer.put(device, past.views, upload.view, self.bundle.id)
+            self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + upload.content_bytes)
+        fresh_losses = []
+        if self.refresh.watches_fresh_loss:
+            fresh_losses = [self.trainer.loss_on(upload.view) for upload in uploads.values() if len(upload.view)]
+        saturated = [upload.saturated_fraction for upload in uploads.values()]
+        devices = self._replayed_devices(round_, sampled, list(uploads))
+        loss = (
+            self._train_pooled(round_, devices) if self.config.ecofed.server == "pooled" else self._train_each(devices)
+        )
+        self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
+        notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
+        worst = max(saturated, default=None)
+        if worst is not None and worst > 0.2:
+            notes.append(f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than 20 %)")
+        return RoundOutcome(
+            train_loss=loss,
+            refreshed=bool(asked),
+            saturated_fraction=mean(saturated),
+            server_steps=self._server_steps(devices),
+            notes=notes,
+        )
+
+    # --- uploads ---
+
+    def _opening(self, device: int, round_: int) -> list[Ask]:
+        """The front for a device that has none, and a request for one view; labels travel once."""
+        refresh = Refresh(
+            round=round_,
+            view=self._past(device).views,
+            front_id=self.bundle.id,
+            want_labels=device not in self._labels,
+        )
+        asks = [Ask(request=refresh, reply=Upload)]
+        again = device in self._to_reinstall
+        if again or device not in self._installed:
+            counted = self.config.ecofed.front_delivery == "download"
+            front = Ask(
+                request=InstallFront(bundle=self.bundle.encode()),
+                reply=FrontInstalled,
+                counted=counted,
+                retransmission=again,
+            )
+            asks.insert(0, front)
+        return asks
+
+    def _opened(self, device: int, replies: Sequence[Message]) -> Opened:
+        """Check what a device sent."""
+        for installed in replies[:-1]:
+            if getattr(installed, "front_id", None) != self.bundle.id:
+                raise DeviceError(f"installed another front than {self.bundle.id}")
+        reply = replies[-1]
+        assert isinstance(reply, Upload)
+        number = self._past(device).views
+        if reply.view != number:
+            raise WireError(f"upload of view {reply.view} where view {number} was asked for")
+        if reply.front_id != self.bundle.id:
+            raise WireError(f"upload of activations of front {reply.front_id}, not {self.bundle.id}")
+        if not 0 <= reply.saturated_fraction <= 1:
+            raise WireError(f"upload whose saturated fraction is {reply.saturated_fraction}")
+        # Lengths first: the claimed sample count decides how much memory what follows takes.
+        codes = decompress(reply.codes, reply.samples, self.codec, self.config.ecofed.entropy)
+        rows, scale_N = self.codec.open(codes, reply.samples, reply.scales, self.config.batch_size)
+        order_N = upload_order(self.config.seed, device, number, reply.samples)
+        own_order_N = self._labels.get(device)
+        if own_order_N is None:
+            if len(reply.labels_N) != reply.samples:
+                raise WireError(f"{len(reply.labels_N)} labels for {reply.samples} samples")
+            own_order_N = np.empty(reply.samples, np.int64)
+            own_order_N[order_N] = self.labels(reply.labels_N).cpu().numpy()
+        if len(own_order_N) != reply.samples:
+            raise WireError(f"{reply.samples} samples where this device has {len(own_order_N)}")
+        labels_N = own_order_N[order_N]
+        view = View(rows=rows, scale_N=scale_N, sample_N=order_N.astype(np.int64), labels_N=labels_N)
+        return Opened(
+            view=view,
+            own_labels_N=own_order_N,
+            saturated_fraction=reply.saturated_fraction,
+            content_bytes=len(reply.codes) + reply.scales.nbytes + reply.labels_N.nbytes,
+        )
+
+    def _past(self, device: int) -> Uploads:
+        return self._uploaded.get(device, Uploads())
+
+    def device_forgot(self, device: int) -> None:
+        if device in self._installed:
+            self._to_reinstall.add(device)
+
+    # --- training ---
+
+    def _replayed_devices(self, round_: int, sampled: Sequence[int], uploaded: Sequence[int]) -> list[int]:
+        """Whose activations this round is about: those just uploaded, otherwise as many drawn from the buffer."""
+        buffered = self.buffer.devices
+        if uploaded or not self.config.ecofed.replay:
+            return [device for device in uploaded if device in buffered]
+        count = min(len(sampled), len(buffered))
+        drawn = generator(self.config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
+        return sorted(int(device) for device in drawn)
+
+    def _server_steps(self, devices: list[int]) -> int:
+        """SGD steps of a round about these devices: as many as they have batches, unless the configuration says."""
+        batches = sum(len(self.batches(len(self.buffer.latest(device)))) for device in devices)
+        wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
+        return wanted or batches if devices else 0
+
+    def _train_pooled(self, round_: int, devices: list[int]) -> float | None:
+        """SGD on batches mixed over the whole buffer."""
+        if not devices:
+            return None
+        settings = self.config.ecofed
+        pooled = self.buffer.devices if settings.replay else devices
+        pool = self.buffer.pool(pooled)
+        device_N = np.repeat(pooled, [sum(map(len, self.buffer.views_of(device).values())) for device in pooled])
+        return self.trainer.train(round_, pool, device_N, self._server_steps(devices))
+
+    def _train_each(self, devices: list[int]) -> float | None:
+        """The paper: one copy of the back per device, on its batches as they were uploaded; then the average."""
+        average, losses = WeightedAverage(), []
+        for device in devices:
+            view = self.buffer.latest(device)
+            back = copy.deepcopy(self.back).train()
+            optimiser = self.sgd(back)
+            for batch in self.batches(len(view)):
+                rows_B = np.arange(batch.start, batch.stop)
+                y_B = torch.from_numpy(view.labels_N[rows_B]).to(self.context.torch_device)
+                losses.append(train_on(back, optimiser, self.tensor(self._inputs(view, rows_B, None)), y_B))
+            average.add(state_arrays(back), self.weight(len(view)))
+        if losses:
+            load_arrays(self.back, average.result())
+        return mean(losses)
+
+    def _inputs(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
+        """Decoded activations (B, C, H, W) of these rows, augmented where there is a generator."""
+        scale_B = view.scale_N[rows_B] if len(view.scale_N) else None
+        h_BCHW = self.codec.decode(view.rows[rows_B], scale_B)
+        return h_BCHW if random is None else self._augment(h_BCHW, random)
+
+    # --- the network, and what a resumed run needs ---
+
+    def test_input(self, x_NCHW: Tensor) -> Tensor:
+        """Test images pass front and codec as training images do; the front is frozen, so once is enough."""
+        h_NCHW = self.front(x_NCHW).cpu().numpy()
+        encoded = self.codec.encode(h_NCHW, len(h_NCHW))
+        scale_N = np.repeat(encoded.scales, len(h_NCHW))
+        return self.tensor(self.codec.decode(encoded.rows, scale_N))
+
+    @property
+    def _trained(self) -> nn.Module:
+        return self.trainer.evaluated if self.config.ecofed.server == "pooled" else self.back
+
+    def logits(self, x_NCHW: Tensor) -> Tensor:
+        output: Tensor = self._trained(x_NCHW)
+        return output
+
+    def network(self) -> dict[str, np.ndarray]:
+        """Front and back; running averages have become constants."""
+        return state_arrays(self.front) | state_arrays(self._trained)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays, trainer = self.trainer.state()
+        arrays |= {f"buffer/{name}": array for name, array in self.buffer.state().items()}
+        arrays |= {f"labels/{device}": labels_N for device, labels_N in self._labels.items()}
+        values = {
+            "front_id": self.bundle.id,
+            "trainer": trainer,
+            "refresh": self.refresh.state(),
+            "installed": sorted(self._installed),
+            "uploaded": [(device, past.views, past.bytes) for device, past in self._uploaded.items()],
+        }
+        return arrays, values
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        self.trainer.load_state(arrays, values["trainer"])
+        self.refresh.load_state(values["refresh"])
+        self.buffer.load_state(under("buffer/", arrays))
+        self._labels = {int(device): labels_N for device, labels_N in under("labels/", arrays).items()}
+        # Devices may have lost the front meanwhile: it is sent again, as a retransmission.
+        self._installed = set(values["installed"])
+        self._to_reinstall = set(self._installed)
+        self._uploaded = {device: Uploads(views=views, bytes=count) for device, views, count in values["uploaded"]}

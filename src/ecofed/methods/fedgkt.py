@@ -1,0 +1,115 @@
+"""FedGKT (He et al., NeurIPS 2020): two-way knowledge distillation across the cut.
+
+A device trains front and auxiliary classifier for its whole local epoch, distilling from the server's last logits for
+it; then it uploads activations, labels and its own logits. The server trains a back on them, distilling from the
+device's logits, and answers with its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from ecofed.errors import DeviceError
+from ecofed.methods.base import Context, RoundOutcome, check_converging, mean, under
+from ecofed.methods.channel import Ask
+from ecofed.methods.lgl import LocalLossMethod
+from ecofed.models import WeightedAverage, load_arrays, state_arrays
+from ecofed.models.distillation import distillation_loss
+from ecofed.wire import Acknowledge, Distilled, Message, ServerLogits, TrainDistilled
+
+
+class FedGKT(LocalLossMethod):
+    """Activations and logits up, logits down."""
+
+    name = "fedgkt"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._logits: dict[int, np.ndarray] = {}
+        """What each device distils from next; kept here too, so that a resumed run can send it again."""
+        self._to_resend: set[int] = set()
+
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        fronts, auxiliaries, backs, losses = WeightedAverage(), WeightedAverage(), WeightedAverage(), []
+        answers: dict[int, np.ndarray] = {}
+        request = TrainDistilled(
+            round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
+        )
+        for device, reply in self.channel.visit(sampled, lambda device: self._opening(device, request), self._checked):
+            self._to_resend.discard(device)
+            labels_N = self.labels(reply.labels_N)
+            if not len(labels_N):
+                continue
+            back = copy.deepcopy(self.halves.back).train()
+            optimiser = self.sgd(back)
+            server_logits = []
+            for batch in self.batches(len(labels_N)):
+                logits_BK = back(self.tensor(reply.activation_NCHW[batch]))
+                loss = self._loss(logits_BK, labels_N[batch], self.tensor(reply.logits_NK[batch]))
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                losses.append(float(loss.detach()))
+                check_converging(losses[-1])
+                server_logits.append(logits_BK.detach().cpu().numpy())
+            answers[device] = np.concatenate(server_logits)
+
+            weight = self.weight(len(labels_N))
+            fronts.add(reply.front, weight)
+            auxiliaries.add(reply.auxiliary, weight)
+            backs.add(state_arrays(back), weight)
+        if losses:
+            load_arrays(self.halves.front, fronts.result())
+            load_arrays(self.auxiliary, auxiliaries.result())
+            load_arrays(self.halves.back, backs.result())
+        self._answer(round_, answers)
+        return RoundOutcome(train_loss=mean(losses))
+
+    def _loss(self, logits_BK: Tensor, y_B: Tensor, device_logits_BK: Tensor) -> Tensor:
+        config = self.config.fedgkt
+        distilled = distillation_loss(logits_BK, device_logits_BK, config.temperature)
+        return F.cross_entropy(logits_BK, y_B) + config.alpha * distilled
+
+    def _opening(self, device: int, request: TrainDistilled) -> list[Ask]:
+        train = Ask(request=request, reply=Distilled)
+        if device not in self._to_resend:
+            return [train]
+        logits = ServerLogits(round=request.round, logits_NK=self._logits[device])
+        return [Ask(request=logits, reply=Acknowledge, retransmission=True), train]
+
+    def _checked(self, _device: int, replies: Sequence[Message]) -> Distilled:
+        reply = replies[-1]
+        assert isinstance(reply, Distilled)
+        self.check_upload(reply)
+        if reply.logits_NK.shape != (len(reply.labels_N), self.context.task.classes):
+            raise DeviceError(f"logits of shape {reply.logits_NK.shape} for {len(reply.labels_N)} labels")
+        return reply
+
+    def _answer(self, round_: int, answers: Mapping[int, np.ndarray]) -> None:
+        """The server's logits go down; who cannot be reached is sent them when it takes part again."""
+
+        def opening(device: int) -> list[Ask]:
+            return [Ask(request=ServerLogits(round=round_, logits_NK=answers[device]), reply=Acknowledge)]
+
+        self._logits |= answers
+        reached = dict(self.channel.visit(list(answers), opening, lambda _device, replies: replies, optional=True))
+        self._to_resend |= answers.keys() - reached.keys()
+
+    def device_forgot(self, device: int) -> None:
+        if device in self._logits:
+            self._to_resend.add(device)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays, values = super().state()
+        return arrays | {f"logits/{device}": array for device, array in self._logits.items()}, values
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        super().load_state(arrays, values)
+        self._logits = {int(device): array for device, array in under("logits/", arrays).items()}
+        self._to_resend = set(self._logits)

@@ -1,0 +1,75 @@
+"""Local-loss learning (LGL; Han et al., 2021): the front learns on the device through an auxiliary classifier.
+
+Activations go up and no gradient comes down. Front and auxiliary classifier are averaged like the backs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
+from ecofed.models import AuxiliaryClassifier, WeightedAverage, activation_shape, initialise, load_arrays, state_arrays
+from ecofed.wire import Distilled, LocallyTrained, TrainLocally
+
+
+class LocalLossMethod(Method):
+    """What lgl and fedgkt share: an auxiliary classifier, and three networks to average."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        shape_CHW = activation_shape(self.halves.front, context.task.in_channels, context.task.input_size)
+        auxiliary = AuxiliaryClassifier(shape_CHW, context.task.classes)
+        initialise(auxiliary, context.config.seed)
+        self.auxiliary = auxiliary.to(context.torch_device)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays, values = super().state()
+        return arrays | {f"auxiliary/{name}": array for name, array in state_arrays(self.auxiliary).items()}, values
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        super().load_state(arrays, values)
+        load_arrays(self.auxiliary, under("auxiliary/", arrays))
+
+    def check_upload(self, reply: LocallyTrained | Distilled) -> None:
+        """Raise an error unless weights, activation and labels fit the networks and each other."""
+        self.check_weights(reply.front, self.halves.front)
+        self.check_weights(reply.auxiliary, self.auxiliary)
+        self.check_activation(reply.activation_NCHW, len(self.labels(reply.labels_N)))
+
+
+class LGL(LocalLossMethod):
+    """Activations up, no gradients."""
+
+    name = "lgl"
+
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        fronts, auxiliaries, backs, losses = WeightedAverage(), WeightedAverage(), WeightedAverage(), []
+        request = TrainLocally(
+            round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
+        )
+        for _, reply in self.channel.broadcast(sampled, request, LocallyTrained, self._checked):
+            labels_N = self.labels(reply.labels_N)
+            back = copy.deepcopy(self.halves.back).train()
+            optimiser = self.sgd(back)
+            losses += [
+                train_on(back, optimiser, self.tensor(reply.activation_NCHW[batch]), labels_N[batch])
+                for batch in self.batches(len(labels_N))
+            ]
+            if len(labels_N):
+                weight = self.weight(len(labels_N))
+                fronts.add(reply.front, weight)
+                auxiliaries.add(reply.auxiliary, weight)
+                backs.add(state_arrays(back), weight)
+        if losses:
+            load_arrays(self.halves.front, fronts.result())
+            load_arrays(self.auxiliary, auxiliaries.result())
+            load_arrays(self.halves.back, backs.result())
+        return RoundOutcome(train_loss=mean(losses))
+
+    def _checked(self, _device: int, reply: LocallyTrained) -> LocallyTrained:
+        self.check_upload(reply)
+        return reply

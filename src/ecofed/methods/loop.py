@@ -1,0 +1,127 @@
+"""The round loop that every method shares: sample devices, let the method run the round, test, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ecofed.config import Config
+from ecofed.costs import Exchange, RoundTime
+from ecofed.errors import DeviceError
+from ecofed.methods.base import Method, RoundOutcome
+from ecofed.methods.channel import BelowQuorumError
+from ecofed.randomness import generator
+from ecofed.results import RoundRecord
+
+#: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.
+TEST_BATCH = 100
+#: The rounds at the end that are always evaluated; published accuracy is their mean.
+LAST_ROUNDS = 5
+#: After so many rounds in a row without a single device a run stops: nobody is there.
+LONELY_ROUNDS = 3
+
+
+#: From what devices were sent and sent in a round, and the server's SGD steps on its buffer, to simulated time.
+Stopwatch = Callable[[Sequence[Exchange], int], RoundTime | None]
+
+
+def sample_devices(config: Config, round_: int) -> list[int]:
+    """The devices of a round: drawn without replacement, ascending; the same for every method."""
+    draw = generator(config.seed, "sampled-devices", round_=round_)
+    return sorted(int(device) for device in draw.choice(config.devices, config.sampled_devices, replace=False))
+
+
+def is_evaluated(config: Config, round_: int) -> bool:
+    """Every ``evaluate_every``-th round, and each of the last five."""
+    return round_ % config.evaluate_every == 0 or round_ > config.rounds - LAST_ROUNDS
+
+
+class Evaluator:
+    """Accuracy and loss on fixed test batches; what the method can compute once is computed once."""
+
+    def __init__(self, method: Method, x_NCHW: Tensor, labels_N: np.ndarray) -> None:
+        self._method = method
+        self._labels_N = torch.from_numpy(labels_N.astype(np.int64)).to(method.context.torch_device)
+        method.model.eval()
+        with torch.no_grad():
+            self._inputs = [
+                method.test_input(batch.to(method.context.torch_device, memory_format=torch.channels_last))
+                for batch in torch.split(x_NCHW, TEST_BATCH)
+            ]
+
+    @torch.no_grad()
+    def __call__(self) -> tuple[float, float]:
+        """Test accuracy (0-1) and mean cross-entropy."""
+        method = self._method
+        modules = (method.model, method.halves.front, method.halves.back)
+        for module in modules:
+            module.eval()
+        correct, loss = 0, 0.0
+        for inputs, y_B in zip(self._inputs, torch.split(self._labels_N, TEST_BATCH), strict=True):
+            logits_BK = method.logits(inputs)
+            correct += int((logits_BK.argmax(dim=1) == y_B).sum())
+            loss += float(F.cross_entropy(logits_BK, y_B, reduction="sum"))
+        for module in modules:
+            module.train()
+        return correct / len(self._labels_N), loss / len(self._labels_N)
+
+
+def train(
+    method: Method,
+    evaluate: Callable[[], tuple[float, float]],
+    *,
+    first_round: int = 1,
+    clock: Stopwatch | None = None,
+) -> Iterator[RoundRecord]:
+    """Run rounds ``first_round`` to ``config.rounds``; one record after each.
+
+    ``clock`` tells the simulated time of a round.
+
+    A round with fewer devices than the quorum trains nothing: its bytes count, its record says who was missing.
+
+    Raises:
+        DeviceError: nobody answered for three rounds in a row, or all devices say that they cannot do what is asked.
+    """
+    config, channel = method.config, method.channel
+    lonely = 0
+    for round_ in range(first_round, config.rounds + 1):
+        started, device_seconds = time.perf_counter(), channel.device_seconds
+        before = {direction: channel.ledger.total(direction) for direction in ("uplink", "downlink")}
+        sampled = sample_devices(config, round_)
+        channel.start_round()
+        try:
+            outcome = method.train_round(round_, sampled)
+        except BelowQuorumError as error:
+            outcome = RoundOutcome(notes=[f"round skipped, nothing was trained: {error}"])
+        lonely = lonely + 1 if channel.asked and not channel.answered else 0
+        if lonely == LONELY_ROUNDS:
+            raise DeviceError(
+                f"no device answered in rounds {round_ - lonely + 1} to {round_} ({channel.notes[-1]}); "
+                "continue with --resume when devices can be reached"
+            )
+        spent = channel.device_seconds - device_seconds
+        server_seconds = time.perf_counter() - started - spent
+        accuracy, loss = evaluate() if is_evaluated(config, round_) else (None, None)
+        simulated = clock(channel.exchanges, outcome.server_steps) if clock is not None else None
+        yield RoundRecord(
+            round=round_,
+            devices=sampled,
+            uplink_bytes=channel.ledger.total("uplink") - before["uplink"],
+            downlink_bytes=channel.ledger.total("downlink") - before["downlink"],
+            train_loss=outcome.train_loss,
+            test_accuracy=accuracy,
+            test_loss=loss,
+            device_seconds=spent,
+            server_seconds=server_seconds,
+            simulated_seconds=None if simulated is None else simulated.seconds,
+            device_joules=None if simulated is None else simulated.joules,
+            timeline=simulated.timeline() if simulated is not None and round_ == 1 else None,
+            saturated_fraction=outcome.saturated_fraction,
+            refreshed=outcome.refreshed,
+            notes=[*channel.notes, *outcome.notes],
+        )

@@ -1,0 +1,174 @@
+"""Training one back on batches mixed over the whole replay buffer.
+
+The front is frozen and everybody's activations are here, so this is ordinary supervised learning: one model, shuffled
+batches, kept momentum; and what helps ordinary learning may help here: feature-space augmentation, balanced batches,
+a learning-rate schedule, averaged weights, smoothed labels. ``send-images`` trains a whole network in the same way.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from ecofed.activations import View
+from ecofed.config import Config
+from ecofed.method_configs import PooledTraining
+from ecofed.methods.base import check_converging, under
+from ecofed.models import load_arrays, state_arrays
+from ecofed.randomness import generator
+
+#: Rows of a view as float32 input (B, C, H, W) of what is trained; augmented where there is a generator.
+Inputs = Callable[[View, np.ndarray, np.random.Generator | None], np.ndarray]
+#: Weights enter the average every so many steps: as good as every step, and ten times cheaper.
+AVERAGE_EVERY = 10
+
+
+class PooledTrainer:
+    """One back, its optimiser and its averaged copy."""
+
+    def __init__(
+        self, back: nn.Module, inputs: Inputs, config: Config, settings: PooledTraining, *, torch_device: torch.device
+    ) -> None:
+        self.back = back
+        self._inputs = inputs
+        self._config = config
+        self._settings = settings
+        self._device = torch_device
+        self._optimiser = self._fresh_optimiser()
+        self._average = copy.deepcopy(back).requires_grad_(False).eval() if settings.ema else None
+        self._steps = 0
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The back to test and to save: the average where there is one."""
+        return self.back if self._average is None else self._average
+
+    def train(self, round_: int, pool: View, device_N: np.ndarray, steps: int) -> float:
+        """``steps`` SGD steps on batches drawn from ``pool``, whose rows come from devices ``device_N``; mean loss."""
+        settings, size = self._settings, self._config.batch_size
+        if settings.fresh_momentum:
+            self._optimiser = self._fresh_optimiser()
+        groups_N = {"class": pool.labels_N, "device": device_N}.get(settings.sampling, np.zeros(len(pool), np.int64))
+        order = balanced_rows(self._config.seed, round_, groups_N, steps * size)
+        self.back.train()
+        total = 0.0
+        for step in range(steps):
+            self._set_learning_rate((round_ - 1 + step / steps) / self._config.rounds)
+            random = generator(self._config.seed, "feature-augmentation", round_=round_, view=step)
+            h_BCHW, y_B = self._batch(pool, order[step * size : (step + 1) * size], random)
+            total += self._step(h_BCHW, y_B, random)
+            self._steps += 1
+            if self._average is not None and self._steps % AVERAGE_EVERY == 0:
+                self._update_average()
+        return total / steps
+
+    @torch.no_grad()
+    def loss_on(self, view: View) -> float:
+        """Mean cross-entropy of the back as it is, on a view that it need not have seen."""
+        self.back.eval()
+        total = 0.0
+        for rows_B in np.array_split(np.arange(len(view)), -(-len(view) // 100)):
+            h_BCHW, y_B = self._batch(view, rows_B, None)
+            total += float(F.cross_entropy(self.back(h_BCHW), y_B, reduction="sum"))
+        return total / len(view)
+
+    def _batch(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        h_BCHW = torch.from_numpy(self._inputs(view, rows_B, random))
+        y_B = torch.from_numpy(view.labels_N[rows_B])
+        return h_BCHW.to(self._device, memory_format=torch.channels_last), y_B.to(self._device)
+
+    def _step(self, h_BCHW: Tensor, y_B: Tensor, random: np.random.Generator) -> float:
+        settings = self._settings
+        smoothing = settings.label_smoothing
+        if settings.mixup:
+            share = float(random.beta(settings.mixup, settings.mixup))
+            partner_B = torch.from_numpy(random.permutation(len(y_B))).to(self._device)
+            logits_BK = self.back(share * h_BCHW + (1 - share) * h_BCHW[partner_B])
+            loss = share * F.cross_entropy(logits_BK, y_B, label_smoothing=smoothing) + (1 - share) * F.cross_entropy(
+                logits_BK, y_B[partner_B], label_smoothing=smoothing
+            )
+        else:
+            loss = F.cross_entropy(self.back(h_BCHW), y_B, label_smoothing=smoothing)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        value = float(loss.detach())
+        check_converging(value)
+        return value
+
+    def _fresh_optimiser(self) -> SGD:
+        config = self._config
+        return SGD(
+            self.back.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=self._settings.weight_decay,
+        )
+
+    def _set_learning_rate(self, progress: float) -> None:
+        """``progress`` through the whole training, 0..1."""
+        if self._settings.schedule == "cosine":
+            for group in self._optimiser.param_groups:
+                group["lr"] = self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        assert self._average is not None
+        # An average that starts at the first weights would remember them too long: its memory grows with the steps.
+        decay = min(self._settings.ema**AVERAGE_EVERY, self._steps / (self._steps + 10 * AVERAGE_EVERY))
+        for averaged, current in zip(self._average.state_dict().values(), self.back.state_dict().values(), strict=True):
+            averaged.lerp_(current, 1 - decay)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Arrays and JSON values that the next step depends on."""
+        arrays = {f"back/{name}": array for name, array in state_arrays(self.back).items()}
+        if self._average is not None:
+            arrays |= {f"average/{name}": array for name, array in state_arrays(self._average).items()}
+        for index, slot in self._optimiser.state_dict()["state"].items():
+            if slot.get("momentum_buffer") is not None:
+                arrays[f"momentum/{index}"] = slot["momentum_buffer"].cpu().numpy().copy()
+        return arrays, {"steps": self._steps}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, int]) -> None:
+        """Inverse of :meth:`state`."""
+        load_arrays(self.back, under("back/", arrays))
+        if self._average is not None:
+            load_arrays(self._average, under("average/", arrays))
+        momentum = {}
+        for index, array in under("momentum/", arrays).items():
+            buffer = torch.from_numpy(array).to(self._device)
+            # As the parameter lies in memory: sums over it then run in the same order as before the interruption.
+            momentum[int(index)] = {
+                "momentum_buffer": buffer.contiguous(memory_format=torch.channels_last) if buffer.ndim == 4 else buffer
+            }
+        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": momentum})
+        self._steps = values["steps"]
+
+
+def balanced_rows(seed: int, round_: int, groups_N: np.ndarray, wanted: int) -> np.ndarray:
+    """``wanted`` row numbers in which every group comes equally often; with one group every row does.
+
+    Each group's rows follow keyed permutations of it, one after the other, so that none is used twice too early; the
+    groups take turns, in a new keyed order each turn.
+    """
+    groups, group_of_N = np.unique(groups_N, return_inverse=True)
+    turns = -(-wanted // len(groups))
+    draw = generator(seed, "group-turns", round_=round_)
+    turn_of_slot = draw.permuted(np.tile(np.arange(len(groups)), (turns, 1)), axis=1).reshape(-1)[:wanted]
+    chosen = np.empty(wanted, np.int64)
+    for group in range(len(groups)):
+        rows, slots = np.flatnonzero(group_of_N == group), np.flatnonzero(turn_of_slot == group)
+        passes = -(-len(slots) // len(rows))
+        orders = [
+            generator(seed, "pooled-batches", round_=round_, view=number, sample=group).permutation(len(rows))
+            for number in range(passes)
+        ]
+        chosen[slots] = rows[np.concatenate(orders)[: len(slots)]] if len(slots) else rows[:0]
+    return chosen

@@ -1,0 +1,120 @@
+"""The rival that every sceptic names: why not send the pictures?
+
+In the first round that samples it a device sends its images, as JPEG, and their labels. The server trains the whole
+network on all images it has, with the same number of steps, and with augmentation of the pixels themselves. What it
+costs is privacy: images and labels leave the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ecofed.activations import ReplayBuffer, View
+from ecofed.data import augment, to_input
+from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images
+from ecofed.errors import WireError
+from ecofed.methods.base import Context, Method, RoundOutcome, under
+from ecofed.methods.pooled import PooledTrainer
+from ecofed.models import set_normalisation, state_arrays
+from ecofed.wire import Images, SendImages
+
+
+class SendImagesMethod(Method):
+    """Images up once, nothing else."""
+
+    name = "send-images"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._settings = self.config.send_images
+        if self.config.normalisation == "frozen":
+            # As the back of ecofed: batches are mixed over devices, so statistics may be learned.
+            for half in (self.model, self.halves.front, self.halves.back):
+                set_normalisation(half, "running")
+        self.buffer = ReplayBuffer("images", views_kept=1)
+        self.trainer = PooledTrainer(
+            self.model, self._inputs, self.config, self._settings, torch_device=context.torch_device
+        )
+        self._size: tuple[int, int] | None = None
+        """Height and width of the images, known with the first upload."""
+
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        asked = [device for device in sampled if not self.buffer.views_of(device)]
+        request = SendImages(round=round_, quality=self._settings.quality, size=self._settings.size or 0)
+        for device, view in self.channel.broadcast(asked, request, Images, self._opened):
+            self.buffer.put(device, 0, view, "images")
+        known = [device for device in sampled if self.buffer.views_of(device)]
+        if not self.buffer.devices:
+            return RoundOutcome(notes=["no images have arrived: nothing to train on"])
+        sizes = [len(self.buffer.latest(device)) for device in known]
+        steps = self._settings.server_steps or sum(len(self.batches(size)) for size in sizes)
+        pooled = self.buffer.devices
+        device_N = np.repeat(pooled, [len(self.buffer.latest(device)) for device in pooled])
+        loss = self.trainer.train(round_, self.buffer.pool(pooled), device_N, steps) if steps else None
+        return RoundOutcome(train_loss=loss, server_steps=steps)
+
+    def _opened(self, _device: int, reply: Images) -> View:
+        batch = JpegBatch(header=reply.header, bodies=reply.bodies, lengths_N=reply.lengths_N)
+        images_NHWC = decompress_images(batch, self.context.task.in_channels)
+        if len(reply.labels_N) != len(images_NHWC):
+            raise WireError(f"{len(reply.labels_N)} labels for {len(images_NHWC)} images")
+        if len(images_NHWC) and self._size not in (None, images_NHWC.shape[1:3]):
+            raise WireError(f"images of {images_NHWC.shape[1:3]} pixels where others sent {self._size}")
+        if len(images_NHWC):
+            self._size = (images_NHWC.shape[1], images_NHWC.shape[2])
+        return View(
+            rows=images_NHWC.reshape(len(images_NHWC), -1) if len(images_NHWC) else self._no_rows,
+            scale_N=np.empty(0, np.float32),
+            sample_N=np.arange(len(images_NHWC)),
+            labels_N=self.labels(reply.labels_N).cpu().numpy(),
+        )
+
+    @property
+    def _no_rows(self) -> np.ndarray:
+        height, width = self._size or (self.context.task.input_size,) * 2
+        return np.empty((0, height * width * self.context.task.in_channels), np.uint8)
+
+    def _inputs(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
+        """Pixels of these rows as network input, with a fresh crop and mirror image."""
+        assert self._size is not None
+        task = self.context.task
+        images_BHWC = view.rows[rows_B].reshape(len(rows_B), *self._size, task.in_channels)
+        if self.config.data.augment and random is not None:
+            number = int(random.integers(1 << 32))
+            images_BHWC = augment(
+                images_BHWC, np.arange(len(rows_B)), seed=self.config.seed, device=-1, view=number, flip=task.flip
+            )
+        return to_input(images_BHWC, task.mean, task.std, task.input_size)
+
+    # --- the network, and what a resumed run needs ---
+
+    def test_input(self, x_NCHW: Tensor) -> Tensor:
+        """Test images are compressed as training images are: a network learns the look of its images."""
+        task = self.context.task
+        mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) for values in (task.mean, task.std))
+        pixels_NCHW = np.rint((x_NCHW.cpu().numpy() * std + mean) * 255).clip(0, 255).astype(np.uint8)
+        images_NHWC = np.ascontiguousarray(pixels_NCHW.transpose(0, 2, 3, 1))
+        batch = compress_images(images_NHWC, self._settings.quality, self._settings.size)
+        received_NHWC = decompress_images(batch, task.in_channels)
+        return self.tensor(to_input(received_NHWC, task.mean, task.std, task.input_size))
+
+    def logits(self, x_NCHW: Tensor) -> Tensor:
+        output: Tensor = self.trainer.evaluated(x_NCHW)
+        return output
+
+    def network(self) -> dict[str, np.ndarray]:
+        return state_arrays(self.trainer.evaluated)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays, values = self.trainer.state()
+        arrays |= {f"buffer/{name}": array for name, array in self.buffer.state().items()}
+        return arrays, {"trainer": values, "size": self._size}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        self.trainer.load_state(arrays, values["trainer"])
+        self.buffer.load_state(under("buffer/", arrays))
+        self._size = None if values["size"] is None else (values["size"][0], values["size"][1])

@@ -1,0 +1,44 @@
+"""Networks, normalisation modes, keyed initialisation, and cutting a network in two."""
+
+from ecofed.models.arrays import WeightedAverage, load_arrays, parameter_arrays, state_arrays
+from ecofed.models.bottleneck import Bottleneck, Expansion, add_bottleneck, add_expansion
+from ecofed.models.fronts import AuxiliaryClassifier, build_front, empty_front, front_by_bytes
+from ecofed.models.initialisation import initialise
+from ecofed.models.normalisation import (
+    FrozenBatchNorm2d,
+    Normalisation,
+    RunningBatchNorm2d,
+    calibrate,
+    set_normalisation,
+)
+from ecofed.models.partition import Partition, activation_shape, partition, possible_cuts
+from ecofed.models.registry import MODELS, build_model, default_cut, model_names
+
+__all__ = [
+    "MODELS",
+    "AuxiliaryClassifier",
+    "Bottleneck",
+    "Expansion",
+    "FrozenBatchNorm2d",
+    "Normalisation",
+    "Partition",
+    "RunningBatchNorm2d",
+    "WeightedAverage",
+    "activation_shape",
+    "add_bottleneck",
+    "add_expansion",
+    "build_front",
+    "build_model",
+    "calibrate",
+    "default_cut",
+    "empty_front",
+    "front_by_bytes",
+    "initialise",
+    "load_arrays",
+    "model_names",
+    "parameter_arrays",
+    "partition",
+    "possible_cuts",
+    "set_normalisation",
+    "state_arrays",
+]

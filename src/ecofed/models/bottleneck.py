@@ -1,0 +1,71 @@
+"""A narrow passage at the cut: the front ends in a 1x1 convolution to few channels, the back begins with its inverse.
+
+Shape legend: N images, C channels at the cut, K channels in the bottleneck, H x W spatial.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+
+from ecofed.models.normalisation import FrozenBatchNorm2d, RunningBatchNorm2d
+
+
+class Bottleneck(nn.Module):
+    """1x1 convolution from C to K channels, normalisation, ReLU. Trained so that the entries mostly lie in 0..1;
+    the codec clips the rest."""
+
+    def __init__(self, channels: int, narrow: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, narrow, 1, bias=False)
+        self.norm: nn.Module = FrozenBatchNorm2d(narrow)
+
+    def forward(self, h_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, K, H, W), not negative."""
+        return torch.relu(self.norm(self.conv(h_NCHW)))
+
+
+class Expansion(nn.Module):
+    """1x1 convolution from K back to C channels, normalisation, ReLU: the first layer of the back."""
+
+    def __init__(self, narrow: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(narrow, channels, 1)
+        self.norm: nn.Module = RunningBatchNorm2d(channels)
+
+    def forward(self, q_NKHW: Tensor) -> Tensor:
+        """(N, K, H, W) to (N, C, H, W)."""
+        return torch.relu(self.norm(self.conv(q_NKHW)))
+
+
+def add_bottleneck(front: nn.Module, channels: int, narrow: int) -> None:
+    """Let a front made by ``partition`` end in a :class:`Bottleneck` from ``channels`` (C) to ``narrow`` (K) channels.
+
+    In place; the new layer is called ``bottleneck`` in the front's state, its normalisation is ``frozen``.
+    """
+    assert isinstance(front, fx.GraphModule)
+    front.add_submodule("bottleneck", Bottleneck(channels, narrow).to(_device(front)))
+    output = next(node for node in front.graph.nodes if node.op == "output")
+    with front.graph.inserting_before(output):
+        output.args = (front.graph.call_module("bottleneck", output.args),)
+    front.recompile()
+    front.train(front.training)
+
+
+def add_expansion(back: nn.Module, narrow: int, channels: int) -> None:
+    """Let a back made by ``partition`` begin with an :class:`Expansion` from ``narrow`` (K) to ``channels`` (C).
+
+    In place; the new layer is called ``expansion`` in the back's state, its normalisation is ``running``.
+    """
+    assert isinstance(back, fx.GraphModule)
+    back.add_submodule("expansion", Expansion(narrow, channels).to(_device(back)))
+    entry = next(node for node in back.graph.nodes if node.op == "placeholder")
+    with back.graph.inserting_after(entry):
+        expanded = back.graph.call_module("expansion", (entry,))
+    entry.replace_all_uses_with(expanded, delete_user_cb=lambda user: user is not expanded)
+    back.recompile()
+    back.train(back.training)
+
+
+def _device(half: nn.Module) -> torch.device:
+    return next(value.device for value in half.parameters())

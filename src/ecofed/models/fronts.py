@@ -1,0 +1,68 @@
+"""From a front bundle to a front that runs, and the auxiliary classifier that local-loss methods hang on one."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from ecofed.config import ModelConfig
+from ecofed.errors import ModelError
+from ecofed.models.arrays import load_arrays
+from ecofed.models.bottleneck import add_bottleneck
+from ecofed.models.normalisation import set_normalisation
+from ecofed.models.partition import partition
+from ecofed.models.registry import build_model
+from ecofed.wire.bundle import FrontBundle
+
+
+def build_front(bundle: FrontBundle, normalisation: str) -> nn.Module:
+    """The bundle's front, frozen and in evaluation mode.
+
+    ``normalisation="batch"`` ignores the bundle's statistics and normalises by each batch (the paper's front).
+    The back of the same network is never given memory: the whole is built on the meta device.
+
+    Raises:
+        ModelError: the bundle's weights do not fit its own description.
+    """
+    if "group" in (bundle.normalisation, normalisation) and bundle.normalisation != normalisation:
+        raise ModelError(f"a front with {bundle.normalisation} normalisation cannot run as {normalisation}")
+    config = ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut, head_width=1)
+    front = empty_front(config, bundle.in_channels, bundle.cut, normalisation)
+    narrowing = bundle.weights.get("bottleneck.conv.weight")
+    if narrowing is not None and narrowing.ndim == 4:
+        add_bottleneck(front, channels=narrowing.shape[1], narrow=narrowing.shape[0])
+        front = set_normalisation(front, normalisation)
+    weights = dict(bundle.weights)
+    if normalisation == "batch":
+        weights = {name: array for name, array in weights.items() if not name.endswith(("running_mean", "running_var"))}
+    load_arrays(front, weights)
+    return front.requires_grad_(False).eval()
+
+
+def empty_front(config: ModelConfig, in_channels: int, cut: str, normalisation: str) -> nn.Module:
+    """A front whose values are still to be loaded; no part of the back is built in memory."""
+    with torch.device("meta"):
+        whole = build_model(config, in_channels=in_channels, classes=2, normalisation=normalisation)
+    return partition(whole, cut).front.to_empty(device="cpu")
+
+
+class AuxiliaryClassifier(nn.Module):
+    """One linear layer on the flattened activation (lgl and fedgkt)."""
+
+    def __init__(self, shape_CHW: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(math.prod(shape_CHW), classes)
+
+    def forward(self, h_NCHW: Tensor) -> Tensor:
+        output: Tensor = self.linear(h_NCHW.flatten(1))
+        return output
+
+
+@lru_cache(maxsize=8)
+def front_by_bytes(bundle: bytes, normalisation: str) -> tuple[nn.Module, FrontBundle]:
+    """Decode and build once per process and content: simulated devices with the same front share one read-only copy."""
+    decoded = FrontBundle.decode(bundle)
+    return build_front(decoded, normalisation), decoded

@@ -1,0 +1,251 @@
+"""Cut any network in two after a named layer: ``front`` before it, ``back`` after it.
+
+The network is traced once (``torch.fx``) into a graph of layer calls. A cut is possible where a single value
+crosses it. Both halves keep the whole network's parameter names and its very parameters: nothing is copied.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ecofed.errors import ModelError, nearest
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A network in two halves. ``back(front(x))`` is the whole network, exactly."""
+
+    front: nn.Module
+    back: nn.Module
+    layer: str
+
+
+class _Tracer(fx.Tracer):
+    """Keeps childless modules whole (what they do may depend on training mode), and notes what every module returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: dict[str, list[fx.Node | None]] = {}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not any(True for _ in m.children()) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        output = super().call_module(m, forward, args, kwargs)
+        self.outputs.setdefault(self.path_of_module(m), []).append(
+            output.node if isinstance(output, fx.Proxy) else None
+        )
+        return output
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A network's graph, and for each layer the nodes of what it returned, one for each call."""
+
+    model: nn.Module
+    graph: fx.Graph
+    outputs: Mapping[str, list[fx.Node | None]]
+
+    def crossing(self, cut: fx.Node) -> set[fx.Node]:
+        """Values computed up to ``cut`` that something after it uses. The cut works if that is ``cut`` alone."""
+        before = self.ancestors(cut)
+        return {value for node in self.graph.nodes if node not in before for value in node.all_input_nodes} & before
+
+    def ancestors(self, cut: fx.Node) -> set[fx.Node]:
+        """``cut`` and every node that it depends on."""
+        found, waiting = {cut}, [cut]
+        while waiting:
+            for node in waiting.pop().all_input_nodes:
+                if node not in found:
+                    found.add(node)
+                    waiting.append(node)
+        return found
+
+    def state_of(self, node: fx.Node) -> set[Tensor]:
+        """Parameters and buffers that a node uses."""
+        if node.op == "get_attr":
+            holder, _, name = str(node.target).rpartition(".")
+            value = getattr(self.model.get_submodule(holder), name)
+            return {value} if isinstance(value, Tensor) else set()
+        if node.op == "call_module":
+            module = self.model.get_submodule(str(node.target))
+            return {*module.parameters(), *module.buffers()}
+        return set()
+
+    def shared(self, cut: fx.Node) -> set[Tensor]:
+        """Parameters and buffers used on both sides of the cut."""
+        before = self.ancestors(cut)
+        return self._state(before) & self._state(set(self.graph.nodes) - before)
+
+    def trains_after(self, cut: fx.Node) -> bool:
+        """Whether the back would hold a parameter."""
+        state = self._state(set(self.graph.nodes) - self.ancestors(cut))
+        return any(isinstance(value, nn.Parameter) for value in state)
+
+    def _state(self, nodes: set[fx.Node]) -> set[Tensor]:
+        return set().union(*(self.state_of(node) for node in nodes)) if nodes else set()
+
+
+def possible_cuts(model: nn.Module) -> list[str]:
+    """Names of the layers after which ``model`` can be cut, in the order in which they finish.
+
+    Raises:
+        ModelError: the network cannot be traced.
+    """
+    return _possible(_trace(model))
+
+
+def partition(model: nn.Module, layer: str, *, example: Tensor | None = None) -> Partition:
+    """Cut ``model`` after ``layer``, and check on an example that front then back equals the whole, bit for bit.
+
+    Args:
+        model: any network of one input and one output; built on the meta device, only shapes can be checked.
+        layer: a module's qualified name, such as ``block2`` or ``features.7``.
+        example: an input batch for the check; by default two random 32x32 images with as many channels as the first
+            convolution takes (a network without a convolution is then not run).
+
+    Raises:
+        ModelError: no such layer; a value other than the layer's output crosses the cut (a skip connection);
+            a parameter is used on both sides; a layer called twice; nothing to train after it; or a network that
+            cannot be traced. The message names the layers that would work.
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    if layer not in names:
+        raise ModelError(f"the model has no layer '{layer}'{nearest(layer, names)}; it has {', '.join(names)}")
+    traced = _trace(model)
+    cut = _cut_node(traced, layer)
+    halves = Partition(front=_front(traced, cut), back=_back(traced, cut), layer=layer)
+    _check_names(model, halves)
+    _check_values(model, halves, example)
+    return halves
+
+
+def activation_shape(front: nn.Module, in_channels: int, size: int = 32) -> tuple[int, int, int]:
+    """Channels, height and width of the front's output for one ``size`` x ``size`` image."""
+    device = next((value.device for value in front.parameters()), torch.device("cpu"))
+    shape = _evaluate(front, torch.zeros(1, in_channels, size, size, device=device)).shape
+    return int(shape[1]), int(shape[2]), int(shape[3])
+
+
+def _trace(model: nn.Module) -> _Traced:
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(model)
+        other_mode = _Tracer().trace(_in_mode(model, training=not model.training))
+    except Exception as error:  # tracing runs the user's code, which may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{type(model).__name__} cannot be cut: its forward pass cannot be traced ({reason}); "
+            "write it without branches on values"
+        ) from error
+    if graph.python_code("self").src != other_mode.python_code("self").src:
+        raise ModelError(
+            f"{type(model).__name__} cannot be cut: its forward pass reads self.training; use layers such as nn.Dropout"
+        )
+    if sum(node.op == "placeholder" for node in graph.nodes) != 1:
+        raise ModelError(f"{type(model).__name__} cannot be cut: it must take exactly one input")
+    return _Traced(model, graph, tracer.outputs)
+
+
+def _in_mode(model: nn.Module, *, training: bool) -> nn.Module:
+    """The same network, same parameters, in another mode, without changing the original."""
+    shared = {id(value): value for value in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared).train(training)
+
+
+def _possible(traced: _Traced) -> list[str]:
+    return [name for name in traced.outputs if not _objection(traced, name)]
+
+
+def _objection(traced: _Traced, layer: str) -> str:
+    """Why the network cannot be cut after ``layer``; empty if it can."""
+    nodes = traced.outputs.get(layer)
+    if nodes is None:
+        return "it is not called on its own"
+    if len(nodes) > 1:
+        return f"it is called {len(nodes)} times"
+    cut = nodes[0]
+    if cut is None:
+        return "it returns more than one value"
+    crossing = traced.crossing(cut) | {cut}
+    values = [node for node in crossing if node.op != "get_attr"]
+    if len(values) > 1:
+        return f"{len(values)} values cross it (a skip connection)"
+    if len(crossing) > 1 or traced.shared(cut):
+        return "a parameter is used on both sides (a tied weight)"
+    if not traced.trains_after(cut):
+        return "nothing after it can be trained"
+    return ""
+
+
+def _cut_node(traced: _Traced, layer: str) -> fx.Node:
+    objection = _objection(traced, layer)
+    if objection:
+        works = _possible(traced)
+        advice = f"cut after one of: {', '.join(works)}" if works else "no other layer works either"
+        raise ModelError(f"cannot cut after '{layer}': {objection}; {advice}")
+    cut = traced.outputs[layer][0]
+    assert cut is not None
+    return cut
+
+
+def _front(traced: _Traced, cut: fx.Node) -> nn.Module:
+    keep, graph = traced.ancestors(cut), fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in traced.graph.nodes:
+        if node in keep or node.op == "placeholder":
+            copies[node] = graph.node_copy(node, lambda old: copies[old])
+    graph.output(copies[cut])
+    return _module(traced.model, graph, "Front")
+
+
+def _back(traced: _Traced, cut: fx.Node) -> nn.Module:
+    drop, graph = traced.ancestors(cut), fx.Graph()
+    copies = {cut: graph.placeholder("activation")}
+    for node in traced.graph.nodes:
+        if node not in drop and node.op != "placeholder":
+            copies[node] = graph.node_copy(node, lambda old: copies[old])
+    return _module(traced.model, graph, "Back")
+
+
+def _module(model: nn.Module, graph: fx.Graph, name: str) -> nn.Module:
+    half: nn.Module = fx.GraphModule(model, graph, name)
+    return half.train(model.training)
+
+
+def _check_names(model: nn.Module, halves: Partition) -> None:
+    unused = model.state_dict().keys() - halves.front.state_dict().keys() - halves.back.state_dict().keys()
+    if unused:
+        raise ModelError(f"cannot cut {type(model).__name__}: its forward pass never uses {', '.join(sorted(unused))}")
+
+
+def _check_values(model: nn.Module, halves: Partition, example: Tensor | None) -> None:
+    if example is None:
+        first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+        if first is None:
+            return
+        values = torch.linspace(-1, 1, 2 * first.in_channels * 32 * 32).view(2, first.in_channels, 32, 32)
+        example = values.to(first.weight.device)
+    whole = _evaluate(model, example)
+    parts = _evaluate(halves.back, _evaluate(halves.front, example))
+    same = whole.shape == parts.shape if whole.is_meta else torch.equal(whole.nan_to_num(), parts.nan_to_num())
+    if not same:
+        raise ModelError(f"cannot cut after '{halves.layer}': front then back does not equal the whole network")
+
+
+def _evaluate(module: nn.Module, x: Tensor) -> Tensor:
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            output = module(x)
+    finally:
+        module.train(was_training)
+    assert isinstance(output, Tensor)
+    return output

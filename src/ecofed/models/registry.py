@@ -1,0 +1,72 @@
+"""The built-in networks by name. A new one is a file with a builder, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ecofed.config import ModelConfig
+from ecofed.errors import ConfigError, nearest
+from ecofed.models.alexnet import alexnet
+from ecofed.models.lenet import lenet
+from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
+from ecofed.models.resnet import resnet9
+from ecofed.models.vgg import vgg11
+
+#: Builders take (in_channels, classes, width, head_width). Every built-in network is made for 32x32 images, names its
+#: parts ``block1``, ``block2``, ..., ``head``, and its last layer ``head.classifier``.
+Builder = Callable[[int, int, float, int | None], nn.Module]
+
+MODELS: dict[str, Builder] = {"vgg11": vgg11, "resnet9": resnet9, "alexnet": alexnet, "lenet": lenet}
+
+
+def model_names() -> list[str]:
+    """Names that :func:`build_model` knows."""
+    return list(MODELS)
+
+
+def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalisation: str) -> nn.Module:
+    """The network of ``config`` with zeroed weights, on the CPU or, under ``torch.device("meta")``, without memory.
+
+    Nothing is drawn and no global generator is touched: call :func:`ecofed.models.initialise` or load weights.
+
+    Raises:
+        ConfigError: an unknown model or normalisation.
+    """
+    builder = MODELS.get(config.name)
+    if builder is None:
+        raise ConfigError(_unknown(config.name))
+    on_meta = torch.get_default_device().type == "meta"
+    with torch.device("meta"):
+        model = builder(in_channels, classes, config.width, config.head_width)
+        model = set_normalisation(model, normalisation)
+    return model if on_meta else _zeroed(model)
+
+
+def default_cut(name: str) -> str:
+    """The layer after which a built-in network is cut unless told otherwise: its second convolution block.
+
+    Raises:
+        ConfigError: an unknown model.
+    """
+    if name not in MODELS:
+        raise ConfigError(_unknown(name))
+    return "block2"
+
+
+def _unknown(name: str) -> str:
+    return f"model.name = {name!r}: must be one of {', '.join(MODELS)}{nearest(name, MODELS)}"
+
+
+def _zeroed(model: nn.Module) -> nn.Module:
+    model = model.to_empty(device=torch.get_default_device())
+    with torch.no_grad():
+        for module in model.modules():
+            if is_norm(module):
+                reset_norm(module)
+            else:
+                for parameter in module.parameters(recurse=False):
+                    parameter.zero_()
+    return model

@@ -1,0 +1,75 @@
+"""What ``ecofed export front`` writes and a device reads: a folder with the front as ONNX, and all that goes with it.
+
+``front.onnx``          the front: images in, activations out
+``front.safetensors``   the same front as the server sends it, with normalisation and codec constants
+``device.json``         what the device must know besides (the task), the front's id, and both files' checksums
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from ecofed.errors import ConfigError, ModelError, WireError
+from ecofed.task import Task
+from ecofed.wire import FrontBundle
+
+SCHEMA = "ecofed-device/1"
+FRONT_FILE = "front.onnx"
+BUNDLE_FILE = "front.safetensors"
+DESCRIPTION_FILE = "device.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceBundle:
+    """A device's software side of a fleet; its images are its own."""
+
+    task: Task
+    front: bytes
+    """ONNX file."""
+    bundle: FrontBundle
+
+    @property
+    def front_id(self) -> str:
+        """Equal on every device that makes the same codes, with PyTorch or without."""
+        return self.bundle.id
+
+    def save(self, folder: Path) -> None:
+        """Write the three files; ``device.json`` last, so that a folder with one is complete."""
+        folder.mkdir(parents=True, exist_ok=True)
+        contents = {FRONT_FILE: self.front, BUNDLE_FILE: self.bundle.encode()}
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+        description = {
+            "schema": SCHEMA,
+            "front_id": self.front_id,
+            "sha256": {name: sha256(content).hexdigest() for name, content in contents.items()},
+            "task": json.loads(self.task.to_json()),
+        }
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> DeviceBundle:
+        """Read and check a folder.
+
+        Raises:
+            ModelError: a file is missing, was changed, or was written by a later version of this program.
+        """
+        try:
+            description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+            if description["schema"] != SCHEMA:
+                raise ModelError(f"{folder}: schema {description['schema']}; this program reads {SCHEMA}")
+            contents = {name: (folder / name).read_bytes() for name in (FRONT_FILE, BUNDLE_FILE)}
+            task = Task.from_json(json.dumps(description["task"]))
+            for name, content in contents.items():
+                if sha256(content).hexdigest() != description["sha256"][name]:
+                    raise ModelError(
+                        f"{folder / name}: damaged or changed (its checksum is not the one in device.json)"
+                    )
+            return cls(task=task, front=contents[FRONT_FILE], bundle=FrontBundle.decode(contents[BUNDLE_FILE]))
+        except OSError as error:
+            raise ModelError(f"{folder}: not a device bundle ({error.strerror}: {error.filename})") from error
+        except (ValueError, KeyError, TypeError, ConfigError, WireError) as error:
+            raise ModelError(f"{folder}: not a device bundle ({error})") from error

@@ -1,0 +1,87 @@
+"""From a front bundle to ONNX, without PyTorch: so a device can run any front of a built-in network that it is sent.
+
+The bundle names the network and brings the weights; what no weight tells (strides and pools) stands in a table here.
+Tests hold every front that this file writes against the PyTorch one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from ecofed.errors import ModelError
+from ecofed.onnx.graph import Graph, convolution, int8_codes, maximum_pool, normalisation
+from ecofed.wire import FrontBundle
+
+#: For each built-in network and each of its plain blocks, from the first: (stride, whether a pool ends it).
+_PLAIN_BLOCKS: Mapping[str, tuple[tuple[int, bool], ...]] = {
+    "vgg11": ((1, True), (1, True), (1, False), (1, True), (1, False), (1, True), (1, False), (1, False)),
+    "resnet9": ((1, True), (1, True)),
+    "alexnet": ((2, True), (1, True), (1, False), (1, False), (1, True)),
+    "lenet": ((1, True), (1, True)),
+}
+
+
+def front_to_onnx(bundle: FrontBundle, mode: str) -> bytes:
+    """An ONNX file: images (N, C, S, S) float32, padded and normalised, to activations (N, *activation_shape).
+
+    Args:
+        bundle: the front.
+        mode: ``frozen``, ``batch`` or ``group``: how its layers normalise, as in :class:`ecofed.config.Config`.
+
+    Raises:
+        ModelError: a front of another network, or a cut inside a block.
+    """
+    if "group" in (bundle.normalisation, mode) and bundle.normalisation != mode:
+        raise ModelError(f"a front with {bundle.normalisation} normalisation cannot run as {mode}")
+    graph = Graph((bundle.in_channels, bundle.input_size, bundle.input_size))
+    value = graph.input
+    try:
+        for number, (stride, pool) in enumerate(_blocks(bundle), start=1):
+            value = _block(graph, value, _under(bundle.weights, f"block{number}"), mode, stride, pool)
+        if "bottleneck.conv.weight" in bundle.weights:
+            value = _block(graph, value, _under(bundle.weights, "bottleneck"), mode, 1, pool=False)
+    except KeyError as error:
+        raise ModelError(f"front of {bundle.model} up to '{bundle.cut}': its weights lack {error}") from error
+    return graph.encode(value, bundle.activation_shape)
+
+
+def int8_bundle(bundle: FrontBundle) -> FrontBundle:
+    """The same front with convolution weights that 8 bits can hold: another front, with another id."""
+    weights = dict(bundle.weights)
+    for name, weight in bundle.weights.items():
+        if weight.ndim == 4:
+            codes, scale_O = int8_codes(weight)
+            weights[name] = codes.astype(np.float32) * scale_O[:, None, None, None]
+    return dataclasses.replace(bundle, weights=weights)
+
+
+def _blocks(bundle: FrontBundle) -> tuple[tuple[int, bool], ...]:
+    blocks = _PLAIN_BLOCKS.get(bundle.model, ())
+    names = [f"block{number}" for number in range(1, len(blocks) + 1)]
+    if bundle.cut not in names:
+        raise ModelError(
+            f"a device without PyTorch does not know the front of {bundle.model} up to '{bundle.cut}': "
+            "bring it as ONNX ('ecofed export front'), or install ecofed[train] on the device"
+        )
+    return blocks[: names.index(bundle.cut) + 1]
+
+
+def _block(graph: Graph, value: str, arrays: Mapping[str, np.ndarray], mode: str, stride: int, pool: bool) -> str:
+    weight = arrays["conv.weight"]
+    half = weight.shape[2] // 2
+    value = convolution(graph, value, weight, arrays.get("conv.bias"), stride=(stride, stride), padding=(half, half))
+    groups = group_count(len(weight)) if mode == "group" else 1
+    value = graph.node("Relu", normalisation(graph, value, _under(arrays, "norm"), mode, groups=groups))
+    return maximum_pool(graph, value, (2, 2), (2, 2)) if pool else value
+
+
+def group_count(channels: int) -> int:
+    """How many groups GroupNorm has over this many channels (the rule of the networks' GroupNorm)."""
+    return max((count for count in range(1, 33) if channels % count == 0 and channels // count >= 4), default=1)
+
+
+def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(f"{prefix}."): array for name, array in arrays.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,61 @@
+"""Running an ONNX file: one thread, one fixed way of computing, one line where ONNX Runtime is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecofed.errors import MissingExtraError, ModelError
+
+
+class Session:
+    """A network of one input and one output.
+
+    Args:
+        model: the content of an ONNX file.
+        threads: of ONNX Runtime; results may depend on it in the last digit.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        ModelError: not an ONNX network of one input and one output.
+    """
+
+    def __init__(self, model: bytes, *, threads: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtraError("onnxruntime", "device", "running an ONNX network") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            (self._input,) = (value.name for value in self._session.get_inputs())
+            (self._output,) = (value.name for value in self._session.get_outputs())
+        except Exception as error:  # the runtime raises classes of its own, without a common base
+            raise ModelError(f"not a usable ONNX network ({str(error).splitlines()[0][:200]})") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Session:
+        """Open a file; the error names it."""
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+
+    def __call__(self, x_NCHW: np.ndarray) -> np.ndarray:
+        """One batch, float32 in and out."""
+        return np.asarray(self._session.run([self._output], {self._input: x_NCHW})[0])
+
+    def description(self) -> dict[str, Any]:
+        """What ecofed wrote into the file about it; empty for a file of another program."""
+        try:
+            return dict(json.loads(self._session.get_modelmeta().custom_metadata_map["ecofed"]))
+        except (KeyError, ValueError, TypeError):
+            return {}

@@ -1,0 +1,219 @@
+"""Plan a run: bytes, time and memory for every method and cut, and settings to start from. Nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecofed.config import PAPER_METHODS, Config, Settings
+from ecofed.costs.clock import fleet_of
+from ecofed.costs.plan import MOST_ROUNDS, MethodPlan, plan_method
+from ecofed.costs.recommend import Recommendation, recommend
+from ecofed.costs.rounds import Fleet
+from ecofed.data import load_dataset, partition
+from ecofed.devices.loading import make_worker
+from ecofed.errors import ConfigError
+from ecofed.methods import sample_devices
+from ecofed.models.counting import CountedNetwork
+from ecofed.models.registry import default_cut
+from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.pretraining.resolve import check_fits, resolve_front
+from ecofed.pretraining.shipped import find_shipped, shipped_front
+from ecofed.task import Task
+from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
+
+#: Training images, channels and classes of sets whose classes are equally large, so that they need not be read.
+EQUAL_CLASSES = {"cifar10": (50_000, 3, 10), "cifar100": (50_000, 3, 100), "fashion-mnist": (60_000, 1, 10)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The answer of ``ecofed plan``."""
+
+    config: dict[str, Any]
+    cut: str
+    """The configured one."""
+    cuts: list[str]
+    """All that were planned, in order."""
+    devices: dict[str, str]
+    """Title of each device profile, by name."""
+    links: dict[str, str]
+    server: str
+    methods: list[MethodPlan]
+    """The methods at the configured cut, then those that depend on it at every other cut."""
+    recommendation: Recommendation | None
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; timelines are left out."""
+        values = asdict(self)
+        for row in values["methods"]:
+            del row["timeline"]
+        return values
+
+    @property
+    def at_cut(self) -> list[MethodPlan]:
+        """The methods at the configured cut."""
+        return [row for row in self.methods if row.cut == self.cut]
+
+
+def plan(settings: Settings, methods: Sequence[str] = PAPER_METHODS, *, every_layer: bool = False) -> Plan:
+    """Plan these methods on the configured fleet.
+
+    Args:
+        settings: as for a comparison.
+        methods: which; methods that the clock does not know are refused.
+        every_layer: plan cuts inside blocks too.
+
+    Raises:
+        ConfigError: an unknown profile or method, or settings that do not fit each other.
+        ModelError: the network cannot be cut where the configuration says.
+    """
+    unknown = [method for method in methods if method not in PAPER_METHODS]
+    if unknown:
+        raise ConfigError(f"'{unknown[0]}' cannot be planned; choose from {', '.join(PAPER_METHODS)}")
+    return _Planner(settings.for_method("ecofed"), every_layer=every_layer).plan(settings, methods)
+
+
+def plan_run(config: Config) -> MethodPlan:
+    """Plan one run of one method, at its cut; errors as for :func:`plan`."""
+    planner = _Planner(config)
+    return planner.row(config, planner.cut, fleet_of(config))
+
+
+class _Planner:
+    def __init__(self, base: Config, *, every_layer: bool = False) -> None:
+        self.notes: list[str] = []
+        self.base = base
+        self.samples, self.channels, self.classes = self._problem()
+        self.cut = self.base.model.cut or default_cut(self.base.model.name)
+        self._networks: dict[str, CountedNetwork] = {}
+        self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
+        self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
+        self._network_of(self.base).halves(self.cut)
+        cuts = self._network_of(self.base).cuts
+        self.cuts = [cut for cut in cuts if every_layer or "." not in cut or cut == self.cut]
+
+    def plan(self, settings: Settings, methods: Sequence[str]) -> Plan:
+        """All methods at the configured cut, and at the others."""
+        fleet = fleet_of(self.base)
+        rows = [self.row(settings.for_method(method), self.cut, fleet) for method in methods]
+        for cut in self.cuts:
+            names = [method for method in methods if method != "classic-fl" and cut != self.cut]
+            rows += [self.row(settings.for_method(method), cut, fleet) for method in names]
+        if self.base.delivery != "none":
+            self.notes.append("the delivery of the trained network after the last round is not in these figures")
+        return Plan(
+            config=self.base.to_dict(),
+            cut=self.cut,
+            cuts=self.cuts,
+            devices={machine.name: machine.title for machine in fleet.devices},
+            links={link.name: link.title for link in fleet.links},
+            server=fleet.server.title,
+            methods=rows,
+            recommendation=self._recommendation(fleet) if "ecofed" in methods else None,
+            notes=list(dict.fromkeys(self.notes)),
+        )
+
+    def row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
+        """One method at one cut."""
+        key = (config, cut, id(fleet))
+        if key not in self._rows:
+            self._rows[key] = self._new_row(config, cut, fleet)
+        return self._rows[key]
+
+    def _new_row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
+        network = self._network_of(config)
+        work = build_workload(
+            config,
+            network,
+            cut,
+            in_channels=self.channels,
+            classes=self.classes,
+            bundle=self._bundle(config, network, cut),
+        )
+        if config.method == "ecofed" and config.ecofed.entropy != "none":
+            work = dataclasses.replace(work, sent_row_bytes=self._entropy_coded(config, cut))
+        draw = (config.seed, config.rounds, config.devices, config.sampled_devices)
+        if draw not in self._sampled:
+            self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]
+        # Of the other cuts a rough time will do.
+        most_rounds = MOST_ROUNDS if cut == self.cut else 3
+        return plan_method(config, cut, work, self.samples, self._sampled[draw], fleet, most_rounds)
+
+    def _recommendation(self, fleet: Fleet) -> Recommendation:
+        network = self._network_of(self.base)
+        whole = max(1, network.whole().flops)
+        shares = {cut: network.halves(cut)[0].flops / whole for cut in self.cuts if "." not in cut}
+        return recommend(self.base, fleet, default_cut(self.base.model.name), shares, self.row)
+
+    def _network_of(self, config: Config) -> CountedNetwork:
+        if config.normalisation not in self._networks:
+            self._networks[config.normalisation] = counted_network(config, self.channels, self.classes)
+        return self._networks[config.normalisation]
+
+    def _bundle(self, config: Config, network: CountedNetwork, cut: str) -> FrontBundle:
+        """The front that the run would use; where it is still to be made, one of the same shape."""
+        name, model = config.ecofed.front, config.model
+        normalisation = "group" if config.normalisation == "group" else "frozen"
+        if config.initialisation == "random" or cut != self.cut:
+            return stand_in_bundle(config, network, cut, self.channels)
+        if Path(name).is_file():
+            bundle = FrontBundle.load(Path(name))
+        elif name == "auto":
+            shipped = find_shipped(model.name, model.width, cut, self.channels, normalisation=normalisation)
+            return shipped.load() if shipped is not None else stand_in_bundle(config, network, cut, self.channels)
+        elif name in ("random", "pretrain"):
+            if name == "pretrain":
+                self.notes.append("the pre-trained front's length is that of a random one, give or take a few bytes")
+            return stand_in_bundle(config, network, cut, self.channels)
+        else:
+            bundle = shipped_front(name).load()
+        check_fits(bundle, config, cut, self.channels, name)
+        return bundle
+
+    def _entropy_coded(self, config: Config, cut: str) -> float | None:
+        """Mean bytes of a sample's codes after entropy coding, tried on the images of two devices."""
+        if cut != self.cut:
+            self.notes.append(
+                "entropy coding is foreseen at the configured cut only; at others bytes are an upper bound"
+            )
+            return None
+        dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+        parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+        bundle = resolve_front(config, cut, self.channels, self.notes.append).for_device(config.ecofed.limit_bits)
+        task = Task(
+            config=config,
+            in_channels=self.channels,
+            classes=self.classes,
+            mean=bundle.mean,
+            std=bundle.std,
+            flip=dataset.flip,
+        )
+        sent = samples = 0
+        for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:2]:
+            worker = make_worker(task, dataset, parts, device, "cpu")
+            worker.handle(encode(InstallFront(bundle=bundle.encode())).data)
+            request = Refresh(round=1, view=0, front_id=bundle.id, want_labels=False)
+            reply, _ = decode(worker.handle(encode(request).data))
+            assert isinstance(reply, Upload)
+            sent, samples = sent + len(reply.codes), samples + reply.samples
+        self.notes.append("entropy coding depends on the images: bytes are foreseen from those of two devices")
+        return sent / max(1, samples)
+
+    def _problem(self) -> tuple[list[int], int, int]:
+        """Samples of each device, channels and classes."""
+        config = self.base
+        if config.data.name in EQUAL_CLASSES:
+            count, channels, classes = EQUAL_CLASSES[config.data.name]
+            labels_N = np.arange(count) % classes
+        else:
+            dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+            labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
+        parts = partition(labels_N, config.devices, config.data, config.seed)
+        return [len(part) for part in parts], channels, classes

@@ -1,0 +1,114 @@
+"""``predict``: the classes of new images, by a trained network of either kind; PyTorch only for PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ecofed.data import to_input
+from ecofed.errors import DataError, MissingExtraError, ModelError
+from ecofed.onnx import Session
+
+#: Images a pass. Fixed, because a network with the paper's settings answers by the batch.
+BATCH = 100
+ONNX_SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One image's answer."""
+
+    image: Path
+    label: str
+    probability: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"image": str(self.image), "label": self.label, "probability": self.probability}
+
+
+def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
+    """The class of each image file.
+
+    Args:
+        model: a ``.onnx`` file written by ``ecofed export network`` (needs ``ecofed[device]``), or a
+            ``model.safetensors`` or the run folder that holds it (needs ``ecofed[train]``).
+        images: image files; larger or much smaller ones are scaled to the network's input.
+
+    Raises:
+        DataError: a file is not an image. ModelError: not a trained network.
+    """
+    path = Path(model)
+    network = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path)
+    pixels = [_read_image(Path(image), network.channels, network.size) for image in images]
+    logits_NK = network(np.stack(pixels))
+    probabilities_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
+    probabilities_NK /= probabilities_NK.sum(axis=1, keepdims=True)
+    best_N = probabilities_NK.argmax(axis=1).tolist()
+    return [
+        Prediction(image=Path(image), label=network.classes[best], probability=float(probabilities_NK[index, best]))
+        for index, (image, best) in enumerate(zip(images, best_N, strict=True))
+    ]
+
+
+class OnnxNetwork:
+    """A trained network in an ONNX file. Raises :class:`ModelError` for a file that ecofed did not write."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = Session.load(path)
+        description = self._session.description()
+        try:
+            self.classes = [str(name) for name in description["classes"]]
+            self.channels = int(description["in_channels"])
+            self.size = int(description["input_size"])
+            self._mean = tuple(float(value) for value in description["mean"])
+            self._std = tuple(float(value) for value in description["std"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{path}: not written by 'ecofed export network' (its description lacks {error})"
+            ) from error
+
+    def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
+        """uint8 images (N, H, W, C) to logits (N, K)."""
+        x_NCHW = to_input(images_NHWC, self._mean, self._std, self.size)
+        return np.concatenate([self._session(x_NCHW[at : at + BATCH]) for at in range(0, len(x_NCHW), BATCH)])
+
+
+class _TorchNetwork:
+    def __init__(self, path: Path) -> None:
+        from ecofed.saved_model import load_model
+
+        self._network = load_model(path)
+        self.classes = self._network.classes
+        self.channels = self._network.task.in_channels
+        self.size = self._network.task.input_size
+
+    def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
+        return np.asarray(self._network.logits(images_NHWC).numpy())
+
+
+def _torch_network(path: Path) -> _TorchNetwork:
+    try:
+        return _TorchNetwork(path)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("torch", "train", f"{path} (an exported {ONNX_SUFFIX} file needs less)") from None
+
+
+def _read_image(path: Path, channels: int, size: int) -> np.ndarray:
+    """An image file as (size, size, C) uint8; smaller ones get a black border, as in training."""
+    try:
+        with Image.open(path) as image:
+            converted = image.convert("RGB" if channels == 3 else "L")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable image ({error})") from error
+    if max(converted.size) > size or min(converted.size) < 28:
+        converted = converted.resize((size, size), Image.Resampling.BILINEAR)
+    bordered = Image.new(converted.mode, (size, size))
+    bordered.paste(converted, ((size - converted.width) // 2, (size - converted.height) // 2))
+    return np.asarray(bordered, np.uint8).reshape(size, size, channels)

@@ -1,0 +1,58 @@
+"""Named configurations that ship with the package: one TOML file each, whose first line says what it is for."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ecofed.errors import ConfigError, nearest
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets, sorted."""
+    folder = resources.files(__name__)
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def preset_text(name: str) -> str:
+    """The TOML of a shipped preset.
+
+    Raises:
+        ConfigError: there is no preset of that name.
+    """
+    names = preset_names()
+    if name not in names:
+        raise ConfigError(f"unknown preset '{name}'{nearest(name, names)}; presets: {', '.join(names)}")
+    return (resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def preset_description(name: str) -> str:
+    """What a preset is for, in one line: its first comment."""
+    return preset_text(name).partition("\n")[0].lstrip("# ")
+
+
+def read_toml(source: str | Path) -> dict[str, Any]:
+    """The values of a preset or, where no preset has that name, of a TOML file.
+
+    Raises:
+        ConfigError: no such preset or file, not UTF-8 text, or not TOML.
+    """
+    names = preset_names()
+    if str(source) in names:
+        text = preset_text(str(source))
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ConfigError(
+                f"'{source}' is neither a preset nor a file{nearest(str(source), names)}; presets: {', '.join(names)}"
+            )
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from error

@@ -1,0 +1,141 @@
+"""From a front in PyTorch to a bundle: calibrated statistics, quantiser limits, a card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ecofed.config import ModelConfig
+from ecofed.data import to_input
+from ecofed.models import (
+    activation_shape,
+    calibrate,
+    default_cut,
+    initialise,
+    partition,
+    set_normalisation,
+    state_arrays,
+)
+from ecofed.models.registry import build_model
+from ecofed.pretraining.fractals import fractal_images
+from ecofed.pretraining.limits import ALL_BITS, quantiser_limits, saturated_fraction
+from ecofed.wire.bundle import FrontBundle
+
+CALIBRATION_IMAGES = 500
+"""Fractals that set statistics where nothing better is at hand."""
+LIMIT_IMAGES = 300
+"""Images that quantiser limits are searched on."""
+_BATCH = 100
+
+
+def activations(front: nn.Module, x_NCHW: np.ndarray) -> np.ndarray:
+    """The front's output for these inputs, float32, in batches of 100 in evaluation mode."""
+    front.eval()
+    with torch.no_grad():
+        batches = [front(torch.from_numpy(x_NCHW[at : at + _BATCH])).numpy() for at in range(0, len(x_NCHW), _BATCH)]
+    return np.concatenate(batches)
+
+
+def make_bundle(
+    front: nn.Module,
+    *,
+    config: ModelConfig,
+    in_channels: int,
+    public_NHWC: np.ndarray,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    card: Mapping[str, Any],
+    expansion: nn.Module | None = None,
+    trained_bits: int | None = None,
+) -> FrontBundle:
+    """Freeze ``front`` on public images and pack it. Convolution weights are rounded to float16 precision first.
+
+    Its normalisation becomes ``frozen`` (GroupNorm stays) with statistics set from all of ``public_NHWC``, uint8.
+    Without a bottleneck the limits of 1 to 8 bits are searched on the same images; a front that was trained through its
+    quantiser (``trained_bits``) keeps the limit 1 it was trained with.
+    """
+    grouped = any(isinstance(module, nn.GroupNorm) for module in front.modules())
+    if not grouped:
+        set_normalisation(front, "frozen")
+    _round_to_half(front)
+    x_NCHW = to_input(public_NHWC, mean, std)
+    calibrate(front, torch.from_numpy(x_NCHW))
+    h_NCHW = activations(front, x_NCHW[:: max(1, len(x_NCHW) // LIMIT_IMAGES)])
+    if trained_bits is None:
+        limits = quantiser_limits(h_NCHW, ALL_BITS)
+    else:
+        limits = {trained_bits: np.ones(h_NCHW.shape[1], np.float32)}
+    state = state_arrays(front)
+    reported_bits = trained_bits or 4
+    return FrontBundle(
+        model=config.name,
+        width=config.width,
+        cut=config.cut or default_cut(config.name),
+        in_channels=in_channels,
+        mean=mean,
+        std=std,
+        activation_shape=activation_shape(front, in_channels),
+        weights=state,
+        upper=limits,
+        expansion=state_arrays(expansion) if expansion is not None else {},
+        normalisation="group" if grouped else "frozen",
+        card={
+            **card,
+            "parameters": sum(value.numel() for value in front.parameters()),
+            "bytes_per_image": -(-h_NCHW[0].size * reported_bits // 8),
+            "bits": reported_bits,
+            "saturated_fraction": round(saturated_fraction(h_NCHW, limits[reported_bits]), 4),
+            "weights_sha256": weights_digest(state),
+        },
+    )
+
+
+def _round_to_half(front: nn.Module) -> None:
+    """Round convolution weights to what float16 can hold, so that the front is delivered in half the bytes."""
+    with torch.no_grad():
+        for parameter in front.parameters():
+            if parameter.ndim == 4:
+                parameter.copy_(parameter.half().float())
+
+
+def weights_digest(state: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of names and values in name order: tells whether two fronts are the same numbers."""
+    digest = sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(state[name], "<f4").tobytes())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=2)
+def public_images(channels: int) -> np.ndarray:
+    """Rendered fractals (N, 32, 32, channels), uint8: public, the same everywhere, no download."""
+    return fractal_images(CALIBRATION_IMAGES, channels=channels).images_NHWC
+
+
+def random_front(config: ModelConfig, in_channels: int, seed: int, *, normalisation: str = "frozen") -> FrontBundle:
+    """A front with random weights: the opponent that pre-training has to beat.
+
+    Statistics and quantiser limits come from rendered fractals, so nothing is needed and nothing is learned.
+    ``normalisation`` is ``frozen`` or ``group``.
+
+    Raises:
+        ConfigError: an unknown model. ModelError: an impossible cut.
+    """
+    model = build_model(config, in_channels=in_channels, classes=2, normalisation=normalisation)
+    front = partition(model, config.cut or default_cut(config.name)).front
+    initialise(front, seed)
+    return make_bundle(
+        front,
+        config=config,
+        in_channels=in_channels,
+        public_NHWC=public_images(in_channels),
+        mean=(0.5,) * in_channels,
+        std=(0.25,) * in_channels,
+        card={"name": f"random-{config.name}", "origin": "random weights", "images": "none", "seed": seed},
+    )

@@ -1,0 +1,99 @@
+"""Public images to pre-train on: rendered fractals, or any labelled set that the data layer reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ecofed.data import load_dataset
+from ecofed.errors import ConfigError
+from ecofed.pretraining.fractals import fractal_images
+
+FRACTALS = "fractals"
+FRACTAL_COUNT = 30_000
+Labels = Literal["labels", "rotations"]
+
+# ITU-R BT.601, what image libraries mean by "grey".
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicImages:
+    """Images that belong to nobody in the federation."""
+
+    name: str
+    """What to load again: ``fractals``, a data set's name, or a path."""
+    title: str
+    """For cards."""
+    images_NHWC: np.ndarray
+    """uint8, (N, 32, 32, 1 or 3)."""
+    labels_N: np.ndarray
+    """int64."""
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool
+    """Whether a mirrored image is still valid."""
+
+
+def load_images(
+    source: str, *, channels: int, labels: Labels = "labels", seed: int = 0, limit: int | None = None
+) -> PublicImages:
+    """Images with ``channels`` channels: colour becomes grey by luminance, grey becomes three equal channels.
+
+    Args:
+        source: ``fractals``, or what ``data.name`` takes: a known set, a folder, a parquet file. Of a set with two
+            splits only the training split is used.
+        labels: ``rotations`` ignores the labels: the task is to tell by which multiple of 90 degrees an image was
+            turned, so any pictures will do (self-supervised).
+        seed: for the fractals.
+        limit: at most this many images (the first).
+
+    Raises:
+        DataError: the set is missing or malformed. ConfigError: fewer than two classes in it.
+    """
+    if source == FRACTALS:
+        fractals = fractal_images(limit or FRACTAL_COUNT, seed=seed, channels=channels)
+        images_NHWC, labels_N, title, flip = fractals.images_NHWC, fractals.labels_N, "rendered fractals", False
+    else:
+        dataset = load_dataset(source)
+        images_NHWC, labels_N = dataset.train.images_NHWC[:limit], dataset.train.labels_N[:limit]
+        title, flip = dataset.title, dataset.flip
+        images_NHWC = padded(with_channels(images_NHWC, channels))
+    if labels == "rotations":
+        labels_N = np.arange(len(images_NHWC), dtype=np.int64) % 4
+        images_NHWC = np.stack(
+            [np.rot90(image_HWC, int(turns)) for image_HWC, turns in zip(images_NHWC, labels_N, strict=True)]
+        )
+    classes = int(labels_N.max(initial=0)) + 1
+    if classes < 2:
+        raise ConfigError(f"--images {source}: one class only; add --labels rotations to pre-train without labels")
+    scaled = images_NHWC[:: max(1, len(images_NHWC) // 5000)].astype(np.float64) / 255
+    return PublicImages(
+        name=source,
+        title=title if labels == "labels" else f"{title}, rotations",
+        images_NHWC=images_NHWC,
+        labels_N=labels_N,
+        classes=classes,
+        # Rounded, so that the constants read well on a card. Public images may be measured; a device's never are.
+        mean=tuple(round(float(value), 4) for value in scaled.mean(axis=(0, 1, 2))),
+        std=tuple(round(max(float(value), 0.01), 4) for value in scaled.std(axis=(0, 1, 2))),
+        flip=flip,
+    )
+
+
+def with_channels(images_NHWC: np.ndarray, channels: int) -> np.ndarray:
+    if images_NHWC.shape[3] == channels:
+        return images_NHWC
+    if channels == 3:
+        return np.repeat(images_NHWC, 3, axis=3)
+    grey_NHW = np.rint(np.dot(images_NHWC.astype(np.float32), _LUMINANCE)).astype(np.uint8)
+    return np.expand_dims(grey_NHW, 3)
+
+
+def padded(images_NHWC: np.ndarray, size: int = 32) -> np.ndarray:
+    top, left = (size - images_NHWC.shape[1]) // 2, (size - images_NHWC.shape[2]) // 2
+    bottom, right = size - images_NHWC.shape[1] - top, size - images_NHWC.shape[2] - left
+    return np.pad(images_NHWC, ((0, 0), (top, bottom), (left, right), (0, 0)))

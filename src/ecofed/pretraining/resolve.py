@@ -1,0 +1,86 @@
+"""Which front does a configuration mean?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ecofed.config import Config, ModelConfig
+from ecofed.errors import ConfigError
+from ecofed.pretraining.bundling import random_front
+from ecofed.pretraining.cached import cached_back, cached_front
+from ecofed.pretraining.shipped import find_shipped, shipped_front
+from ecofed.wire import FrontBundle
+
+
+def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str], None]) -> FrontBundle:
+    """The front that ``ecofed.front`` names, for this model and input.
+
+    ``initialisation = "random"`` means a random front for every method.
+
+    Raises:
+        ConfigError: the front does not exist, or is for another model.
+    """
+    name = config.ecofed.front
+    if name == "random" or config.initialisation == "random":
+        return _random_front(config.model, channels, config.seed, _front_normalisation(config))
+    if Path(name).is_file():
+        bundle = FrontBundle.load(Path(name))
+        check_fits(bundle, config, cut, channels, name)
+        return bundle
+    if name == "auto":
+        shipped = find_shipped(
+            config.model.name, config.model.width, cut, channels, normalisation=_front_normalisation(config)
+        )
+        if shipped is not None:
+            return shipped.load()
+        note(
+            f"no shipped front for {config.model.name} x {config.model.width:g} cut at {cut}, {channels} channels: "
+            "using a random one; ecofed.front=pretrain makes one"
+        )
+        return _random_front(config.model, channels, config.seed, _front_normalisation(config))
+    if name == "pretrain":
+        return cached_front(
+            dataclasses.replace(config.model, cut=cut),
+            channels,
+            normalisation=_front_normalisation(config),
+            threads=config.threads,
+            note=note,
+        )
+    bundle = shipped_front(name).load()
+    check_fits(bundle, config, cut, channels, name)
+    return bundle
+
+
+@lru_cache(maxsize=4)
+def _random_front(model: ModelConfig, channels: int, seed: int, normalisation: str) -> FrontBundle:
+    """Rendered and calibrated once for the methods of a comparison."""
+    return random_front(model, channels, seed, normalisation=normalisation)
+
+
+def _front_normalisation(config: Config) -> str:
+    """A bundle's own: ``batch`` runs use a ``frozen`` bundle and ignore its statistics."""
+    return "group" if config.normalisation == "group" else "frozen"
+
+
+def check_fits(bundle: FrontBundle, config: Config, cut: str, channels: int, name: str) -> None:
+    """Raise :class:`ConfigError` for a front of another model, width, cut or input."""
+    wanted = (config.model.name, config.model.width, cut, channels)
+    if (bundle.model, bundle.width, bundle.cut, bundle.in_channels) != wanted:
+        raise ConfigError(
+            f"ecofed.front = '{name}' is for {bundle.model} x {bundle.width:g} cut at {bundle.cut}, "
+            f"{bundle.in_channels} channels; this run has {wanted[0]} x {wanted[1]:g} cut at {cut}, {channels} channels"
+        )
+
+
+def resolve_whole(config: Config, cut: str, channels: int, note: Callable[[str], None]) -> dict[str, np.ndarray]:
+    """Weights of the network's back, pre-trained on public images over the front that the configuration names.
+
+    They are made once and kept in the user's cache. All but the last layer is for use.
+    """
+    front = resolve_front(config, cut, channels, note)
+    return cached_back(config.model, cut, front, threads=config.threads, note=note)

@@ -1,0 +1,108 @@
+"""The fronts inside the package: which there are, and the one for a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from ecofed.errors import ConfigError, nearest
+from ecofed.wire import FrontBundle
+
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedFront:
+    """A front in the package, by its card; :meth:`load` reads the bundle."""
+
+    name: str
+    model: str
+    width: float
+    cut: str
+    in_channels: int
+    bottleneck: bool
+    normalisation: str
+    card: dict[str, Any]
+
+    def load(self) -> FrontBundle:
+        """Read the bundle."""
+        return FrontBundle.decode((_folder() / f"{self.name}{_SUFFIX}").read_bytes())
+
+
+def shipped_fronts() -> list[ShippedFront]:
+    """All fronts in the package, by name."""
+    names = sorted(entry.name.removesuffix(".json") for entry in _folder().iterdir() if entry.name.endswith(".json"))
+    return [_read(name) for name in names]
+
+
+def shipped_front(name: str) -> ShippedFront:
+    """The front of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    names = [front.name for front in shipped_fronts()]
+    if name not in names:
+        raise ConfigError(f"no front '{name}'{nearest(name, names)}; 'ecofed front list' shows those that ship")
+    return _read(name)
+
+
+def load_front(name: str) -> FrontBundle:
+    """A bundle file, or a shipped front by name.
+
+    Raises:
+        ConfigError: neither. WireError: a file that is not a bundle.
+    """
+    return FrontBundle.load(Path(name)) if Path(name).is_file() else shipped_front(name).load()
+
+
+def find_shipped(
+    model: str, width: float, cut: str, in_channels: int, *, normalisation: str = "frozen"
+) -> ShippedFront | None:
+    """The plain front (without a bottleneck) for a model, width, cut and input, or ``None``."""
+    wanted = (model, width, cut, in_channels, False, normalisation)
+    for front in shipped_fronts():
+        own = (front.model, front.width, front.cut, front.in_channels, front.bottleneck, front.normalisation)
+        if own == wanted:
+            return front
+    return None
+
+
+def write_front(bundle: FrontBundle, folder: Path, name: str) -> Path:
+    """Write ``name.safetensors`` and, beside it, ``name.json`` with the card and what identifies the front."""
+    path = folder / f"{name}{_SUFFIX}"
+    bundle.save(path)
+    text = json.dumps({"name": name, **card_of(bundle), "file_sha256": sha256(path.read_bytes()).hexdigest()}, indent=2)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def card_of(bundle: FrontBundle) -> dict[str, Any]:
+    """What identifies a front, and its card. JSON values."""
+    return {
+        "id": bundle.id,
+        "model": bundle.model,
+        "width": bundle.width,
+        "cut": bundle.cut,
+        "in_channels": bundle.in_channels,
+        "bottleneck": bool(bundle.expansion),
+        "normalisation": bundle.normalisation,
+        "activation_shape": list(bundle.activation_shape),
+        "device_bytes": len(bundle.for_device().encode()),
+        "card": dict(bundle.card),
+    }
+
+
+def _folder() -> Traversable:
+    return resources.files("ecofed") / "fronts"
+
+
+def _read(name: str) -> ShippedFront:
+    values = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    fields = ("name", "model", "width", "cut", "in_channels", "bottleneck", "normalisation", "card")
+    return ShippedFront(**{field: values[field] for field in fields})

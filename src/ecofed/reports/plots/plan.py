@@ -1,0 +1,77 @@
+"""The plots of ``ecofed plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecofed.errors import MissingExtraError
+from ecofed.reports import theme
+from ecofed.reports.plots.style import png, settings
+from ecofed.reports.plots.timeline import Spans, draw_timelines
+from ecofed.reports.units import human_bytes, human_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_plan_plots(
+    rows: Sequence[Mapping[str, Any]], timelines: Mapping[str, Spans], folder: str | Path
+) -> list[Path]:
+    """Write ``plan.png`` and ``timeline.png``.
+
+    Args:
+        rows: each with ``method``, ``cut``, ``seconds_per_round`` and ``bytes_per_round``.
+        timelines: a round of each method.
+        folder: is made.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise MissingExtraError("matplotlib", "train", "drawing plots") from None
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in ("plan", "timeline"):
+        with matplotlib.rc_context(settings(name)):
+            figure = cuts_figure(rows) if name == "plan" else draw_timelines(timelines)
+            written.append(target / f"{name}.png")
+            written[-1].write_bytes(png(figure))
+    return written
+
+
+def cuts_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Time and bytes of a round, over the cuts; one line a method, on logarithmic scales."""
+    from matplotlib.figure import Figure
+
+    cuts = list(dict.fromkeys(row["cut"] for row in sorted(rows, key=lambda row: row["position"])))
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, key, label, human in (
+        (panels[0], "seconds_per_round", "time of a round", human_seconds),
+        (panels[1], "bytes_per_round", "bytes of a round", human_bytes),
+    ):
+        for method in dict.fromkeys(row["method"] for row in rows):
+            own = {row["cut"]: row[key] for row in rows if row["method"] == method}
+            if method == "classic-fl":  # the whole network travels, wherever others cut it
+                own = dict.fromkeys(cuts, next(iter(own.values())))
+            places = [index for index, cut in enumerate(cuts) if cut in own and own[cut] > 0]
+            axes.plot(
+                places,
+                [own[cuts[index]] for index in places],
+                color=theme.METHOD_COLOURS.get(method),
+                marker=theme.METHOD_MARKERS.get(method),
+                label=method,
+                ms=5,
+            )
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _, human=human: human(value))
+        axes.set_ylabel(label)
+    panels[1].set_xticks(range(len(cuts)), cuts, rotation=30 if len(cuts) > 6 else 0)
+    panels[1].set_xlabel("cut after")
+    panels[0].legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    return figure

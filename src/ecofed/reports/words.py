@@ -1,0 +1,201 @@
+"""What the figures say, in sentences: the headline, the key figures, warnings, and how the data were dealt out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ecofed.reports.curves import bytes_to_reach
+from ecofed.reports.tables import Row, as_comparison, rows
+from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
+from ecofed.results import Comparison, RunGroup, RunResult, flatten
+
+#: More saturated entries than this, and the quantiser clips what it should carry.
+SATURATION_LIMIT = 0.20
+_NOTES_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFigure:
+    """One card at the top of the page."""
+
+    value: str
+    name: str
+    detail: str
+
+
+def headline(result: Comparison | RunResult) -> str:
+    """One sentence that says what came out: ``ecofed reached 0.81 with 34x fewer bytes than classic-fl (0.79)``."""
+    table = [row for row in rows(result) if not row.is_floor]
+    hero, classic = _hero(table), _first(table, "classic-fl")
+    if hero and classic and hero.times_fewer:
+        bytes_ = f"{fewer_or_more(hero.times_fewer)} bytes than"
+        if bytes_.startswith("as many"):
+            bytes_ = "as many bytes as"
+        return f"{hero.label} reached {_two(hero)} accuracy with {bytes_} classic-fl ({_two(classic)})"
+    if len(table) == 1:
+        return f"{table[0].label} reached {_two(table[0])} accuracy and moved {human_bytes(table[0].total_bytes)}"
+    best = max(table, key=_final)
+    least = min(table, key=lambda row: row.total_bytes)
+    if best is least:
+        total = human_bytes(best.total_bytes)
+        return f"{best.label} reached the best accuracy, {_two(best)}, with the fewest bytes, {total}"
+    return (
+        f"{best.label} reached the best accuracy, {_two(best)}; "
+        f"{least.label} moved the fewest bytes, {human_bytes(least.total_bytes)}, and reached {_two(least)}"
+    )
+
+
+def floor_sentence(result: Comparison | RunResult) -> str:
+    """The sceptic's question answered: what sending every picture once would have cost instead."""
+    table = rows(result)
+    subject = _hero(table) or table[0]
+    floor = min((row for row in table if row.is_floor), key=lambda row: row.total_bytes)
+    if not floor.total_bytes or not subject.total_bytes:
+        return ""
+    ratio = subject.total_bytes / floor.total_bytes
+    compared = f"{times(ratio)} that" if ratio >= 1 else f"{times(1 / ratio)} less than that"
+    return (
+        f"Sending {floor.label} would take {human_bytes(floor.total_bytes)}; {subject.label} moved "
+        f"{human_bytes(subject.total_bytes)}, {compared}, and its images never left the devices."
+    )
+
+
+def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
+    """Three to five cards about ecofed, or about the first method where ecofed was not run."""
+    comparison = as_comparison(result)
+    table = rows(comparison)
+    subject, classic = _hero(table) or table[0], _first(table, "classic-fl")
+    name = subject.label
+    cards = [
+        KeyFigure(value=_two(subject), name="final test accuracy", detail=f"{name}, mean of the last five evaluations"),
+        KeyFigure(
+            value=human_bytes(subject.total_bytes),
+            name="over the wire",
+            detail=f"{name}: {human_bytes(subject.uplink_bytes)} up, {human_bytes(subject.downlink_bytes)} down",
+        ),
+        KeyFigure(
+            value=human_bytes(subject.bytes_per_device_round or 0),
+            name="per device and round",
+            detail="both directions, mean over sampled devices",
+        ),
+    ]
+    if classic and subject.times_fewer and subject is not classic:
+        cards.append(
+            KeyFigure(
+                value=fewer_or_more(subject.times_fewer),
+                name="bytes than classic-fl",
+                detail=f"classic-fl moved {human_bytes(classic.total_bytes)} for {_two(classic)}",
+            )
+        )
+        reached = _reaching(comparison, subject, classic)
+        if reached:
+            cards.append(
+                KeyFigure(
+                    value=human_bytes(reached),
+                    name="to reach classic-fl's accuracy",
+                    detail=f"{fewer_or_more(classic.total_bytes / reached)} than classic-fl needed",
+                )
+            )
+    elif subject.wall_seconds is not None:
+        cards.append(KeyFigure(value=human_seconds(subject.wall_seconds), name="wall time", detail="on this machine"))
+    return cards
+
+
+def warnings(result: Comparison | RunResult) -> list[str]:
+    """What a reader should know before believing the figures, one line each."""
+    comparison = as_comparison(result)
+    lines = list(comparison.notes)
+    data = comparison.results[0].data
+    if any(other.data != data for other in comparison.results):
+        lines.append(
+            "The runs did not use the same data on the same devices; the floors and the label map are the first run's."
+        )
+    empty = sum(not any(counts) for counts in data.label_counts)
+    if empty:
+        lines.append(f"{empty} of {len(data.label_counts)} devices hold no samples.")
+    for group in comparison.groups():
+        for run in group.results:
+            name = group.label if len(group.results) == 1 else f"{group.label} (seed {run.seed})"
+            lines += [f"{name}: {line}" for line in (*_saturation(run), *run.notes, *_round_notes(run))]
+    # A note that every run of a comparison carries is said once.
+    return list(dict.fromkeys(_said_by_all(lines, comparison.groups())))
+
+
+def partition_sentence(result: RunResult) -> str:
+    """Data, devices and partition in a sentence."""
+    config, data = result.config, result.data
+    settings = config.get("data", {})
+    how = {
+        "iid": "dealt out evenly at random",
+        "shards": f"sorted by label and dealt out in shards, {settings.get('shards_per_device')} a device",
+        "dirichlet": f"dealt out by a Dirichlet draw per label (alpha {settings.get('alpha')})",
+        "quantity": f"dealt out in unequal amounts (Dirichlet, alpha {settings.get('alpha')})",
+    }.get(str(settings.get("partition")), f"partitioned by '{settings.get('partition')}'")
+    return (
+        f"{data.name} from {data.source}: {data.train_samples:,} training images of {len(data.classes)} classes, "
+        f"{how}, on {len(data.label_counts)} devices; {config.get('sampled_devices')} take part in a round. "
+        f"Each evaluation uses {data.test_samples:,} test images, which stay on the server."
+    )
+
+
+def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """``(key, value of each group)`` for every setting that is not the same in all groups, method and seed apart."""
+    flat: list[dict[str, Any]] = [flatten(group.results[0].config) for group in comparison.groups()]
+    keys = dict.fromkeys(key for values in flat for key in values if key not in ("method", "seed"))
+    table = [(key, [str(values.get(key, "-")) for values in flat]) for key in keys]
+    return [(key, values) for key, values in table if len(set(values)) > 1]
+
+
+def _said_by_all(lines: list[str], groups: list[RunGroup]) -> list[str]:
+    names = [g.label if len(g.results) == 1 else f"{g.label} (seed {r.seed})" for g in groups for r in g.results]
+    if len(names) < 2:
+        return lines
+    known = set(lines)
+    said: list[str] = []
+    for line in lines:
+        name = next((name for name in names if line.startswith(f"{name}: ")), None)
+        text = line.removeprefix(f"{name}: ") if name else line
+        said.append(text if name and all(f"{other}: {text}" in known for other in names) else line)
+    return said
+
+
+def _saturation(run: RunResult) -> list[str]:
+    fractions = [record.saturated_fraction for record in run.rounds if record.saturated_fraction is not None]
+    if not fractions or max(fractions) <= SATURATION_LIMIT:
+        return []
+    return [
+        f"up to {max(fractions):.0%} of the uploaded entries were saturated (the quantiser's upper limit); above "
+        f"{SATURATION_LIMIT:.0%} the front's constants do not suit these images: pre-train a front on images like them."
+    ]
+
+
+def _round_notes(run: RunResult) -> list[str]:
+    notes = [f"round {record.round}: {note}" for record in run.rounds for note in record.notes]
+    hidden = len(notes) - _NOTES_SHOWN
+    return notes if hidden <= 0 else [*notes[:_NOTES_SHOWN], f"... and {hidden} more notes in result.json"]
+
+
+def _hero(table: list[Row]) -> Row | None:
+    return max(
+        (row for row in table if row.method == "ecofed"), key=lambda row: (_final(row), -row.total_bytes), default=None
+    )
+
+
+def _first(table: list[Row], method: str) -> Row | None:
+    return next((row for row in table if row.method == method), None)
+
+
+def _final(row: Row) -> float:
+    return row.final_accuracy.mean if row.final_accuracy else 0.0
+
+
+def _two(row: Row) -> str:
+    return f"{_final(row):.2f}"
+
+
+def _reaching(comparison: Comparison, subject: Row, classic: Row) -> float | None:
+    group = next(group for group in comparison.groups() if group.label == subject.label)
+    reached = [bytes_to_reach(result, _final(classic)) for result in group.results]
+    known = [size for size in reached if size]
+    return sum(known) / len(known) if len(known) == len(reached) else None

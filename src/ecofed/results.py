@@ -1,0 +1,302 @@
+"""The result of a run: plain records, the schema of ``result.json``, ``metrics.jsonl`` and ``summary.json``.
+
+Accuracies are fractions 0-1, sizes are bytes, times are seconds. ``SCHEMA`` changes when a field changes meaning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ecofed.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = "ecofed-result/1"
+SUMMARY_SCHEMA = "ecofed-summary/1"
+
+#: What crosses the device/server boundary. ``control`` is all framing.
+LEDGER_KINDS = ("weights", "front", "activations", "gradients", "labels", "logits", "statistics", "images", "control")
+DIRECTIONS = ("uplink", "downlink")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundRecord:
+    """One round, one line of ``metrics.jsonl``."""
+
+    round: int
+    """Counts from 1."""
+    devices: list[int]
+    """The sampled devices, ascending."""
+    uplink_bytes: int
+    downlink_bytes: int
+    train_loss: float | None = None
+    test_accuracy: float | None = None
+    """``None`` in a round that was not evaluated."""
+    test_loss: float | None = None
+    device_seconds: float = 0.0
+    """Wall time spent in device handlers, summed over devices."""
+    server_seconds: float = 0.0
+    simulated_seconds: float | None = None
+    """By the clock of ``config.clock``; ``None`` for a method whose order of events it does not know."""
+    device_joules: float | None = None
+    """Simulated energy of the devices that took part; ``None`` where a profile has no power figures."""
+    timeline: list[list[Any]] | None = None
+    """Round 1 only: ``[actor, kind, start, end]`` in simulated seconds. Actors are ``server`` and some device numbers,
+    kinds ``infer``, ``train``, ``send`` and ``receive``."""
+    saturated_fraction: float | None = None
+    """Fraction of uploaded activation entries at the quantiser's upper limit; ``None`` without uploads."""
+    refreshed: bool | None = None
+    """Whether activations were uploaded this round; ``None`` for methods without a replay buffer."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know about this round, one line each (a device that failed, say)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Sums and last values over all rounds."""
+
+    uplink_bytes: int
+    downlink_bytes: int
+    final_test_accuracy: float
+    """Mean over the last five evaluations."""
+    best_test_accuracy: float
+    simulated_seconds: float | None
+    wall_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floors:
+    """What sending the pictures themselves would cost, in bytes, all devices together, once."""
+
+    raw_bytes: int
+    compressed_bytes: int | None
+    """In the encoding that the data set is stored in (JPEG, PNG), or as PNG where it is stored raw."""
+    compressed_as: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """Which data were used, and who held which labels."""
+
+    name: str
+    """Title as reports print it, for example ``CIFAR-10 (JPEG)``."""
+    source: str
+    """Where it was found: a kind of place, never a path of one machine."""
+    train_samples: int
+    test_samples: int
+    classes: list[str]
+    label_counts: list[list[int]]
+    """``label_counts[device][class]``."""
+    floors: Floors
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """Everything about one run; ``result.json``."""
+
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    git_commit: str | None
+    ecofed_version: str
+    command: str
+    seed: int
+    method: str
+    labels_leave_device: bool
+    rounds: list[RoundRecord]
+    ledger: dict[str, dict[str, int]]
+    """``ledger[kind][direction]`` in bytes; retransmissions are not in it."""
+    retransmitted_bytes: dict[str, int]
+    totals: Totals
+    data: DataSummary
+    front: dict[str, Any] | None = None
+    """The front bundle's card (id, origin, bytes), where the run used one."""
+    notes: list[str] = field(default_factory=list)
+    schema: str = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunResult:
+        values = dict(values)
+        values["rounds"] = [RoundRecord(**record) for record in values["rounds"]]
+        values["totals"] = Totals(**values["totals"])
+        data = dict(values["data"])
+        data["floors"] = Floors(**data["floors"])
+        values["data"] = DataSummary(**data)
+        return cls(**values)
+
+    @property
+    def total_bytes(self) -> int:
+        """Both directions, all rounds."""
+        return self.totals.uplink_bytes + self.totals.downlink_bytes
+
+    @property
+    def bytes_per_device_round(self) -> float:
+        """Both directions, mean over rounds and sampled devices."""
+        visits = sum(len(record.devices) for record in self.rounds)
+        return self.total_bytes / visits if visits else 0.0
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a round, with the columns of :class:`RoundRecord`.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return _frame([record.to_dict() for record in self.rounds], "result.to_pandas()")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A figure over several seeds. With one seed all three are equal."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunGroup:
+    """Runs that differ in nothing but the seed: one row of a table, one colour of a plot."""
+
+    label: str
+    """The method, and the settings that tell it from other groups of the same method: ``ecofed bits=2``."""
+    method: str
+    results: list[RunResult]
+
+    def spread(self, value: Callable[[RunResult], float]) -> Spread:
+        """Mean and range of a figure over the seeds."""
+        values = [value(result) for result in self.results]
+        # The mean of equal floats can differ from them in the last digit; a single seed is shown exactly.
+        mean = values[0] if len(set(values)) == 1 else sum(values) / len(values)
+        return Spread(mean=mean, low=min(values), high=max(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Several runs on the same devices and data, side by side; ``summary.json``."""
+
+    results: list[RunResult]
+    """At least one; several seeds or settings of one method are welcome."""
+    command: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know about the comparison as a whole."""
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ConfigError("a comparison needs at least one result")
+
+    def groups(self) -> list[RunGroup]:
+        """The runs by method and settings (the seed apart), in order of first appearance."""
+        runs: dict[tuple[str, str], list[RunResult]] = {}
+        for result in self.results:
+            settings = {key: value for key, value in flatten(result.config).items() if key not in ("seed", "method")}
+            runs.setdefault((result.method, json.dumps(settings, sort_keys=True, default=str)), []).append(result)
+        per_method = Counter(method for method, _ in runs)
+        groups = []
+        for (method, text), results in runs.items():
+            rivals = [json.loads(other) for name, other in runs if name == method]
+            label = method
+            if per_method[method] > 1:
+                differing = [key for key in json.loads(text) if len({str(rival.get(key)) for rival in rivals}) > 1]
+                settings = {key.rsplit(".", 1)[-1]: json.loads(text)[key] for key in differing}
+                label = " ".join([method, *(f"{key}={value}" for key, value in settings.items())])
+            groups.append(RunGroup(label=label, method=method, results=results))
+        return groups
+
+    def folders(self) -> list[str]:
+        """The folder of each result inside the comparison's: the method, and what tells it from others of its kind."""
+        names: dict[int, str] = {}
+        for group in self.groups():
+            for result in group.results:
+                name = group.label if len(group.results) == 1 else f"{group.label} seed={result.seed}"
+                names[id(result)] = re.sub(r"[^A-Za-z0-9=._-]+", "-", name).strip(".-") or "run"
+        folders: list[str] = []
+        for result in self.results:
+            name, repeat = names[id(result)], 2
+            while name in folders:
+                name, repeat = f"{names[id(result)]}-{repeat}", repeat + 1
+            folders.append(name)
+        return folders
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain row a group: means over its seeds, and the range of the accuracy."""
+        groups = self.groups()
+        classic = next((g.spread(lambda r: r.total_bytes).mean for g in groups if g.method == "classic-fl"), None)
+        rows = []
+        for group in groups:
+            accuracy = group.spread(lambda r: r.totals.final_test_accuracy)
+            total_bytes = group.spread(lambda r: r.total_bytes).mean
+            simulated = [r.totals.simulated_seconds for r in group.results if r.totals.simulated_seconds is not None]
+            rows.append(
+                {
+                    "label": group.label,
+                    "method": group.method,
+                    "seeds": [result.seed for result in group.results],
+                    "final_test_accuracy": accuracy.mean,
+                    "final_test_accuracy_low": accuracy.low,
+                    "final_test_accuracy_high": accuracy.high,
+                    "best_test_accuracy": group.spread(lambda r: r.totals.best_test_accuracy).mean,
+                    "uplink_bytes": group.spread(lambda r: r.totals.uplink_bytes).mean,
+                    "downlink_bytes": group.spread(lambda r: r.totals.downlink_bytes).mean,
+                    "total_bytes": total_bytes,
+                    "bytes_per_device_round": group.spread(lambda r: r.bytes_per_device_round).mean,
+                    "times_fewer_bytes_than_classic_fl": classic / total_bytes if classic and total_bytes else None,
+                    "labels_leave_device": any(result.labels_leave_device for result in group.results),
+                    "wall_seconds": group.spread(lambda r: r.totals.wall_seconds).mean,
+                    "simulated_seconds": sum(simulated) / len(simulated) if simulated else None,
+                }
+            )
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary: the table, the floors, and where each run's ``result.json`` lies."""
+        first = self.results[0]
+        return {
+            "schema": SUMMARY_SCHEMA,
+            "ecofed_version": first.ecofed_version,
+            "git_commit": first.git_commit,
+            "command": self.command,
+            "data": first.data.name,
+            "rows": self.rows(),
+            "floors": dataclasses.asdict(first.data.floors),
+            "runs": [
+                {"method": result.method, "seed": result.seed, "result": f"{folder}/result.json"}
+                for result, folder in zip(self.results, self.folders(), strict=True)
+            ],
+            "notes": self.notes,
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a method (a group of runs), with the columns of :meth:`rows`.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return _frame(self.rows(), "comparison.to_pandas()")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"data": {"name": "mnist"}}`` becomes ``{"data.name": "mnist"}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _frame(rows: list[dict[str, Any]], purpose: str) -> pandas.DataFrame:
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtraError("pandas", "pandas", purpose) from None
+    return pandas.DataFrame(rows)

@@ -1,0 +1,299 @@
+"""Every message there is. A request goes to a device, a reply comes back; each has a number and a fixed field order.
+
+Shapes: N samples, C channels, H x W spatial, B batch, K classes. Labels are the smallest unsigned integers that hold K.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ecofed.wire.fields import Array, Blob, Field, Flag, Real, TensorDict, Tensors, Text, UInt
+
+_LABELS = Array("labels", ("u1", "u2", "u4"), rank=1)
+
+
+def _wire(field: Field) -> Any:
+    return dataclasses.field(metadata={"wire": field})
+
+
+def _round() -> Any:
+    return _wire(UInt())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """Base class; ``number`` identifies the class on the wire."""
+
+    number: ClassVar[int] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Message):
+    """Reply: the device could not do what it was asked."""
+
+    number: ClassVar[int] = 1
+    reason: str = _wire(Text())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledge(Message):
+    """Reply: done, nothing to say."""
+
+    number: ClassVar[int] = 2
+    round: int = _round()
+
+
+# --- classic-fl: the whole network goes down and comes back ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainWhole(Message):
+    """Request: train the whole network for the local epochs."""
+
+    number: ClassVar[int] = 10
+    round: int = _round()
+    weights: Tensors = _wire(TensorDict("weights"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedWhole(Message):
+    """Reply to :class:`TrainWhole`."""
+
+    number: ClassVar[int] = 11
+    round: int = _round()
+    samples: int = _wire(UInt())
+    loss: float = _wire(Real())
+    weights: Tensors = _wire(TensorDict("weights"))
+
+
+# --- vanilla-dpfl: activation up, gradient down, batch by batch ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartSplit(Message):
+    """Request: take this front and send the first batch's activation."""
+
+    number: ClassVar[int] = 20
+    round: int = _round()
+    front: Tensors = _wire(TensorDict("weights"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitBatch(Message):
+    """Reply: one batch's activation (B, C, H, W) and labels (B,)."""
+
+    number: ClassVar[int] = 21
+    round: int = _round()
+    step: int = _wire(UInt())
+    activation_BCHW: np.ndarray = _wire(Array("activations"))
+    labels_B: np.ndarray = _wire(_LABELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyGradient(Message):
+    """Request: the gradient (B, C, H, W) of the batch sent last; update the front, send the next batch."""
+
+    number: ClassVar[int] = 22
+    round: int = _round()
+    step: int = _wire(UInt())
+    gradient_BCHW: np.ndarray = _wire(Array("gradients"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontTrained(Message):
+    """Reply: there are no more batches; the front as trained on ``samples`` samples."""
+
+    number: ClassVar[int] = 23
+    round: int = _round()
+    samples: int = _wire(UInt())
+    front: Tensors = _wire(TensorDict("weights"))
+
+
+# --- lgl and fedgkt: the front learns on the device, through an auxiliary classifier ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainLocally(Message):
+    """Request (lgl): train front and auxiliary classifier on the local loss."""
+
+    number: ClassVar[int] = 30
+    round: int = _round()
+    front: Tensors = _wire(TensorDict("weights"))
+    auxiliary: Tensors = _wire(TensorDict("weights"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocallyTrained(Message):
+    """Reply: new weights, and the activation (N, C, H, W) of every batch in the order they were trained."""
+
+    number: ClassVar[int] = 31
+    round: int = _round()
+    loss: float = _wire(Real())
+    front: Tensors = _wire(TensorDict("weights"))
+    auxiliary: Tensors = _wire(TensorDict("weights"))
+    activation_NCHW: np.ndarray = _wire(Array("activations"))
+    labels_N: np.ndarray = _wire(_LABELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDistilled(Message):
+    """Request (fedgkt): a local epoch with distillation from the server's logits, where the device has some."""
+
+    number: ClassVar[int] = 40
+    round: int = _round()
+    front: Tensors = _wire(TensorDict("weights"))
+    auxiliary: Tensors = _wire(TensorDict("weights"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled(Message):
+    """Reply: new weights, then one inference pass: activation (N, C, H, W), labels (N,), device logits (N, K)."""
+
+    number: ClassVar[int] = 41
+    round: int = _round()
+    loss: float = _wire(Real())
+    front: Tensors = _wire(TensorDict("weights"))
+    auxiliary: Tensors = _wire(TensorDict("weights"))
+    activation_NCHW: np.ndarray = _wire(Array("activations"))
+    labels_N: np.ndarray = _wire(_LABELS)
+    logits_NK: np.ndarray = _wire(Array("logits", rank=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLogits(Message):
+    """Request (fedgkt): the server's logits (N, K) for the activations just uploaded, to distil from next time."""
+
+    number: ClassVar[int] = 42
+    round: int = _round()
+    logits_NK: np.ndarray = _wire(Array("logits", rank=2))
+
+
+# --- ecofed: a frozen front goes down once, coded activations come up now and then ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallFront(Message):
+    """Request: keep this front bundle (see :mod:`ecofed.wire.bundle`)."""
+
+    number: ClassVar[int] = 50
+    bundle: bytes = _wire(Blob("front"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontInstalled(Message):
+    """Reply: the id of the front that the device now holds."""
+
+    number: ClassVar[int] = 51
+    front_id: str = _wire(Text())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refresh(Message):
+    """Request: run the front over one augmented view of all samples and upload the coded activations."""
+
+    number: ClassVar[int] = 52
+    round: int = _round()
+    view: int = _wire(UInt())
+    front_id: str = _wire(Text(limit=64))
+    want_labels: bool = _wire(Flag())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload(Message):
+    """Reply: codes of N samples in the order of the keyed permutation for (device, view)."""
+
+    number: ClassVar[int] = 53
+    round: int = _round()
+    view: int = _wire(UInt())
+    front_id: str = _wire(Text(limit=64))
+    samples: int = _wire(UInt())
+    saturated_fraction: float = _wire(Real())
+    codes: bytes = _wire(Blob("activations"))
+    scales: np.ndarray = _wire(Array("activations", rank=1))
+    labels_N: np.ndarray = _wire(_LABELS)
+
+
+# --- rivals: images themselves, or sums over a device's samples ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendImages(Message):
+    """Request (send-images): all images as JPEG."""
+
+    number: ClassVar[int] = 60
+    round: int = _round()
+    quality: int = _wire(UInt(limit=100))
+    size: int = _wire(UInt(limit=1024))
+    """Side in pixels to scale to before, 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Message):
+    """Reply: N images and their labels, in the device's own order; see :mod:`ecofed.data.jpeg`."""
+
+    number: ClassVar[int] = 61
+    round: int = _round()
+    header: bytes = _wire(Blob("images", limit=1 << 16))
+    bodies: bytes = _wire(Blob("images"))
+    lengths_N: np.ndarray = _wire(Array("images", ("u2",), rank=1))
+    labels_N: np.ndarray = _wire(_LABELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskStatistics(Message):
+    """Request (closed-form): sums over pooled features of all samples, each activation averaged on a grid."""
+
+    number: ClassVar[int] = 62
+    round: int = _round()
+    front_id: str = _wire(Text(limit=64))
+    rows: int = _wire(UInt(limit=1024))
+    columns: int = _wire(UInt(limit=1024))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics(Message):
+    """Reply: D features (a constant 1 included) of N samples; the upper triangle of F^T F, and F^T Y (D, K)."""
+
+    number: ClassVar[int] = 63
+    round: int = _round()
+    front_id: str = _wire(Text(limit=64))
+    samples: int = _wire(UInt())
+    gram: np.ndarray = _wire(Array("statistics", rank=1))
+    cross_DK: np.ndarray = _wire(Array("statistics", rank=2))
+
+
+# --- any method: the result reaches the devices ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallNetwork(Message):
+    """Request: keep the trained network (an ONNX file) for predictions on the device. Reply: :class:`Acknowledge`."""
+
+    number: ClassVar[int] = 70
+    round: int = _round()
+    network: bytes = _wire(Blob("weights"))
+
+
+REGISTRY: dict[int, type[Message]] = {
+    cls.number: cls
+    for cls in (
+        *(Failure, Acknowledge, TrainWhole, TrainedWhole, StartSplit, SplitBatch, ApplyGradient, FrontTrained),
+        *(TrainLocally, LocallyTrained, TrainDistilled, Distilled, ServerLogits),
+        *(InstallFront, FrontInstalled, Refresh, Upload),
+        *(SendImages, Images, AskStatistics, Statistics, InstallNetwork),
+    )
+}
+
+
+def schema(cls: type[Message]) -> list[tuple[str, Field]]:
+    """The message's fields in wire order."""
+    return [(field.name, field.metadata["wire"]) for field in dataclasses.fields(cls)]
+
+
+def label_dtype(classes: int) -> np.dtype[Any]:
+    """The smallest unsigned integer type that holds ``classes`` class numbers."""
+    return np.min_scalar_type(max(classes - 1, 0))

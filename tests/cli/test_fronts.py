@@ -1,0 +1,98 @@
+"""``ecofed pretrain`` and ``ecofed front``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_fakes import Cli
+from PIL import Image
+
+from ecofed.pretraining import fractal_images
+from ecofed.wire import FrontBundle
+
+QUICK = ["--images", "fractals", "--limit", "64", "--model", "lenet", "--width", "0.0625", "--threads", "1"]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Class folders with a train and a test split, grey."""
+    fractals = fractal_images(80, classes=2, channels=1)
+    for number, (image_HWC, label) in enumerate(zip(fractals.images_NHWC, fractals.labels_N, strict=True)):
+        folder = tmp_path / "pictures" / ("train" if number < 50 else "test") / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.squeeze(image_HWC, 2)).save(folder / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+def test_pretrain_writes_a_bundle_and_its_card(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("pretrain", *QUICK, "--epochs", "2", "--out", "fronts/mine.safetensors", "--json")
+    assert ended.code == 0
+    assert "epoch 2/2" in ended.err
+    card = json.loads(ended.out)
+    bundle = FrontBundle.load(tmp_path / "fronts" / "mine.safetensors")
+    assert card["id"] == bundle.id
+    assert card["name"] == "mine"
+    assert card["card"]["epochs"] == 2
+    assert card["card"]["command"].startswith("ecofed pretrain --images fractals")
+    assert sorted(path.name for path in (tmp_path / "fronts").iterdir()) == ["mine.json", "mine.safetensors"]
+    again = cli("pretrain", *QUICK, "--out", "fronts/mine.safetensors")
+    assert again.code == 2
+    assert "is there already" in again.err
+
+
+def test_pretrain_takes_a_users_pictures_without_labels_through_a_bottleneck(cli: Cli, pictures: Path) -> None:
+    words = ["--images", str(pictures), "--labels", "rotations", "--grey", "--channels", "3", "--bits", "1"]
+    ended = cli("pretrain", *QUICK[4:], *words, "--epochs", "1", "--probe", str(pictures), "--out", "n.safetensors")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("linear probe on pictures") == 2
+    card = json.loads(Path("n.json").read_text())
+    assert card["activation_shape"] == [3, 8, 8]
+    assert card["card"]["bytes_per_image"] == 24
+    assert card["card"]["images"] == "pictures, rotations"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "front.pt"], "must end in .safetensors"),
+        (["--labels", "none"], "must be labels or rotations"),
+        (["--channels", "3"], "give both --channels and --bits"),
+        (["--model", "vgg12"], "did you mean 'vgg11'"),
+        (["--start", "nothing"], "no front 'nothing'"),
+    ],
+)
+def test_what_pretrain_refuses_in_one_line(cli: Cli, words: list[str], message: str) -> None:
+    ended = cli("pretrain", *QUICK, *words)
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_shipped_fronts_are_listed_and_shown(cli: Cli) -> None:
+    listed = json.loads(cli("front", "list", "--json").out)
+    assert {"vgg11-w0.5-rgb", "resnet9-w0.5-rgb"} <= {front["name"] for front in listed}
+    assert "vgg11-w0.5-rgb" in cli("front", "list").out
+    shown = json.loads(cli("front", "show", "vgg11-w0.5-rgb", "--json").out)
+    assert shown["activation_shape"] == [64, 8, 8]
+    assert shown["card"]["images"] == "Tiny-ImageNet (32x32)"
+    assert "Tiny-ImageNet" in cli("front", "show", "vgg11-w0.5-rgb").out
+
+
+def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path) -> None:
+    assert cli("pretrain", *QUICK, "--grey", "--epochs", "0", "--out", "f.safetensors").code == 0
+    ended = cli("front", "check", str(pictures), "--front", "f.safetensors", "--json")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["train_samples"] == 50
+    assert found["test_samples"] == 6  # the tuning part of thirty
+    assert found["bytes_per_image"] == 4 * 8 * 8 // 2
+    assert found["raw_bytes_per_image"] == 32 * 32
+    assert all(0 <= found[key] <= 1 for key in ("probe_accuracy", "random_front_accuracy", "pixels_accuracy"))
+    assert found["advice"]
+    assert found["advice"] in cli("front", "check", str(pictures), "--front", "f.safetensors").out
+    colour = cli("front", "check", str(pictures), "--front", "vgg11-w0.5-rgb")
+    assert colour.code == 2
+    assert "the front takes 3" in colour.err

@@ -1,0 +1,96 @@
+"""The command line with the real engine: a small run from its first round to the prediction of an image."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_fakes import Cli
+from PIL import Image
+
+TINY = """
+rounds = 3
+devices = 4
+sampled_devices = 2
+batch_size = 10
+test_samples = 50
+initialisation = "random"
+
+[model]
+name = "lenet"
+width = 0.5
+
+[data]
+name = "digits"
+samples_per_device = 20
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return "tiny.toml"
+
+
+def test_run_then_evaluate_then_predict(cli: Cli, tiny: str, tmp_path: Path) -> None:
+    ended = cli("run", tiny, "--json")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    assert result["command"] == "ecofed run tiny.toml --json"
+    assert len(result["rounds"]) == 3
+
+    folder = tmp_path / "runs/tiny-ecofed"
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == result["rounds"]
+
+    evaluation = json.loads(cli("evaluate", str(folder), "--json").out)
+    assert 0 <= evaluation["accuracy"] <= 1
+    assert evaluation["samples"] > 50
+
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
+    (prediction,) = json.loads(cli("predict", str(folder), "black.png", "--json").out)
+    assert prediction["label"] in result["data"]["classes"]
+    assert 0.1 <= prediction["probability"] <= 1
+    assert cli("predict", str(folder), "nothing.png").error.startswith("error: nothing.png: ")
+    assert cli("evaluate", "nowhere").code == 1
+
+
+def test_a_fallback_is_told(cli: Cli, tiny: str) -> None:
+    ended = cli("run", tiny, "--set", "data.name=./nowhere", "--set", "data.fallback=digits", "--set", "rounds=1")
+    assert "./nowhere was found nowhere: using Digits" in ended.err
+    assert "note: ./nowhere was found nowhere" in ended.out
+
+
+def test_ctrl_c_and_the_command_that_it_prints(tiny: str, tmp_path: Path) -> None:
+    words = ["run", tiny, "--set", "rounds=30", "--set", "evaluate_every=15", "--out", "stopped"]
+    with subprocess.Popen(_ecofed(words), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "round 1/30" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait() == 130, rest
+    assert "Traceback" not in rest
+    _, _, command = rest.rstrip().rpartition("continue with: ")
+    again = shlex.split(command)
+    assert again == ["ecofed", *words, "--resume"]
+    for arguments in (again[1:], [*words[:-1], "whole"]):
+        subprocess.run(_ecofed(arguments), cwd=tmp_path, check=True, capture_output=True)
+    assert _figures(tmp_path / "stopped") == _figures(tmp_path / "whole")
+
+
+def _ecofed(words: list[str]) -> list[str]:
+    return [sys.executable, "-c", "from ecofed.cli import main; main()", *words]
+
+
+def _figures(folder: Path) -> list[dict[str, Any]]:
+    """The rounds of a result without what depends on the clock on the wall."""
+    rounds = json.loads((folder / "result.json").read_text())["rounds"]
+    return [{key: value for key, value in record.items() if not key.endswith("_seconds")} for record in rounds]

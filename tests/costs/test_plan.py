@@ -1,0 +1,99 @@
+"""``ecofed plan`` as a whole: it agrees with a run, says what does not fit, and recommends."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecofed import experiment
+from ecofed.config import Settings
+from ecofed.errors import ConfigError, ModelError
+from ecofed.planning import plan
+
+TINY = [
+    "model.name=lenet",
+    "data.name=digits",
+    "devices=6",
+    "sampled_devices=3",
+    "rounds=4",
+    "batch_size=10",
+    "data.samples_per_device=20",
+    "test_samples=20",
+    "initialisation=random",
+    "normalisation=group",
+]
+
+
+@pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
+def test_bytes_and_time_are_those_of_the_run(method: str) -> None:
+    settings = Settings.load(None, [*TINY, f"method={method}"])
+    (row,) = plan(settings, [method]).at_cut
+    result = experiment.run(settings.for_method(method), report=False)
+    assert (row.total_uplink_bytes, row.total_downlink_bytes) == (
+        result.totals.uplink_bytes,
+        result.totals.downlink_bytes,
+    )
+    assert row.exact_seconds
+    assert row.total_seconds == pytest.approx(result.totals.simulated_seconds)
+    joules = [record.device_joules or 0.0 for record in result.rounds]
+    assert row.joules_per_round == pytest.approx(sum(joules) / 4)
+
+
+def test_every_cut_is_planned_and_the_whole_network_once() -> None:
+    result = plan(Settings.load(None, TINY))
+    assert [row.method for row in result.at_cut] == ["classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed"]
+    assert result.cuts[0] == "block1"
+    assert [row.cut for row in result.methods if row.method == "ecofed"] == ["block2", "block1"]
+    assert sum(row.method == "classic-fl" for row in result.methods) == 1
+    values = result.to_dict()
+    assert values["methods"][0]["ledger"]["weights"]["uplink"] > 0
+
+
+def test_what_does_not_fit_a_device_is_said_and_ecofed_still_fits() -> None:
+    # VGG11 in training, its message and the system need 1.02 GB; a Raspberry Pi 3 has 1.
+    sets = ["clock.device=raspberry-pi-3,raspberry-pi-5", "rounds=2"]
+    rows = {row.method: row for row in plan(Settings.load("paper-vgg11-cifar10", sets)).at_cut}
+    assert rows["classic-fl"].does_not_fit == ("raspberry-pi-3",)
+    assert rows["ecofed"].does_not_fit == ()
+    assert rows["ecofed"].peak_device_bytes < rows["classic-fl"].peak_device_bytes
+    # The paper's figures, docs/results-time.md.
+    assert rows["classic-fl"].bytes_per_device_round == pytest.approx(275.5e6, rel=1e-3)
+    assert rows["vanilla-dpfl"].bytes_per_device_round == pytest.approx(33.38e6, rel=1e-3)
+    assert rows["ecofed"].bytes_per_device_round == pytest.approx(2.05e6, rel=1e-2)
+
+
+def test_slow_links_ask_for_fewer_bits() -> None:
+    fast = plan(Settings.load(None, [*TINY, "clock.link=wifi"]), ["ecofed"]).recommendation
+    slow = plan(Settings.load(None, [*TINY, "clock.link=lora"]), ["ecofed"]).recommendation
+    assert fast is not None
+    assert slow is not None
+    assert (fast.cut, slow.cut) == ("block2", "block2")
+    assert fast.bits >= slow.bits
+    assert slow.period > fast.period
+    assert "bottleneck" in slow.reasons[-1]
+
+
+def test_mistakes_are_one_line() -> None:
+    with pytest.raises(ConfigError, match="no profile 'moon'"):
+        plan(Settings.load(None, [*TINY, "clock.link=moon"]))
+    with pytest.raises(ModelError, match=r"cannot cut after 'head\.flatten'"):
+        plan(Settings.load(None, [*TINY, "model.cut=head.flatten"]))
+
+
+@pytest.mark.parametrize("entropy", ["deflate"])
+def test_entropy_coded_bytes_are_foreseen_within_five_percent(entropy: str) -> None:
+    settings = Settings.load(None, [*TINY, f"ecofed.entropy={entropy}", "data.samples_per_device=100"])
+    (row,) = plan(settings, ["ecofed"]).at_cut
+    result = experiment.run(settings.for_method("ecofed"), report=False)
+    assert row.total_uplink_bytes == pytest.approx(result.totals.uplink_bytes, rel=0.05)
+    (plain,) = plan(Settings.load(None, [*TINY, "data.samples_per_device=100"]), ["ecofed"]).at_cut
+    assert row.total_uplink_bytes < plain.total_uplink_bytes
+    assert row.replay_bytes == plain.replay_bytes
+
+
+def test_a_run_without_an_image_like_activation_has_no_clock() -> None:
+    config = Settings.load(None, [*TINY, "method=classic-fl", "model.cut=head.flatten", "rounds=1"]).for_method(
+        "classic-fl"
+    )
+    result = experiment.run(config, report=False)
+    assert result.totals.simulated_seconds is None
+    assert result.rounds[0].timeline is None

@@ -1,0 +1,183 @@
+"""What is exported is what was trained, and a device can use it without PyTorch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import ecofed
+from ecofed.config import Config
+from ecofed.data import load_dataset
+from ecofed.devices import LocalImages, OnnxWorker
+from ecofed.errors import ConfigError, ModelError
+from ecofed.exporting import export_front, export_network
+from ecofed.models.to_onnx import add_network
+from ecofed.onnx import DeviceBundle, Graph, Session
+from ecofed.prediction import OnnxNetwork
+from ecofed.saved_model import load_model
+from ecofed.wire import FrontInstalled, InstallFront, Refresh, Upload, decode, encode
+
+TINY = Config(rounds=1, devices=2, sampled_devices=2, batch_size=10, test_samples=50, initialisation="random").replace(
+    model__width=0.25, data__name="digits", data__samples_per_device=20, ecofed__front="random"
+)
+
+
+def quiet(_: str) -> None:
+    """Nobody to tell."""
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("lenet", {"ecofed__bits": 4}),
+        ("resnet9", {"ecofed__codec": "minmax", "ecofed__bits": 8}),
+        ("alexnet", {"ecofed__codec": "float32"}),
+        ("vgg11", {"method": "classic-fl", "normalisation": "group"}),
+    ],
+)
+def test_an_exported_network_answers_as_the_trained_one(
+    model: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    config = TINY.replace(model__name=model, model__head_width=32, **settings)
+    ecofed.run(config, out=tmp_path / "run", report=False)
+    size = export_network(tmp_path / "run", tmp_path / "network.onnx")
+    assert size == (tmp_path / "network.onnx").stat().st_size
+    trained, exported = load_model(tmp_path / "run"), OnnxNetwork(tmp_path / "network.onnx")
+    images_NHWC = load_dataset("digits").train.images_NHWC[:100]
+    assert exported.classes == trained.classes
+    np.testing.assert_allclose(exported(images_NHWC), trained.logits(images_NHWC).numpy(), atol=2e-3)
+
+
+def test_int8_is_a_quarter_of_the_size_and_nearly_as_good(tmp_path: Path) -> None:
+    ecofed.run(TINY.replace(model__name="lenet", rounds=2), out=tmp_path / "run", report=False)
+    whole = export_network(tmp_path / "run", tmp_path / "whole.onnx")
+    small = export_network(tmp_path / "run", tmp_path / "small.onnx", int8=True)
+    assert small < 0.3 * whole
+    images_NHWC = load_dataset("digits").train.images_NHWC[:200]
+    answers = [OnnxNetwork(tmp_path / f"{name}.onnx")(images_NHWC).argmax(axis=1) for name in ("whole", "small")]
+    assert (answers[0] == answers[1]).mean() > 0.9
+
+
+def test_predict_needs_no_pytorch(tmp_path: Path) -> None:
+    ecofed.run(TINY.replace(model__name="lenet"), out=tmp_path / "run", report=False)
+    export_network(tmp_path / "run", tmp_path / "network.onnx")
+    files = []
+    for index, image_HWC in enumerate(load_dataset("digits").train.images_NHWC[:3]):
+        files.append(str(tmp_path / f"{index}.png"))
+        Image.fromarray(image_HWC[..., 0]).save(files[-1])
+    code = (
+        "import sys\nsys.modules['torch'] = None\nimport ecofed\n"
+        f"for p in ecofed.predict({str(tmp_path / 'network.onnx')!r}, {files!r}): print(p.label, p.probability)\n"
+        f"try: ecofed.predict({str(tmp_path / 'run')!r}, {files!r})\n"
+        "except ecofed.MissingExtraError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *lines, refusal = done.stdout.splitlines()
+    assert "pip install 'ecofed[train]'" in refusal
+    expected = ecofed.predict(tmp_path / "run", files)
+    assert [line.split()[0] for line in lines] == [prediction.label for prediction in expected]
+    assert [float(line.split()[1]) for line in lines] == pytest.approx([p.probability for p in expected], abs=1e-3)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_device_runs_the_front_that_it_was_given(int8: bool, tmp_path: Path) -> None:
+    exported = export_front(TINY.replace(model__name="lenet"), tmp_path, quiet, int8=int8)
+    loaded = DeviceBundle.load(tmp_path)
+    assert loaded.front_id == exported.front_id == loaded.bundle.id
+    train = load_dataset("digits").train
+    data = LocalImages(loaded.task, 0, train.images_NHWC[:30], train.labels_N[:30])
+    uploads = []
+    for bundle in (loaded, None):  # the exported graph, and the one that the device builds from the weights
+        worker = OnnxWorker(loaded.task, data, bundle)
+        installed, _ = decode(worker.handle(encode(InstallFront(bundle=loaded.bundle.encode())).data))
+        assert installed == FrontInstalled(front_id=exported.front_id)
+        request = Refresh(round=1, view=0, front_id=exported.front_id, want_labels=True)
+        reply, _ = decode(worker.handle(encode(request).data))
+        assert isinstance(reply, Upload)
+        uploads.append(np.frombuffer(reply.codes, np.uint8))
+    assert (uploads[0] == uploads[1]).mean() > 0.999
+
+
+def test_an_int8_front_is_another_front(tmp_path: Path) -> None:
+    config = TINY.replace(model__name="vgg11", model__head_width=32)
+    whole = export_front(config, tmp_path / "a", quiet)
+    small = export_front(config, tmp_path / "b", quiet, int8=True)
+    assert whole.front_id != small.front_id
+    assert len(small.front) < 0.4 * len(whole.front)
+    used = ecofed.run(config.replace(initialisation="front", ecofed__front=str(tmp_path / "b" / "front.safetensors")))
+    assert used.front is not None
+    assert used.front["id"] == small.front_id
+
+
+@pytest.mark.parametrize("name", ["front.onnx", "front.safetensors", "device.json"])
+def test_a_damaged_device_bundle_is_refused(name: str, tmp_path: Path) -> None:
+    export_front(TINY.replace(model__name="lenet"), tmp_path, quiet)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=name if name != "device.json" else "not a device bundle"):
+        DeviceBundle.load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ModelError, match="not a device bundle"):
+        DeviceBundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("delivery", ["float", "int8"])
+def test_the_trained_network_reaches_the_devices_and_is_counted(delivery: str, tmp_path: Path) -> None:
+    config = TINY.replace(model__name="lenet", delivery=delivery)
+    plain, delivered = ecofed.run(config.replace(delivery="none")), ecofed.run(config, out=tmp_path, report=False)
+    size = export_network(tmp_path, tmp_path / "network.onnx", int8=delivery == "int8")
+    assert delivered.ledger["weights"]["downlink"] == plain.ledger["weights"]["downlink"] + 2 * size
+    assert f"{size:,} bytes of ONNX, went to 2 of 2 devices" in delivered.notes[-1]
+    assert delivered.totals.final_test_accuracy == plain.totals.final_test_accuracy
+
+
+def test_only_ecofed_has_a_front_to_export(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="classic-fl"):
+        export_front(TINY.replace(method="classic-fl"), tmp_path, quiet)
+
+
+def test_layers_without_a_counterpart_are_named() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sin(x)
+
+    for network, name in ((nn.Sequential(nn.GELU()), "GELU"), (Odd(), "sin")):
+        graph = Graph((3, 8, 8))
+        with pytest.raises(ModelError, match=name):
+            add_network(graph, network, (graph.input, torch.zeros(2, 3, 8, 8)))
+
+
+def test_a_network_of_ones_own() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1, groups=3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(6, 4),
+    ).eval()
+    graph = Graph((3, 16, 16))
+    name, example = add_network(graph, network, (graph.input, torch.zeros(2, 3, 16, 16)))
+    x_NCHW = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = network(x_NCHW).numpy()
+    answers = Session(graph.encode(name, tuple(example.shape[1:])))(x_NCHW.numpy())
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
+
+
+def test_a_foreign_onnx_file_is_not_a_trained_network(tmp_path: Path) -> None:
+    graph = Graph((3,))
+    (tmp_path / "foreign.onnx").write_bytes(graph.encode(graph.node("Relu", graph.input), (3,)))
+    with pytest.raises(ModelError, match="ecofed export network"):
+        OnnxNetwork(tmp_path / "foreign.onnx")

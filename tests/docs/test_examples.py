@@ -1,0 +1,105 @@
+"""Every example of the README and the documentation runs.
+
+``sh`` and ``python`` blocks of a page run from top to bottom in one empty folder, ``python`` blocks in one namespace.
+In the Markdown source, just before a block:
+
+- ``<!-- not run: REASON -->`` leaves it out;
+- ``<!-- file: NAME -->`` writes it to a file instead;
+- ``<!-- setup ... -->`` is Python that runs without being shown.
+
+The preset ``quickstart`` is replaced by a tiny one, so that the pages can show what a user would type.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecofed import config, experiment
+from ecofed.cli import main
+from ecofed.presets import read_toml
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+TINY: dict[str, Any] = {
+    "rounds": 2,
+    "devices": 4,
+    "sampled_devices": 2,
+    "batch_size": 10,
+    "test_samples": 50,
+    "initialisation": "random",
+    "model": {"name": "lenet", "width": 0.5},
+    "data": {"name": "digits", "samples_per_device": 20},
+}
+
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>not run|file): (?P<word>[^\n]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+    r"|^<!-- setup\n(?P<setup>.*?)^-->$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a page asks to be done: ``python``, ``sh`` or ``file``."""
+
+    kind: str
+    text: str
+    line: int
+    name: str = ""
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        if match["setup"] is not None:
+            yield Block("python", match["setup"], line)
+        elif match["mark"] == "file":
+            yield Block("file", match["text"], line, match["word"])
+        elif match["mark"] is None and match["language"] in ("python", "sh"):
+            yield Block(match["language"], match["text"], line)
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if any(blocks(p))], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "read_toml", lambda source: TINY if source == "quickstart" else read_toml(source))
+    # Drawing takes most of the time, and tests/reports does it.
+    monkeypatch.setattr(experiment, "write_report", lambda _, folder: Path(folder, "report.html").touch())
+    names: dict[str, Any] = {"Path": Path}
+    for block in blocks(page):
+        if block.kind == "file":
+            Path(block.name).write_text(block.text, encoding="utf-8")
+        elif block.kind == "python":
+            exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
+        else:
+            for line in block.text.splitlines():
+                _run(line, f"{page}:{block.line}", monkeypatch)
+
+
+def _run(line: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(line, comments=True)
+    if not words:
+        return
+    assert words[0] == "ecofed", f"{where}: only ecofed commands can be run here; mark the block 'not run: REASON'"
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code, f"{where}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page}: {target}"

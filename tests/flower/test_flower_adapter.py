@@ -1,0 +1,190 @@
+"""The same run over Flower's Grid and in process: same bytes, same weights; and what goes wrong costs little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Message
+from local_grid import LocalGrid
+from safetensors.numpy import load_file
+
+import ecofed
+from ecofed.config import Settings
+from ecofed.errors import ConfigError, DeviceError
+from ecofed.flower.server import train
+from ecofed.results import RunResult
+
+SETS = (
+    "rounds=4 devices=3 sampled_devices=2 batch_size=10 test_samples=50 initialisation=random "
+    "model.name=lenet model.width=0.25 data.name=digits data.samples_per_device=20 seed=3"
+)
+
+
+def over_flower(nodes: int = 3, *, sets: str = "", node: dict[str, Any] | None = None, **options: Any) -> RunResult:
+    grid = LocalGrid([{"device": index, **(node or {})} for index in range(nodes)])
+    return train(grid, {"set": f"{SETS} {sets}"} | options, patience_seconds=20)
+
+
+def in_process(sets: str = "", out: Path | None = None) -> RunResult:
+    return ecofed.run(Settings.load(None, f"{SETS} {sets}".split()).for_method("ecofed"), out=out, report=False)
+
+
+def test_same_ledger_same_accuracy_same_weights(tmp_path: Path) -> None:
+    local = in_process(out=tmp_path / "local")
+    flower = over_flower(out=str(tmp_path / "flower"))
+    assert flower.ledger == local.ledger
+    assert [record.test_accuracy for record in flower.rounds] == [record.test_accuracy for record in local.rounds]
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("local", "flower")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_one_message_for_each_visit() -> None:
+    grid = LocalGrid([{"partition-id": index} for index in range(3)])
+    result = train(grid, {"set": SETS}, patience_seconds=20)
+    visits = sum(len(record.devices) for record in result.rounds if record.refreshed)
+    kinds = [message.metadata.message_type for message in grid.messages]
+    assert kinds.count("query.hello") == 3
+    assert kinds.count("query.requests") == visits
+
+
+def test_a_device_without_pytorch_takes_part() -> None:
+    pytest.importorskip("onnxruntime")
+    result = over_flower(node={"worker": "onnx"})
+    assert result.ledger == in_process().ledger
+
+
+def test_the_device_app_imports_no_pytorch() -> None:
+    code = "import sys\nsys.modules['torch'] = None\nimport ecofed.flower.device"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_other_methods_with_few_messages_work_too() -> None:
+    result = over_flower(sets="method=lgl rounds=2")
+    assert result.method == "lgl"
+    assert result.ledger["activations"]["uplink"] > 0
+
+
+@pytest.mark.parametrize("method", ["vanilla-dpfl", "fedgkt"])
+def test_chatty_methods_are_refused(method: str) -> None:
+    with pytest.raises(ConfigError, match=f"{method} .*ecofed run"):
+        over_flower(sets=f"method={method}")
+
+
+def test_a_device_that_was_started_anew_gets_its_front_again() -> None:
+    grid: LocalGrid
+
+    def restart_at_third_round(message: Message) -> bool:
+        kinds = [m.metadata.message_type for m in grid.messages]
+        if message.metadata.message_type == "query.requests" and kinds.count("query.requests") == 3:
+            for node in grid.contexts:
+                grid.restart(node)
+        return False
+
+    grid = LocalGrid([{"device": index} for index in range(3)], lose=restart_at_third_round)
+    result = train(grid, {"set": SETS}, patience_seconds=20)
+    expected = in_process()
+    assert result.ledger == expected.ledger
+    assert result.retransmitted_bytes["downlink"] > 0
+    assert result.totals.final_test_accuracy == expected.totals.final_test_accuracy
+
+
+def test_a_lost_message_costs_one_device() -> None:
+    lost: list[Message] = []
+
+    def lose_the_first(message: Message) -> bool:
+        if message.metadata.message_type == "query.requests" and not lost:
+            lost.append(message)
+            return True
+        return False
+
+    grid = LocalGrid([{"device": index} for index in range(3)], lose=lose_the_first)
+    result = train(grid, {"set": f"{SETS} quorum=0.5 deadline_seconds=3"}, patience_seconds=20)
+    assert any("no answer before the round's deadline" in note for note in result.rounds[0].notes)
+    assert len(result.rounds) == 4
+
+
+def test_missing_devices_are_named() -> None:
+    with pytest.raises(DeviceError, match=r"device 2; .*device=NUMBER"):
+        train(LocalGrid([{"device": 0}, {"device": 1}]), {"set": SETS}, patience_seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({}, "no device number"),
+        ({"device": 9}, "devices 0 to 2"),
+        ({"device": 2, "data": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"device": 1}, "two SuperNodes"),
+    ],
+)
+def test_a_node_that_cannot_take_part_says_why(
+    config: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = LocalGrid([{"device": 0}, {"device": 1}, config])
+    with pytest.raises(DeviceError):
+        train(grid, {"set": SETS}, patience_seconds=0.2)
+    assert reason in capsys.readouterr().out
+
+
+def test_a_client_that_crashes_is_a_note_in_the_round() -> None:
+    from ecofed.flower.device import app
+
+    def crash_once(message: Message, context: Any) -> Message:
+        if message.metadata.message_type == "query.requests" and context.node_config["device"] == 1:
+            raise ValueError("boom")
+        return app(message, context)
+
+    grid = LocalGrid([{"device": index} for index in range(3)], app=crash_once)
+    result = train(grid, {"set": f"{SETS} quorum=0.5 deadline_seconds=10"}, patience_seconds=20)
+    assert any("boom" in note for record in result.rounds for note in record.notes)
+
+
+def test_the_trained_network_is_written_on_each_device(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    nodes = [{"device": index, "network": str(tmp_path / f"{index}.onnx")} for index in range(3)]
+    result = train(LocalGrid(nodes), {"set": f"{SETS} rounds=1 delivery=int8"}, patience_seconds=20)
+    sizes = {(tmp_path / f"{index}.onnx").stat().st_size for index in range(3)}
+    assert len(sizes) == 1
+    assert result.ledger["weights"]["downlink"] == 3 * sizes.pop()
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_images_leave_only_where_the_owner_allows_it(allowed: bool) -> None:
+    node: dict[str, Any] = {"images-may-leave": True} if allowed else {}
+    grid = LocalGrid([{"device": index, **node} for index in range(3)])
+    settings = {"set": f"{SETS} rounds=1 method=send-images"}
+    result = train(grid, settings, patience_seconds=20)
+    assert any("may not leave it" in note for note in result.rounds[0].notes) is not allowed
+    assert (result.totals.uplink_bytes > 0) is allowed
+
+
+class Killed(BaseException):
+    """The server dies here."""
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_killed_server_goes_on_with_resume(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecofed.experiment.CHECKPOINT_SECONDS", -1.0)
+    grid: LocalGrid
+
+    def die(_: Message) -> bool:
+        if sum(other.metadata.message_type == "query.requests" for other in grid.messages) > after:
+            raise Killed
+        return False
+
+    grid = LocalGrid([{"device": index} for index in range(3)], lose=die)
+    settings = {"set": SETS, "out": str(tmp_path / "killed")}
+    with pytest.raises(Killed):
+        train(grid, settings, patience_seconds=20)
+    fresh = LocalGrid([{"device": index} for index in range(3)])
+    result = train(fresh, settings | {"resume": True}, patience_seconds=20)
+    expected = in_process(out=tmp_path / "whole")
+    assert result.ledger == expected.ledger
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole")]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[1])

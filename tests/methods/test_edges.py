@@ -1,0 +1,146 @@
+"""Awkward fleets: each works, or is refused with one clear line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import StopAfter, outcome, run, started, tiny_config, weights
+
+from ecofed import experiment
+from ecofed.config import METHODS
+from ecofed.errors import CheckpointError, ConfigError, EcoFedError
+from ecofed.methods.ecofed import EcoFed
+from ecofed.models import load_arrays, state_arrays
+from ecofed.wire import Failure, InstallFront, Refresh, decode, encode
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 7},  # 20 samples are not a multiple
+        {"batch_size": 500},  # one batch, smaller than configured
+        {"data__samples_per_device": 1},
+        {"data__shards_per_device": 1},  # one class, or two
+        {"data__partition": "dirichlet", "data__alpha": 0.001, "sampled_devices": 4, "devices": 12},  # some have none
+        {"data__partition": "quantity", "data__alpha": 0.1},
+    ],
+    ids=["not-divisible", "one-batch", "one-sample", "one-class", "empty-devices", "unequal"],
+)
+def test_awkward_devices_train(method: str, changes: dict[str, Any]) -> None:
+    result = run(tiny_config(method, rounds=2, **changes))
+    assert len(result.rounds) == 2
+    assert all(np.isfinite(record.test_loss or 0) for record in result.rounds)
+
+
+@pytest.mark.parametrize("method", ["vanilla-dpfl", "ecofed"])
+def test_one_sample_with_batch_statistics(method: str) -> None:
+    """VGG11's deepest layer sees 2x2 positions, so even one sample has a variance."""
+    changes = {"model__name": "vgg11", "model__width": 0.125, "model__head_width": 8, "normalisation": "batch"}
+    result = run(tiny_config(method, rounds=1, data__samples_per_device=1, ecofed__server="fedavg", **changes))
+    assert np.isfinite(result.rounds[0].test_loss or np.nan)
+
+
+def test_more_devices_than_samples_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"devices.*2000|2000.*devices") as error:
+        run(tiny_config("ecofed", devices=2000))
+    assert "\n" not in str(error.value)
+
+
+def test_a_replay_round_with_fewer_buffered_devices_than_sampled_ones() -> None:
+    """One device has uploaded; the next round samples three and replays that one."""
+    config = tiny_config("ecofed", devices=4, sampled_devices=3)
+    method, _ = started(config)
+    method.train_round(1, [2])
+    outcome_ = method.train_round(2, [0, 1, 3])
+    assert outcome_.refreshed is False
+    assert outcome_.train_loss is not None
+    assert outcome_.notes == []
+
+
+def test_an_empty_buffer_is_said() -> None:
+    method, _ = started(tiny_config("ecofed"))
+    outcome_ = method.train_round(2, [0, 1])  # round 2 is not a refresh round, and nothing was uploaded
+    assert outcome_.train_loss is None
+    assert outcome_.notes == ["the replay buffer is empty: nothing to train on"]
+
+
+def test_views_bound_the_uploads() -> None:
+    result = run(tiny_config("ecofed", rounds=5, devices=2, ecofed__views=1, ecofed__period=1))
+    assert [record.uplink_bytes > 0 for record in result.rounds] == [True, False, False, False, False]
+    twice = run(tiny_config("ecofed", rounds=5, devices=2, ecofed__views=2, ecofed__period=1))
+    assert [record.uplink_bytes > 0 for record in twice.rounds] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(("codec", "bits"), [("uniform", 4), ("minmax", 8), ("float32", 8)])
+def test_an_all_zero_activation_works(codec: str, bits: int) -> None:
+    method, _ = started(tiny_config("ecofed", ecofed__codec=codec, ecofed__bits=bits))
+    assert isinstance(method, EcoFed)
+    zeros = np.zeros((3, *method.bundle.activation_shape), np.float32)
+    encoded = method.codec.encode(zeros, 8)
+    rows, scale_N = method.codec.open(encoded.rows.tobytes(), 3, encoded.scales, 8)
+    np.testing.assert_array_equal(method.codec.decode(rows, scale_N if len(scale_N) else None), zeros)
+
+
+def test_a_non_finite_activation_is_one_clear_line() -> None:
+    """A front whose numbers overflow is reported by the device; no such activation is ever encoded."""
+    method, prepared = started(tiny_config("ecofed"))
+    assert isinstance(method, EcoFed)
+    broken = {name: np.full_like(array, 3e38) for name, array in method.bundle.weights.items()}
+    bundle = replace(method.bundle, weights=broken)
+    worker = prepared.worker(0)
+    worker.handle(encode(InstallFront(bundle=bundle.encode())).data)
+    reply, _ = decode(worker.handle(encode(Refresh(round=1, view=0, front_id=bundle.id, want_labels=True)).data))
+    assert isinstance(reply, Failure)
+    assert "non-finite" in reply.reason
+    assert "check the front and the images" in reply.reason
+
+
+@pytest.mark.parametrize("method", METHODS[:4])
+def test_diverged_training_says_what_to_do(method: str) -> None:
+    with pytest.raises(EcoFedError, match=r"diverged.*lower learning_rate"):
+        run(tiny_config(method, learning_rate=1e12, initialisation="random", rounds=4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resume_equals_an_uninterrupted_run(method: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", -1.0)
+    config = tiny_config(method, rounds=5, devices=3)
+    whole = run(config, out=tmp_path / "whole", report=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, out=tmp_path / "cut", observer=StopAfter(3), report=False)
+    resumed = run(config, out=tmp_path / "cut", resume=True, report=False)
+    assert outcome(resumed) == outcome(whole)
+    expected = weights(tmp_path / "whole", method)
+    for name, array in weights(tmp_path / "cut", method).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    again = run(config, out=tmp_path / "cut", resume=True, report=False)
+    assert outcome(again) == outcome(whole)
+    with pytest.raises(CheckpointError, match="other settings"):
+        run(config.replace(seed=5), out=tmp_path / "cut", resume=True, report=False)
+
+
+def test_initialisation_front_gives_every_method_the_same_front() -> None:
+    fronts = []
+    for name in METHODS:
+        method, _ = started(tiny_config(name))
+        fronts.append(state_arrays(method.halves.front))
+    for front in fronts[1:]:
+        assert front.keys() == fronts[0].keys()
+        for key in front:
+            np.testing.assert_array_equal(front[key], fronts[0][key])
+
+
+def test_arrays_that_do_not_fit_are_named() -> None:
+    method, _ = started(tiny_config("classic-fl"))
+    arrays = state_arrays(method.model)
+    name = next(iter(arrays))
+    with pytest.raises(EcoFedError, match="shape"):
+        load_arrays(method.model, arrays | {name: np.zeros(3, np.float32)})
+    with pytest.raises(EcoFedError, match="lack"):
+        load_arrays(method.model, {key: array for key, array in arrays.items() if key != name})
+    with pytest.raises(EcoFedError, match="does not"):
+        load_arrays(method.model, arrays | {"stranger": np.zeros(3, np.float32)})

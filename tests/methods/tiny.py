@@ -1,0 +1,84 @@
+"""Small real runs: scikit-learn's digits, a narrow LeNet or VGG11, four devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ecofed.config import Config, Settings
+from ecofed.costs import Ledger
+from ecofed.experiment import SilentObserver, run
+from ecofed.methods import METHOD_CLASSES, Channel, Context, Method
+from ecofed.preparation import Prepared, prepare
+from ecofed.results import RoundRecord, RunResult
+from ecofed.runtimes import InProcessTransport
+
+BASE = {
+    "data.name": "digits",
+    "data.samples_per_device": 20,
+    "data.partition": "shards",
+    "data.shards_per_device": 3,
+    "model.name": "lenet",
+    "model.width": 0.5,
+    "devices": 4,
+    "sampled_devices": 2,
+    "batch_size": 8,
+    "rounds": 3,
+    "test_samples": 60,
+    "ecofed.front": "random",
+}
+
+
+def tiny_config(method: str, **changes: Any) -> Config:
+    """Dotted keys with ``__``: ``tiny_config("ecofed", ecofed__bits=8)``."""
+    settings = Settings.load(None, [f"{key}={value}" for key, value in BASE.items()])
+    return settings.for_method(method).replace(**changes)
+
+
+def started(config: Config) -> tuple[Method, Prepared]:
+    """A method that has not run yet, with in-process devices."""
+    prepared = prepare(config, lambda _: None)
+    context = Context(
+        task=prepared.task,
+        channel=Channel(InProcessTransport(prepared.worker), Ledger()),
+        model=prepared.model,
+        halves=prepared.halves,
+        bundle=prepared.bundle,
+        torch_device=prepared.torch_device,
+    )
+    return METHOD_CLASSES[config.method](context), prepared
+
+
+def outcome(result: RunResult) -> dict[str, Any]:
+    """What must not depend on the runtime, a resume or the clock on the wall."""
+    timeless = ("device_seconds", "server_seconds")
+    rounds = [
+        {key: value for key, value in record.to_dict().items() if key not in timeless} for record in result.rounds
+    ]
+    return {"rounds": rounds, "ledger": result.ledger, "accuracy": result.totals.final_test_accuracy}
+
+
+def weights(folder: Any, method: str) -> dict[str, np.ndarray]:
+    """The trained network's arrays in a run's folder; a method without a network must not have left a file."""
+    from safetensors.numpy import load_file
+
+    path = folder / "model.safetensors"
+    if not METHOD_CLASSES[method].has_network:
+        assert not path.exists()
+        return {}
+    return load_file(path)
+
+
+class StopAfter(SilentObserver):
+    """Presses Ctrl-C after a round."""
+
+    def __init__(self, round_: int) -> None:
+        self._round = round_
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
+        if record.round == self._round:
+            raise KeyboardInterrupt
+
+
+__all__ = ["StopAfter", "outcome", "run", "started", "tiny_config", "weights"]

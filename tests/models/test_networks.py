@@ -1,0 +1,145 @@
+"""The built-in networks: sizes, shapes, names, keyed weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ecofed.config import ModelConfig
+from ecofed.errors import ConfigError
+from ecofed.models import activation_shape, build_model, default_cut, initialise, model_names, partition
+
+SMALL = {"width": 0.0625, "head_width": 16}
+
+
+def build(name: str, mode: str = "batch", in_channels: int = 3, **changes: object) -> torch.nn.Module:
+    config = ModelConfig(name=name, **changes)  # type: ignore[arg-type]
+    return build_model(config, in_channels=in_channels, classes=10, normalisation=mode)
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "front", "shape"),
+    [
+        ("vgg11", 34_440_970, 76_032, (128, 8, 8)),
+        ("resnet9", 9_395_722, 76_032, (128, 8, 8)),
+        ("alexnet", 23_274_570, 113_088, (192, 4, 4)),
+        ("lenet", 2_156_682, 53_888, (64, 8, 8)),
+    ],
+)
+def test_parameters_and_activation_of_the_full_networks(
+    name: str, total: int, front: int, shape: tuple[int, int, int]
+) -> None:
+    with torch.device("meta"):
+        model = build(name)
+        halves = partition(model, default_cut(name))
+    assert parameters(model) == total
+    assert parameters(halves.front) == front
+    assert activation_shape(halves.front, 3) == shape
+    assert not list(model.buffers())
+
+
+def test_resnet9_moves_the_papers_megabytes() -> None:
+    with torch.device("meta"):
+        both_ways = 8 * parameters(build("resnet9"))
+    assert both_ways == pytest.approx(75.166e6, rel=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["batch", "frozen", "running", "group"])
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize("name", model_names())
+def test_every_network_runs_forward_and_backward(name: str, in_channels: int, mode: str) -> None:
+    model = build(name, mode, in_channels, **SMALL)
+    initialise(model, 0)
+    logits = model(torch.randn(3, in_channels, 32, 32))
+    assert logits.shape == (3, 10)
+    logits.sum().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+
+
+def test_width_and_head_width_scale_the_layers() -> None:
+    state = build("vgg11", width=0.5, head_width=512).state_dict()
+    assert state["block1.conv.weight"].shape == (32, 3, 3, 3)
+    assert state["head.hidden1.weight"].shape == (512, 256 * 2 * 2)
+    assert build("vgg11", width=0.001).state_dict()["block8.conv.weight"].shape == (1, 1, 3, 3)
+
+
+def test_state_has_the_same_names_in_all_modes_but_for_the_statistics() -> None:
+    names = {
+        mode: set(build("resnet9", mode, **SMALL).state_dict()) for mode in ("batch", "frozen", "running", "group")
+    }
+    assert names["batch"] == names["group"]
+    assert names["frozen"] == names["running"]
+    extra = names["frozen"] - names["batch"]
+    assert extra
+    assert all(name.endswith(("norm.running_mean", "norm.running_var")) for name in extra)
+
+
+def test_building_draws_nothing() -> None:
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    model = build("lenet", **SMALL)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert float(model.get_parameter("head.classifier.weight").detach().abs().max()) == 0
+    assert torch.equal(model.get_parameter("block1.norm.weight"), torch.ones(2))
+
+
+def test_unknown_names_are_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'vgg11'"):
+        build("vgg1")
+    with pytest.raises(ConfigError, match=r"normalisation = 'frosen'.*did you mean 'frozen'"):
+        build("lenet", "frosen")
+    with pytest.raises(ConfigError, match="resnet9"):
+        default_cut("resnet")
+
+
+def test_initialisation_depends_on_seed_and_parameter_name_only() -> None:
+    first, again, wider_head, other_seed = (build("vgg11", width=0.125, head_width=units) for units in (16, 16, 40, 16))
+    torch.manual_seed(1)
+    initialise(first, 5)
+    torch.manual_seed(2)
+    initialise(again, 5)
+    initialise(wider_head, 5)
+    initialise(other_seed, 6)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert torch.equal(first.get_parameter("block3.conv.weight"), wider_head.get_parameter("block3.conv.weight"))
+    assert not torch.equal(first.get_parameter("block3.conv.weight"), other_seed.get_parameter("block3.conv.weight"))
+    # Golden: a keyed draw is the same on every machine.
+    assert first.get_parameter("block1.conv.bias")[0].item() == pytest.approx(GOLDEN_BIAS, abs=1e-7)
+
+
+GOLDEN_BIAS = -0.16222040355205536
+
+
+def test_initial_weights_are_pytorchs_uniform_distribution() -> None:
+    model = build("vgg11", width=0.5, head_width=64)
+    initialise(model, 0)
+    weight = model.get_parameter("block4.conv.weight").detach()
+    bound = (128 * 9) ** -0.5
+    assert float(weight.abs().max()) <= bound
+    assert float(weight.std()) == pytest.approx(bound / 3**0.5, rel=0.01)
+    assert float(weight.mean()) == pytest.approx(0, abs=bound / 100)
+
+
+def test_layers_that_draw_for_themselves_are_keyed_too_and_leave_the_global_generator_alone() -> None:
+    def drawn(seed: int) -> torch.Tensor:
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ConvTranspose2d(3, 3, 2))
+        initialise(model, seed)
+        return model.get_parameter("1.weight").detach()
+
+    before = torch.random.get_rng_state()
+    torch.nn.ConvTranspose2d(3, 3, 2)
+    torch.random.set_rng_state(before)
+    first = drawn(0)
+    torch.manual_seed(99)
+    assert torch.equal(first, drawn(0))
+    assert not torch.equal(first, drawn(1))
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    model = torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.Linear(2, 2))
+    torch.random.set_rng_state(state)
+    initialise(model, 0)
+    assert torch.equal(state, torch.random.get_rng_state())

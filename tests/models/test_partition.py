@@ -1,0 +1,181 @@
+"""Cutting networks: equality with the whole, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ecofed.config import ModelConfig
+from ecofed.errors import ModelError
+from ecofed.models import (
+    add_bottleneck,
+    add_expansion,
+    build_model,
+    initialise,
+    model_names,
+    partition,
+    possible_cuts,
+    set_normalisation,
+)
+
+
+def small(name: str, mode: str = "frozen") -> nn.Module:
+    model = build_model(
+        ModelConfig(name=name, width=0.0625, head_width=12), in_channels=3, classes=5, normalisation=mode
+    )
+    initialise(model, 0)
+    return model
+
+
+ALL_CUTS = [(name, cut) for name in model_names() for cut in possible_cuts(small(name))]
+
+
+@pytest.mark.parametrize(("name", "cut"), ALL_CUTS)
+def test_front_then_back_is_the_whole(name: str, cut: str) -> None:
+    model = small(name).eval()
+    halves = partition(model, cut)
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(halves.back(halves.front(images)), model(images))
+    front, back = halves.front.state_dict(), halves.back.state_dict()
+    assert not front.keys() & back.keys()
+    assert (front | back).keys() == model.state_dict().keys()
+    assert all(value is model.get_parameter(key) for key, value in halves.front.named_parameters())
+
+
+def test_cuts_of_a_residual_network_lie_between_its_blocks() -> None:
+    cuts = possible_cuts(small("resnet9"))
+    assert {"block1", "block2.relu", "block3", "block4", "block5", "head.flatten"} <= set(cuts)
+    assert not [cut for cut in cuts if "branch" in cut or "shortcut" in cut]
+
+
+def test_halves_are_plain_modules() -> None:
+    model = small("resnet9", "batch").train()
+    halves = partition(model, "block2")
+    assert halves.front.training
+    assert halves.back.eval().get_submodule("block5.branch.0").training is False
+    clone = copy.deepcopy(halves.back)
+    clone.get_parameter("head.classifier.bias").data.fill_(3)
+    assert float(model.get_parameter("head.classifier.bias").detach().abs().max()) < 3
+    halves.back(halves.front(torch.randn(2, 3, 32, 32))).sum().backward()
+    assert all(value.grad is not None for value in model.parameters())
+
+
+def test_a_cut_on_the_meta_device_needs_no_memory() -> None:
+    with torch.device("meta"):
+        model = build_model(ModelConfig(width=8), in_channels=3, classes=10, normalisation="batch")
+        halves = partition(model, "block2")
+    assert all(value.is_meta for value in halves.back.parameters())
+    halves.front.to_empty(device="cpu")
+    assert halves.front.get_parameter("block1.conv.weight").device.type == "cpu"
+
+
+def test_an_unknown_layer_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ModelError, match=r"no layer 'blok2' \(did you mean 'block2'\?\)"):
+        partition(small("vgg11"), "blok2")
+
+
+def test_a_skip_connection_is_refused_with_the_layers_that_would_work() -> None:
+    with pytest.raises(ModelError, match=r"cannot cut after 'block3.branch.0': 2 values cross it") as refused:
+        partition(small("resnet9"), "block3.branch.0")
+    assert "block2, block3, block4, block5" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+class Network(nn.Module):
+    """Two layers and whatever forward pass a test gives it."""
+
+    def __init__(self, run: Callable[[Network, Tensor], object]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.second = nn.Conv2d(3, 3, 3, padding=1)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.run = run
+
+    def forward(self, x: Tensor) -> object:
+        return self.run(self, x)
+
+
+def branches_on_values(net: Network, x: Tensor) -> Tensor:
+    return net.first(x) if x.sum() > 0 else net.second(x)
+
+
+def reads_training(net: Network, x: Tensor) -> Tensor:
+    return net.second(nn.functional.dropout(net.first(x), training=net.training)) * net.scale
+
+
+def repeats(net: Network, x: Tensor) -> Tensor:
+    return net.second(net.first(net.first(x))) * net.scale
+
+
+def skips_from_the_input(net: Network, x: Tensor) -> Tensor:
+    return net.second(net.first(x)) * net.scale + x
+
+
+def scales_twice(net: Network, x: Tensor) -> Tensor:
+    return net.second(net.first(x) * net.scale) * net.scale
+
+
+def forgets_a_layer(net: Network, x: Tensor) -> Tensor:
+    return net.first(x).relu() * net.scale
+
+
+@pytest.mark.parametrize(
+    ("run", "layer", "message"),
+    [
+        (branches_on_values, "first", "cannot be traced"),
+        (reads_training, "first", "reads self.training"),
+        (repeats, "first", "called 2 times"),
+        (skips_from_the_input, "first", "2 values cross it"),
+        (forgets_a_layer, "first", "never uses second"),
+        (forgets_a_layer, "second", "not called on its own"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused_in_one_line(
+    run: Callable[[Network, Tensor], object], layer: str, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message) as refused:
+        partition(Network(run), layer)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_parameter_outside_layers_belongs_to_the_side_that_uses_it() -> None:
+    halves = partition(Network(lambda net, x: net.second(net.first(x)) * net.scale), "first")
+    assert set(halves.back.state_dict()) == {"second.weight", "second.bias", "scale"}
+    with pytest.raises(ModelError, match="tied weight"):
+        partition(Network(lambda net, x: net.second(net.first(x * net.scale)) * net.scale), "first")
+
+
+def test_a_tied_weight_is_refused() -> None:
+    model = Network(lambda net, x: net.second(net.first(x)) * net.scale)
+    model.second.weight = model.first.weight
+    with pytest.raises(ModelError, match=r"cannot cut after 'first'.*tied weight"):
+        partition(model, "first")
+
+
+def test_any_users_network_can_be_cut() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+    halves = partition(model, "1", example=torch.randn(2, 3, 2, 2))
+    assert set(halves.front.state_dict()) == {"1.weight", "1.bias"}
+    halves.back.train()
+    assert halves.back.get_submodule("2").training
+
+
+def test_bottleneck_and_expansion_fit_each_other() -> None:
+    halves = partition(small("vgg11"), "block2")
+    add_bottleneck(halves.front, channels=8, narrow=3)
+    add_expansion(halves.back, narrow=3, channels=8)
+    initialise(halves.front, 0)
+    initialise(halves.back, 0)
+    codes = halves.front(torch.randn(2, 3, 32, 32)).detach()
+    assert codes.shape == (2, 3, 8, 8)
+    assert float(codes.min()) == 0
+    assert halves.back(codes).shape == (2, 5)
+    assert {"bottleneck.conv.weight", "bottleneck.norm.running_mean"} <= set(halves.front.state_dict())
+    assert {"expansion.conv.bias", "expansion.norm.running_var"} <= set(halves.back.state_dict())
+    set_normalisation(halves.front, "group")
+    assert halves.front(torch.randn(2, 3, 32, 32)).shape == (2, 3, 8, 8)
+    copy.deepcopy(halves.back).train()

@@ -1,0 +1,73 @@
+"""Built-in pre-training: once per machine, then from the user's cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecofed.config import Config, ModelConfig
+from ecofed.models import build_model, partition
+from ecofed.pretraining import Recipe, cached, load_images, random_front
+from ecofed.pretraining.resolve import resolve_front, resolve_whole
+
+MODEL = ModelConfig(name="lenet", width=0.125, head_width=8)
+
+
+@pytest.fixture(autouse=True)
+def little_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache of its own, one epoch of a few fractals."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cached, "DEFAULT_RECIPE", Recipe(epochs=1, batch_size=16))
+    monkeypatch.setattr(cached, "default_source", lambda: "fractals")
+    few = load_images("fractals", channels=1, limit=32)
+    monkeypatch.setattr(cached, "load_images", lambda _, channels: few)  # noqa: ARG005
+
+
+def config(**changes: object) -> Config:
+    values = {"model": {"name": "lenet", "width": 0.125, "head_width": 8}, "ecofed": {"front": "pretrain"}}
+    return Config.from_dict(values).replace(**changes)
+
+
+def test_a_front_is_made_once(tmp_path: Path) -> None:
+    notes: list[str] = []
+    first = resolve_front(config(), "block2", 1, notes.append)
+    assert notes[0] == "pre-training a lenet front on fractals, 1 epochs, once for this machine"
+    assert notes[1].startswith("epoch 1 of 1: loss ")
+    again = resolve_front(config(threads=2), "block2", 1, notes.append)
+    assert len(notes) == 2
+    assert again.id == first.id
+    assert len(list((tmp_path / "ecofed" / "fronts").glob("front-*.safetensors"))) == 1
+    assert resolve_front(config(normalisation="group"), "block2", 1, notes.append).normalisation == "group"
+
+
+def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
+    first = resolve_front(config(), "block2", 1, lambda _: None)
+    (path,) = (tmp_path / "ecofed" / "fronts").iterdir()
+    path.write_bytes(b"damaged")
+    notes: list[str] = []
+    assert resolve_front(config(), "block2", 1, notes.append).id == first.id
+    assert "cannot be read" in notes[0]
+
+
+def test_a_back_is_trained_over_the_frozen_front_and_fits_the_network(tmp_path: Path) -> None:
+    front = random_front(MODEL, 1, 0)
+    arrays = cached.cached_back(MODEL, "block2", front, threads=1, note=lambda _: None)
+    model = build_model(MODEL, in_channels=1, classes=32, normalisation="running")
+    expected = {name: tuple(value.shape) for name, value in partition(model, "block2").back.state_dict().items()}
+    assert {name: array.shape for name, array in arrays.items()} == expected
+    again = cached.cached_back(MODEL, "block2", front, threads=1, note=lambda _: None)
+    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
+    (path,) = (tmp_path / "ecofed" / "fronts").iterdir()
+    path.write_bytes(b"damaged")
+    remade = cached.cached_back(MODEL, "block2", front, threads=1, note=lambda _: None)
+    assert all(np.array_equal(arrays[name], remade[name]) for name in arrays)
+
+
+def test_whole_initialisation_gives_the_backs_weights() -> None:
+    settings = dataclasses.replace(config(ecofed__front="random"), initialisation="whole")
+    arrays = resolve_whole(settings, "block2", 1, lambda _: None)
+    assert "head.hidden1.weight" in arrays
+    assert not [name for name in arrays if name.startswith(("block1", "block2"))]

@@ -1,0 +1,168 @@
+"""The rooms of docs/architecture.md: who may import whom, and where PyTorch may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "ecofed"
+
+#: Plain records and rules without any of our machinery.
+FOUNDATION = {
+    "_fields",
+    "_version",
+    "config",
+    "config_keys",
+    "errors",
+    "method_configs",
+    "presets",
+    "randomness",
+    "results",
+    "task",
+}
+
+#: What a room may import besides the foundation. The order is the order of building: nobody imports what comes later.
+ROOMS: dict[str, set[str]] = {
+    "wire": set(),
+    "activations": set(),
+    "data": set(),
+    "reports": set(),
+    "onnx": {"wire"},
+    "costs": {"wire", "activations"},
+    "models": {"wire", "onnx", "costs"},
+    "pretraining": {"models", "data", "wire", "activations"},
+    "devices": {"wire", "activations", "models", "data", "onnx"},
+    "methods": {"wire", "activations", "data", "models", "costs"},
+    "runtimes": {"devices", "methods", "wire"},
+}
+#: The modules that put the rooms together may import all of them, and each other; the command line everything.
+ENGINE = {
+    "checkpoints",
+    "environment",
+    "experiment",
+    "exporting",
+    "frontier",
+    "planning",
+    "prediction",
+    "preparation",
+    "profiling",
+    "saved_model",
+    "timekeeping",
+}
+
+#: What a user starts: may import everything, and nobody imports them.
+APPLICATIONS = {"cli", "flower"}
+
+#: Rooms that work where only numpy is installed.
+WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "prediction", "reports", "costs", "cli"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).parts
+    return parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Dotted names of what a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert node.module is not None
+            if node.module == "ecofed":
+                yield from (f"ecofed.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def own_rooms(file: Path) -> set[str]:
+    names = {name.split(".")[1] for name in imports(file) if name.startswith("ecofed.")}
+    return {name for name in names if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    for file in (PACKAGE / room).rglob("*.py"):
+        assert own_rooms(file) - {room} <= FOUNDATION | ROOMS[room], file
+
+
+def test_the_foundation_stands_on_nothing() -> None:
+    for file in modules():
+        if room_of(file) in FOUNDATION:
+            assert own_rooms(file) <= FOUNDATION, file
+
+
+def test_nobody_imports_an_application_and_only_they_import_the_engine() -> None:
+    for file in modules():
+        room = room_of(file)
+        assert not (own_rooms(file) - {room}) & APPLICATIONS, file
+        if room not in ENGINE | APPLICATIONS | {"__init__"}:
+            assert not own_rooms(file) & ENGINE, file
+
+
+def test_every_module_has_its_place() -> None:
+    known = FOUNDATION | set(ROOMS) | ENGINE | APPLICATIONS | {"__init__"}
+    assert {room_of(file) for file in modules()} <= known
+
+
+def test_the_order_of_the_rooms_has_no_way_back() -> None:
+    names = list(ROOMS)
+    for position, name in enumerate(names):
+        assert ROOMS[name] <= set(names[:position])
+
+
+def test_the_page_tells_the_same() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)/` \| [^|]* \| ([^|]*) \|$", page, re.MULTILINE))
+    assert {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in told.items() if room in ROOMS} == ROOMS
+
+
+@pytest.mark.parametrize("room", sorted(WITHOUT_TORCH))
+def test_no_import_of_pytorch_is_written_where_it_may_not_be(room: str) -> None:
+    for file in modules():
+        if room_of(file) == room:
+            assert not [name for name in imports(file) if name.split(".")[0] == "torch"], file
+
+
+def test_the_base_package_imports_without_optional_packages() -> None:
+    names = [
+        ".".join(("ecofed", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        for file in modules()
+        if room_of(file) in WITHOUT_TORCH | {"__init__"}
+    ]
+    code = (
+        "import importlib, sys\n"
+        "for name in ('torch', 'pyarrow', 'matplotlib', 'pandas', 'sklearn', 'huggingface_hub'):\n"
+        "    sys.modules[name] = None\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_runs_what_it_reads() -> None:
+    for file in modules():
+        assert not {name.split(".")[0] for name in imports(file)} & {"pickle", "marshal", "shelve", "dill", "joblib"}
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert called not in ("eval", "exec"), file
+                assert options.get("allow_pickle", "False") == "False", file
+                assert called != "torch.load" or options.get("weights_only") == "True", file
+
+
+def test_no_file_is_too_long_to_be_read_at_a_sitting() -> None:
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in modules()}
+    assert {str(file): length for file, length in lengths.items() if length > 400} == {}

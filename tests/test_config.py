@@ -1,0 +1,189 @@
+"""The configuration: what is accepted, what is refused and with which words, and which assignment wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecofed.config import METHODS, Config, Settings, all_keys
+from ecofed.errors import ConfigError
+from ecofed.presets import preset_description, preset_names
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "seed": st.integers(0, 2**63 - 1),
+    "rounds": st.integers(1, 10**6),
+    "learning_rate": st.floats(1e-9, 1e3),
+    "momentum": st.floats(0, 1, exclude_max=True),
+    "aggregation": st.sampled_from(["samples", "equal"]),
+    "normalisation": st.sampled_from(["batch", "frozen", "group"]),
+    "model__width": st.floats(0.01, 8),
+    "model__head_width": st.none() | st.integers(1, 65536),
+    "model__cut": st.none() | st.text(min_size=1).filter(lambda text: text.lower() != "none"),
+    "data__partition": st.sampled_from(["iid", "shards", "dirichlet", "quantity"]),
+    "data__augment": st.booleans(),
+    "classic_fl": st.just({}),
+    "vanilla_dpfl__version": st.sampled_from(["v1", "v2"]),
+    "ecofed__bits": st.integers(1, 8),
+    "ecofed__server_steps": st.none() | st.integers(1, 1000),
+}
+changes = st.fixed_dictionaries({}, optional=VALUES)
+
+
+@given(changes)
+def test_a_configuration_survives_the_round_trip_through_a_dict(values: dict[str, Any]) -> None:
+    config = Config().replace(**values)
+    assert Config.from_dict(config.to_dict()) == config
+
+
+@given(changes)
+def test_replace_changes_exactly_what_it_names(values: dict[str, Any]) -> None:
+    values.pop("classic_fl", None)
+    before, after = _flat(Config()), _flat(Config().replace(**values))
+    named = {key.replace("__", "."): value for key, value in values.items()}
+    assert {key: after[key] for key in after if after[key] != before[key]} == {
+        key: value for key, value in named.items() if value != before[key]
+    }
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "ecofed.", "classic-fl."]), st.integers(1, 9)), max_size=6))
+def test_the_last_assignment_wins_and_a_methods_own_stands_above_the_general_one(pairs: list[tuple[str, int]]) -> None:
+    settings = Settings.load(None, [f"{prefix}rounds={value}" for prefix, value in pairs])
+    for method in METHODS:
+        general = [value for prefix, value in pairs if prefix == ""]
+        own = [value for prefix, value in pairs if prefix == f"{method}."]
+        assert settings.for_method(method).rounds == (own or general or [Config.rounds])[-1]
+
+
+def test_toml_and_set_mean_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        "rounds = 3\n[classic-fl]\nlearning_rate = 0.03\n[classic-fl.model]\nwidth = 0.5\n[ecofed]\nbits = 2\n"
+    )
+    sets = ["rounds=3", "classic-fl.learning_rate=0.03", "classic-fl.model.width=0.5", "ecofed.bits=2"]
+    from_file, from_sets = Settings.load(file), Settings.load(None, sets)
+    for method in METHODS:
+        assert from_file.for_method(method) == from_sets.for_method(method)
+    assert from_file.for_method("classic-fl").learning_rate == 0.03
+    assert from_file.for_method("classic-fl").model.width == 0.5
+    assert from_file.for_method("ecofed").learning_rate == Config.learning_rate
+    assert Settings.load(file, ["classic-fl.learning_rate=0.1"]).for_method("classic-fl").learning_rate == 0.1
+
+
+def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
+    settings = Settings.load(None, ["fedgkt.alpha=0.25", "fedgkt.data.alpha=3"])
+    assert settings.for_method("fedgkt").fedgkt.alpha == 0.25
+    assert settings.for_method("fedgkt").data.alpha == 3.0
+    assert settings.for_method("ecofed").fedgkt.alpha == 0.25  # the whole configuration is recorded for every method
+    assert settings.for_method("ecofed").data.alpha == Config().data.alpha
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("round=3", "unknown key 'round' (did you mean 'rounds'?); 'ecofed presets --keys' lists all"),
+        (
+            "ecofed.bit=3",
+            "unknown key 'ecofed.bit' (did you mean 'ecofed.bits'?); 'ecofed presets --keys' lists all",
+        ),
+        (
+            "classic-fl.learning_rat=1",
+            "unknown key 'classic-fl.learning_rat' (did you mean 'classic-fl.learning_rate'?); "
+            "'ecofed presets --keys' lists all",
+        ),
+        (
+            "classic_fl.learning_rate=1",
+            "unknown key 'classic_fl.learning_rate' (did you mean 'classic-fl.learning_rate'?); "
+            "'ecofed presets --keys' lists all",
+        ),
+        ("zzz=3", "unknown key 'zzz'; 'ecofed presets --keys' lists all"),
+        ("rounds.extra=3", "unknown key 'rounds.extra' (did you mean 'rounds'?); 'ecofed presets --keys' lists all"),
+        ("model=3", "model = '3': is a section; set one of its keys, such as model.name"),
+        ("classic-fl=3", "classic-fl = '3': is a section; set one of its keys, such as classic-fl.learning_rate"),
+        ("classic-fl.method=lgl", "classic-fl.method: a method cannot be overridden for itself; leave it out"),
+        ("rounds=ten", "rounds = 'ten': must be a whole number"),
+        ("rounds=0", "rounds = 0: must be at least 1"),
+        ("learning_rate=nan", "learning_rate = nan: must be a finite number above 0"),
+        ("lgl.rounds=many", "lgl.rounds = 'many': must be a whole number"),
+        ("lgl.rounds=0", "rounds = 0: must be at least 1 (in the settings of lgl)"),
+        ("data.augment=yes", "data.augment = 'yes': must be true or false"),
+        ("data.partition=iidd", "data.partition = 'iidd': must be one of iid, shards, dirichlet, quantity"
+         " (did you mean 'iid'?)"),
+        ("sampled_devices=101", "sampled_devices = 101: must not exceed devices = 100"),
+        ("ecofed.codec=minmax", "ecofed.bits = 4: the 'minmax' codec is 8 bits; set ecofed.bits=8"),
+        ("rounds", "--set 'rounds': must be key=value, for example --set rounds=10"),
+        ("=3", "--set '=3': must be key=value, for example --set rounds=10"),
+    ],
+)  # fmt: skip
+def test_a_wrong_assignment_is_one_line_that_says_what_to_do(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(None, [assignment])
+    assert str(caught.value) == message
+
+
+def test_an_unknown_method_is_named_with_its_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"must be one of classic-fl, .* \(did you mean 'ecofed'\?\)"):
+        Settings.load(None, ["method=ecofedd"])
+    with pytest.raises(ConfigError, match=r"unknown method 'ecofedd' \(did you mean 'ecofed'\?\)"):
+        Settings.load(None).for_method("ecofedd")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rounds = [1]", "rounds = [1]: must be a whole number"),
+        ("rounds = true", "rounds = True: must be a whole number"),
+        ("rounds = 2.5", "rounds = 2.5: must be a whole number"),
+        (f"learning_rate = {'9' * 400}", "must be a number"),
+        ("[model]\nname = 3", "model.name = 3: must be text"),
+        ("model = 3", "model = 3: is a section; set one of its keys, such as model.name"),
+        ("[ecofed]\nbit = 3", "unknown key 'ecofed.bit' (did you mean 'ecofed.bits'?)"),
+        ("[lgl]\nrounds = 'x'", "lgl.rounds = 'x': must be a whole number"),
+        ("rounds = ", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'quickstrat' is neither a preset nor a file"):
+        Settings.load("quickstrat")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read as UTF-8 text"):
+        Settings.load(binary)
+
+
+def test_with_set_adds_assignments_that_are_checked() -> None:
+    settings = Settings.load(None, ["rounds=3"]).with_set(rounds=4, classic_fl__learning_rate=0.5)
+    assert settings.for_method("classic-fl").rounds == 4
+    assert settings.for_method("classic-fl").learning_rate == 0.5
+    with pytest.raises(ConfigError, match=r"unknown key 'classic-fl\.nothing'"):
+        settings.with_set(classic_fl__nothing=1)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_describes_itself_and_is_valid_for_every_method(name: str) -> None:
+    assert 20 <= len(preset_description(name)) <= 120
+    settings = Settings.load(name)
+    for method in METHODS:
+        assert settings.for_method(method).method == method
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    values = config.to_dict()
+    pairs = {}
+    for key in all_keys():
+        section, _, name = key.rpartition(".")
+        pairs[key.replace("-", "_")] = (values[section] if section else values)[name]
+    return pairs

@@ -1,0 +1,61 @@
+"""The sweep: which points there are, which of them are efficient, and that it can be continued."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ecofed.config import Settings
+from ecofed.errors import ConfigError
+from ecofed.frontier import Frontier, frontier
+
+TINY = [
+    *("data.name=digits", "data.samples_per_device=20", "model.name=lenet", "model.width=0.5", "devices=4"),
+    *("sampled_devices=2", "batch_size=8", "rounds=2", "test_samples=60", "ecofed.front=random"),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def sweep(folder: Path, *, resume: bool = False, **changes: object) -> Frontier:
+    arguments = {"bits": [2, 8], "views": [1], "fronts": ["random"], "baselines": ["paper"]} | changes
+    return frontier(Settings.load(None, TINY), out=folder, resume=resume, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_sweep_has_a_point_for_every_combination_and_can_be_continued(tmp_path: Path) -> None:
+    first = sweep(tmp_path / "sweep")
+    assert [point.label for point in first.points] == [
+        "ecofed front=random bits=2 views=1",
+        "ecofed front=random bits=8 views=1",
+        "paper",
+    ]
+    assert first.points[0].bytes_per_device < first.points[1].bytes_per_device
+    assert first.points[0].efficient
+    for point in first.points:
+        stored = json.loads((tmp_path / "sweep" / point.result).read_text())
+        assert stored["totals"]["final_test_accuracy"] == point.final_test_accuracy
+        assert point.bytes_per_device == point.total_bytes / 4
+    assert json.loads((tmp_path / "sweep" / "frontier.json").read_text())["points"][0]["method"] == "ecofed"
+    assert (tmp_path / "sweep" / "frontier.png").stat().st_size > 10_000
+    again = sweep(tmp_path / "sweep", resume=True)
+    assert again == first
+
+
+def test_an_efficient_point_has_no_cheaper_rival_that_is_as_good(tmp_path: Path) -> None:
+    points = sweep(tmp_path / "sweep", bits=[1, 4], views=[1, 0], baselines=[]).points
+    assert any(point.efficient for point in points)
+    for point in points:
+        cheaper = [other for other in points if other.total_bytes < point.total_bytes]
+        best = max((other.final_test_accuracy for other in cheaper), default=-1.0)
+        assert point.efficient == (best < point.final_test_accuracy)
+
+
+def test_a_front_without_these_bits_is_left_out_with_a_note(tmp_path: Path) -> None:
+    narrow = ["model.name=vgg11", "data.name=digits"]
+    with pytest.raises(ConfigError, match="no point of the sweep is possible"):
+        frontier(Settings.load(None, [*TINY, *narrow]), out=tmp_path, bits=[], views=[1], fronts=["random"])

@@ -1,0 +1,162 @@
+"""Front bundles: the same bytes each time, an id that means something, and nothing malformed gets in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecofed.errors import ConfigError, EcoFedError, WireError
+from ecofed.wire import FrontBundle
+from ecofed.wire.sizes import bundle_size
+
+
+def bundle(**changes: Any) -> FrontBundle:
+    values: dict[str, Any] = {
+        "model": "lenet",
+        "width": 1.0,
+        "cut": "pool1",
+        "in_channels": 1,
+        "mean": (0.5,),
+        "std": (0.25,),
+        "activation_shape": (2, 4, 4),
+        "weights": {"conv.weight": np.ones((2, 1, 3, 3), np.float32), "conv.bias": np.zeros(2, np.float32)},
+        "upper": {bits: np.full(2, 0.5 * bits, np.float32) for bits in (4, 8)},
+        "card": {"origin": "a test"},
+    }
+    return FrontBundle(**values | changes)
+
+
+def test_a_bundle_survives_and_is_the_same_bytes_each_time() -> None:
+    first = bundle()
+    decoded = FrontBundle.decode(first.encode())
+    assert decoded.encode() == first.encode() == bundle().encode()
+    assert decoded.id == first.id
+    assert len(first.id) == 32
+    np.testing.assert_array_equal(decoded.upper[4], first.upper[4])
+    assert decoded.card == {"origin": "a test"}
+
+
+def test_the_id_follows_what_decides_codes_and_nothing_else() -> None:
+    first = bundle()
+    assert bundle(card={"origin": "elsewhere"}).id == first.id
+    other_weights = dict(first.weights) | {"conv.bias": np.full(2, 1e-7, np.float32)}
+    others = [
+        bundle(weights=other_weights),
+        bundle(upper={4: first.upper[4], 8: np.full(2, 9, np.float32)}),
+        bundle(mean=(0.4,)),
+        bundle(cut="pool2"),
+    ]
+    assert len({first.id, *(other.id for other in others)}) == 5
+
+
+def test_a_device_gets_what_it_needs_only() -> None:
+    delivered = bundle(expansion={"conv.weight": np.ones((4, 2, 1, 1), np.float32)}).for_device(4)
+    assert list(delivered.upper) == [4]
+    assert not delivered.expansion
+    assert not delivered.card
+    with pytest.raises(ConfigError, match=r"ecofed\.bits = 3: .*\[4, 8\]"):
+        bundle().for_device(3)
+
+
+def described(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The bundle's bytes with another description."""
+    data = bundle().encode()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    description = json.loads(header["__metadata__"]["ecofed"])
+    change(description)
+    header["__metadata__"]["ecofed"] = json.dumps(description)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        bundle().encode()[:-1],
+        bundle().encode() + b"\0",
+        described(lambda d: d.pop("model")),
+        described(lambda d: d.update(width="wide")),
+        described(lambda d: d.update(activation_shape=[2, 4])),
+        described(lambda d: d.update(activation_shape=[3, 4, 4])),
+        described(lambda d: d.update(activation_shape=[2, -4, 4])),
+        described(lambda d: d.update(activation_shape=[2, 4, 2**40])),
+        described(lambda d: d.update(mean=[])),
+        described(lambda d: d.update(mean=["nan"])),
+        described(lambda d: d.update(std=[0.0])),
+        described(lambda d: d.update(std=[float("inf")])),
+        described(lambda d: d.update(in_channels=3)),
+        described(lambda d: d.update(card=[1, 2])),
+        described(lambda d: d.clear()),
+        bundle(upper={4: np.zeros(2, np.float32)}).encode(),
+        bundle(upper={9: np.ones(2, np.float32)}).encode(),
+        bundle(upper={4: np.ones(3, np.float32)}).encode(),
+    ],
+)
+def test_malformed_bundles(data: bytes) -> None:
+    with pytest.raises(WireError):
+        FrontBundle.decode(data)
+
+
+def test_non_finite_weights_are_refused() -> None:
+    poisoned = bundle(weights={"conv.weight": np.full((2, 1, 3, 3), np.nan, np.float32)})
+    with pytest.raises(WireError, match="non-finite"):
+        FrontBundle.decode(poisoned.encode())
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_mutated_bundles(data: st.DataObject) -> None:
+    whole = bytearray(bundle().encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = FrontBundle.decode(bytes(whole))
+    except WireError:
+        return
+    assert dataclasses.replace(decoded).id == decoded.id
+
+
+def test_a_file_that_is_no_bundle_is_named(tmp_path: Path) -> None:
+    missing, broken = tmp_path / "missing.safetensors", tmp_path / "broken.safetensors"
+    broken.write_bytes(b"nothing of the kind")
+    for place in (missing, broken):
+        with pytest.raises(EcoFedError, match=place.name):
+            FrontBundle.load(place)
+    bundle().save(tmp_path / "fine.safetensors")
+    assert FrontBundle.load(tmp_path / "fine.safetensors").id == bundle().id
+
+
+def test_int8_weights_are_half_a_step_off_at_most_and_travel_as_codes() -> None:
+    weight = np.random.default_rng(0).normal(size=(6, 5, 3, 3)).astype(np.float32)
+    weight[4] = 0
+    plain = bundle(weights={"conv.weight": weight, "conv.bias": np.ones(6, np.float32)})
+    rounded = plain.with_int8_weights()
+    step = np.abs(weight).reshape(6, -1).max(axis=1).reshape(-1, 1, 1, 1) / 127
+    assert (np.abs(rounded.weights["conv.weight"] - weight) <= 0.501 * step).all()
+    assert rounded.id != plain.id
+    decoded = FrontBundle.decode(rounded.encode())
+    assert decoded.int8
+    np.testing.assert_array_equal(decoded.weights["conv.weight"], rounded.weights["conv.weight"])
+    assert decoded.encode() == rounded.encode()
+    assert decoded.with_int8_weights().id == decoded.id == rounded.id
+    assert bundle_size(rounded) == len(rounded.encode()) < len(plain.encode()) - 2 * weight.size
+
+
+@given(st.integers(0, 99), st.floats(1e-30, 1e30))
+def test_int8_weights_are_rounded_once_for_all(seed: int, size: float) -> None:
+    weight = (np.random.default_rng(seed).normal(size=(3, 2, 3, 3)) * size).astype(np.float32)
+    once = bundle(weights={"conv.weight": weight}).with_int8_weights()
+    twice = once.with_int8_weights()
+    np.testing.assert_array_equal(once.weights["conv.weight"], twice.weights["conv.weight"])
+    assert FrontBundle.decode(once.encode()).encode() == once.encode()
