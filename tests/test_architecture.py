@@ -54,6 +54,7 @@ ENGINE = {
     "profiling",
     "saved_model",
     "timekeeping",
+    "unequal",
 }
 
 #: What a user starts: may import everything, and nobody imports them.

@@ -189,6 +189,7 @@ def _method(prepared: Prepared, channel: Channel) -> Method:
         model=prepared.model,
         halves=prepared.halves,
         bundle=prepared.bundle,
+        early=prepared.early,
         torch_device=prepared.torch_device,
     )
     return METHOD_CLASSES[prepared.task.config.method](context)

@@ -8,6 +8,9 @@ from typing import Literal
 
 from ecofed._fields import require
 
+#: Bits per entry of an activation as it is.
+LOSSLESS_BITS = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassicFLConfig:
@@ -124,8 +127,19 @@ class EcoFedConfig(PooledTraining):
     front_delivery: Literal["download", "preinstalled"] = "download"
     """``download``: the front's encoded bytes count once per device. ``preinstalled``: not counted, as in the paper."""
 
+    device_cuts: str | None = None
+    """Where weak devices stop: the server runs the rest of the front for them. A layer before ``model.cut``, or several
+    layers, as ``block1:2,block2``, dealt to the devices in this pattern, over and over (``clock.device`` has the same);
+    ``auto``: each device's latest layer at which it keeps up with the slowest, by its profiles in ``clock``; ``none``:
+    everybody runs the whole front."""
+    early_bits: int = 8
+    """Bits per entry of activations that are uploaded at an earlier layer, 1-8 (``uniform``), or 32: lossless
+    (``float32``)."""
+
     def __post_init__(self) -> None:
         require(1 <= self.bits <= 8, "ecofed.bits", self.bits, "must be in 1..8")
+        early = self.early_bits
+        require(1 <= early <= 8 or self.lossless_early, "ecofed.early_bits", early, "must be in 1..8, or 32 (lossless)")
         require(self.codec != "lloyd-max" or 2 <= self.bits <= 4, "ecofed.bits", self.bits, "'lloyd-max' has 2, 3 or 4")
         require(self.codec != "top-k" or self.bits <= 7, "ecofed.bits", self.bits, "the 'top-k' codec has at most 7")
         require(0 < self.density <= 1, "ecofed.density", self.density, "must be above 0 and at most 1")
@@ -150,6 +164,11 @@ class EcoFedConfig(PooledTraining):
             require(self.bits == 8, "ecofed.bits", self.bits, "the 'minmax' codec is 8 bits; set ecofed.bits=8")
         if not self.replay:
             require(self.period == 1, "ecofed.period", self.period, "ecofed.replay=false needs ecofed.period=1")
+
+    @property
+    def lossless_early(self) -> bool:
+        """Whether devices that stop early upload float32."""
+        return self.early_bits == LOSSLESS_BITS
 
     @property
     def limit_bits(self) -> int | None:

@@ -15,6 +15,7 @@ from ecofed.costs.clock import fleet_of
 from ecofed.costs.plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.costs.recommend import Recommendation, recommend
 from ecofed.costs.rounds import Fleet
+from ecofed.costs.workload import Workload
 from ecofed.data import load_dataset, partition
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
@@ -22,9 +23,11 @@ from ecofed.methods import sample_devices
 from ecofed.models.counting import CountedNetwork
 from ecofed.models.registry import default_cut
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.pretraining.bundling import early_bundle
 from ecofed.pretraining.resolve import check_fits, resolve_front
 from ecofed.pretraining.shipped import find_shipped, shipped_front
 from ecofed.task import Task
+from ecofed.unequal import device_cuts
 from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
 #: Training images, channels and classes of sets whose classes are equally large, so that they need not be read.
@@ -129,16 +132,15 @@ class _Planner:
 
     def _new_row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
         network = self._network_of(config)
-        work = build_workload(
-            config,
-            network,
-            cut,
-            in_channels=self.channels,
-            classes=self.classes,
-            bundle=self._bundle(config, network, cut),
+        bundle = self._bundle(config, network, cut)
+        problem = {"in_channels": self.channels, "classes": self.classes}
+        # The configured pattern is for the configured cut: earlier ones are too early for some of it.
+        cuts = device_cuts(
+            config, network, cut, self.samples, bundle=bundle, fleet=fleet, lenient=cut != self.cut, **problem
         )
+        work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
         if config.method == "ecofed" and config.ecofed.entropy != "none":
-            work = dataclasses.replace(work, sent_row_bytes=self._entropy_coded(config, cut))
+            work = self._entropy_coded(config, cut, work)
         draw = (config.seed, config.rounds, config.devices, config.sampled_devices)
         if draw not in self._sampled:
             self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]
@@ -177,16 +179,17 @@ class _Planner:
         check_fits(bundle, config, cut, self.channels, name)
         return bundle
 
-    def _entropy_coded(self, config: Config, cut: str) -> float | None:
-        """Mean bytes of a sample's codes after entropy coding, tried on the images of two devices."""
+    def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
+        """With the mean bytes of a sample's codes after entropy coding, tried on the images of two devices."""
         if cut != self.cut:
             self.notes.append(
                 "entropy coding is foreseen at the configured cut only; at others bytes are an upper bound"
             )
-            return None
+            return work
         dataset = load_dataset(config.data.name, fallback=config.data.fallback)
         parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
-        bundle = resolve_front(config, cut, self.channels, self.notes.append).for_device(config.ecofed.limit_bits)
+        whole = resolve_front(config, cut, self.channels, self.notes.append)
+        bundle = whole.for_device(config.ecofed.limit_bits)
         task = Task(
             config=config,
             in_channels=self.channels,
@@ -195,16 +198,28 @@ class _Planner:
             std=bundle.std,
             flip=dataset.flip,
         )
-        sent = samples = 0
-        for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:2]:
-            worker = make_worker(task, dataset, parts, device, "cpu")
-            worker.handle(encode(InstallFront(bundle=bundle.encode())).data)
-            request = Refresh(round=1, view=0, front_id=bundle.id, want_labels=False)
-            reply, _ = decode(worker.handle(encode(request).data))
-            assert isinstance(reply, Upload)
-            sent, samples = sent + len(reply.codes), samples + reply.samples
+
+        def tried(front: FrontBundle) -> float:
+            sent = samples = 0
+            for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:2]:
+                worker = make_worker(task, dataset, parts, device, "cpu")
+                worker.handle(encode(InstallFront(bundle=front.encode())).data)
+                request = Refresh(round=1, view=0, front_id=front.id, want_labels=False)
+                reply, _ = decode(worker.handle(encode(request).data))
+                assert isinstance(reply, Upload)
+                sent, samples = sent + len(reply.codes), samples + reply.samples
+            return sent / max(1, samples)
+
+        bits = None if config.ecofed.lossless_early else config.ecofed.early_bits
+        early = {one.cut: one for one in work.early if one is not None}
+        for name, one in early.items():
+            early[name] = dataclasses.replace(one, sent_row_bytes=tried(early_bundle(whole, name, bits)))
         self.notes.append("entropy coding depends on the images: bytes are foreseen from those of two devices")
-        return sent / max(1, samples)
+        return dataclasses.replace(
+            work,
+            sent_row_bytes=tried(bundle) if None in work.early else None,
+            early=[one and early[one.cut] for one in work.early],
+        )
 
     def _problem(self) -> tuple[list[int], int, int]:
         """Samples of each device, channels and classes."""

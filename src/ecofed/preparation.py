@@ -30,6 +30,7 @@ from ecofed.pretraining.bundling import public_images
 from ecofed.pretraining.resolve import resolve_front, resolve_whole
 from ecofed.results import DataSummary, Floors
 from ecofed.task import Task
+from ecofed.unequal import early_fronts
 from ecofed.wire import FrontBundle
 
 Note = Callable[[str], None]
@@ -49,6 +50,8 @@ class Prepared:
     halves: Partition
     """The model cut in two; for an ``ecofed`` bottleneck front, with the bottleneck and its expansion."""
     bundle: FrontBundle | None
+    early: tuple[FrontBundle | None, ...]
+    """The fronts of devices that stop early, dealt to them (:class:`ecofed.methods.base.Context`)."""
     front_card: dict[str, object] | None
     torch_device: torch.device
     summary: DataSummary
@@ -97,6 +100,9 @@ def prepare(config: Config, note: Note) -> Prepared:
         model=model,
         halves=halves,
         bundle=bundle if config.method in WITH_FROZEN_FRONT else None,
+        early=early_fronts(
+            task, halves.layer, bundle if config.method == "ecofed" else None, [len(part) for part in parts], note
+        ),
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
         summary=_summary(dataset, parts, len(test_indices(len(test), config.test_part, config.test_samples))),

@@ -23,5 +23,13 @@ def clock_of(prepared: Prepared) -> Clock | None:
         bundle = prepared.bundle or stand_in_bundle(task.config, network, cut, task.in_channels)
     except ModelError:
         return None
-    work = build_workload(task.config, network, cut, in_channels=task.in_channels, classes=task.classes, bundle=bundle)
+    work = build_workload(
+        task.config,
+        network,
+        cut,
+        in_channels=task.in_channels,
+        classes=task.classes,
+        bundle=bundle,
+        device_cuts=[cut if early is None else early.cut for early in prepared.early],
+    )
     return Clock(task.config, work, [len(part) for part in prepared.parts])

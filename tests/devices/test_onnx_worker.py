@@ -13,6 +13,7 @@ from front_builders import front_bundle
 
 from ecofed.config import Config
 from ecofed.devices import DeviceWorker, LocalData, LocalImages, OnnxWorker
+from ecofed.pretraining.bundling import early_bundle
 from ecofed.randomness import generator
 from ecofed.task import Task
 from ecofed.wire import (
@@ -80,6 +81,19 @@ def test_the_papers_codec_has_a_scale_a_batch() -> None:
     by_torch, by_onnx = (upload(worker, bundle) for worker in pair(task))
     assert len(by_onnx.scales) == SAMPLES // 10
     np.testing.assert_allclose(by_onnx.scales, by_torch.scales, rtol=1e-5)
+
+
+@pytest.mark.parametrize("early_bits", [8, 32])
+def test_both_workers_stop_early_where_the_bundle_does(early_bits: int) -> None:
+    early = early_bundle(
+        front_bundle("vgg11", "block2", 0.5, "frozen"), "block1", early_bits if early_bits < 9 else None
+    )
+    task = task_of(early, ecofed__early_bits=early_bits)
+    by_torch, by_onnx = (upload(worker, early) for worker in pair(task))
+    dtype = np.uint8 if early_bits == 8 else np.float32
+    values, expected = (np.frombuffer(reply.codes, dtype).astype(float) for reply in (by_onnx, by_torch))
+    assert len(values) == SAMPLES * 32 * 16 * 16
+    np.testing.assert_allclose(values, expected, atol=1 if early_bits == 8 else 1e-5)
 
 
 def test_without_a_front_or_with_another_one_it_uploads_nothing() -> None:

@@ -58,6 +58,15 @@ def test_a_device_without_pytorch_takes_part() -> None:
     assert result.ledger == in_process().ledger
 
 
+def test_devices_that_stop_at_different_layers_take_part() -> None:
+    pytest.importorskip("onnxruntime")
+    cuts = "ecofed.device_cuts=block1,block2"
+    result = over_flower(sets=cuts)
+    assert result.ledger == in_process(cuts).ledger
+    assert result.totals.final_test_accuracy == in_process(cuts).totals.final_test_accuracy
+    assert over_flower(sets=cuts, node={"worker": "onnx"}).ledger == result.ledger
+
+
 def test_the_device_app_imports_no_pytorch() -> None:
     code = "import sys\nsys.modules['torch'] = None\nimport ecofed.flower.device"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

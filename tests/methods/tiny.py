@@ -45,6 +45,7 @@ def started(config: Config) -> tuple[Method, Prepared]:
         model=prepared.model,
         halves=prepared.halves,
         bundle=prepared.bundle,
+        early=prepared.early,
         torch_device=prepared.torch_device,
     )
     return METHOD_CLASSES[config.method](context), prepared

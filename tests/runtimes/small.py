@@ -76,6 +76,7 @@ def method_over(transport: Transport, prepared: Prepared) -> Iterator[Method]:
         model=prepared.model,
         halves=prepared.halves,
         bundle=prepared.bundle,
+        early=prepared.early,
         torch_device=prepared.torch_device,
     )
     try:

@@ -85,11 +85,12 @@ def _print(result: Plan) -> None:
     fleet = ", ".join(result.devices.values())
     print(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
     print_table(COLUMNS, [_cells(row) for row in result.methods])
-    for text in [*_misfits(result), *result.notes]:
+    for text in [*_misfits(result), *_early(result), *result.notes]:
         print(f"note: {text}")
     if result.recommendation is not None:
         best = result.recommendation
         views = f" --set ecofed.views={best.views}" if best.views else ""
+        views += " --set ecofed.device_cuts=auto" if best.early_cuts else ""
         print(
             f"recommended: --set model.cut={best.cut} --set ecofed.bits={best.bits} "
             f"--set ecofed.period={best.period}{views}"
@@ -116,6 +117,12 @@ def _cells(row: MethodPlan) -> tuple[str, ...]:
 
 def _flops(count: float) -> str:
     return f"{count / 1e9:,.1f} G" if count < 1e12 else f"{count / 1e12:,.1f} T"
+
+
+def _early(result: Plan) -> list[str]:
+    """Which devices stop before the cut."""
+    stops = [(name, dict.fromkeys(cuts)) for row in result.at_cut for name, cuts in row.early_cuts.items()]
+    return [f"{result.devices[name]} stops at {', '.join(cuts)}; the server runs the rest" for name, cuts in stops]
 
 
 def _misfits(result: Plan) -> list[str]:

@@ -36,7 +36,7 @@ class Calendar:
     Args:
         config: the run.
         samples: training samples of each device.
-        upload_bytes: content (codes, scales, labels) of a device's upload by samples and whether it is the first.
+        upload_bytes: content (codes, scales, labels) of a device's upload, by device and whether it is the first.
     """
 
     def __init__(self, config: Config, samples: Sequence[int], upload_bytes: Callable[[int, bool], int]) -> None:
@@ -56,7 +56,7 @@ class Calendar:
         ]
         for visit in visits:
             past = self.uploaded.get(visit.device, Uploads())
-            content = self._upload_bytes(self._samples[visit.device], visit.view == 0)
+            content = self._upload_bytes(visit.device, visit.view == 0)
             self.uploaded[visit.device] = Uploads(views=past.views + 1, bytes=past.bytes + content)
         return RoundCourse(tuple(visits), self._steps(self._replayed(round_, sampled, visits), settings.server_steps))
 

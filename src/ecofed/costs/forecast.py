@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from ecofed.config import Config
 from ecofed.costs.calendar import Calendar, RoundCourse, Visit
 from ecofed.costs.exchange import Exchange
-from ecofed.costs.workload import Workload
+from ecofed.costs.workload import EarlyFront, Workload
 from ecofed.wire import (
     Acknowledge,
     ApplyGradient,
@@ -56,7 +56,11 @@ class Forecast:
         self.samples = samples
         self._labels = label_dtype(work.classes).str.lstrip("<|")
         self._pairs_of = cache(self._pairs)
-        self.calendar = Calendar(config, samples, lambda count, first: _content(self._pairs_of(count, first)))
+        self.calendar = Calendar(
+            config,
+            samples,
+            lambda device, first: _content(self._pairs_of(samples[device], first, work.kind(device))),
+        )
 
     def round(self, round_: int, sampled: Sequence[int]) -> tuple[list[Exchange], int]:
         """The round's exchanges in order, and the SGD steps that the server then makes on its buffer (ecofed)."""
@@ -80,19 +84,27 @@ class Forecast:
                 uplink=reply[1],
             )
             for visit in visits
-            for request, reply in self._pairs_of(self.samples[visit.device], visit.view == 0)
+            for request, reply in self._pairs_of(*self.key(visit))
         ]
 
-    def message_bytes(self, samples: int) -> list[tuple[int, int]]:
-        """Lengths of request and reply of each exchange in the first visit to a device with so many samples."""
-        return [(sum(request[1].values()), sum(reply[1].values())) for request, reply in self._pairs_of(samples, True)]
+    def key(self, visit: Visit) -> tuple[int, bool, int]:
+        """Equal for visits that put the same on the wire: samples, whether it is the first, and which front it is."""
+        return self.samples[visit.device], visit.view == 0, self.work.kind(visit.device)
+
+    def message_bytes(self, samples: int, kind: int = 0) -> list[tuple[int, int]]:
+        """Lengths of request and reply of each exchange in the first visit to a device with so many samples.
+
+        ``kind`` is its place in ``work.early``.
+        """
+        pairs = self._pairs_of(samples, True, kind)
+        return [(sum(request[1].values()), sum(reply[1].values())) for request, reply in pairs]
 
     # --- the methods ---
 
-    def _pairs(self, samples: int, first: bool) -> list[Pair]:
+    def _pairs(self, samples: int, first: bool, kind: int) -> list[Pair]:
         """Request and reply of each exchange in a visit to a device that has so many samples."""
         if self.config.method == "ecofed":
-            return self._refresh(samples, first)
+            return self._refresh(samples, first, self.work.early[kind] or self.work)
         messages = {
             "classic-fl": self._classic,
             "vanilla-dpfl": self._vanilla,
@@ -142,19 +154,20 @@ class Forecast:
         answer = [_sized(ServerLogits, logits_NK=logits_NK), _sized(Acknowledge)]
         return trained + answer if samples else trained
 
-    def _refresh(self, samples: int, first: bool) -> list[Pair]:
+    def _refresh(self, samples: int, first: bool, front: Workload | EarlyFront) -> list[Pair]:
         """ecofed: the front for a device that has none, and one view; labels travel once."""
-        scales = len(self._batches(samples)) if self.work.scaled_batches else 0
+        scaled = isinstance(front, Workload) and front.scaled_batches
+        scales = len(self._batches(samples)) if scaled else 0
         upload = _sized(
             Upload,
             front_id=FRONT_ID,
-            codes=round(samples * (self.work.sent_row_bytes or self.work.row_bytes)),
+            codes=round(samples * (front.sent_row_bytes or front.row_bytes)),
             scales=ArrayShape((scales,)),
             labels_N=self._label(samples if first else 0),
         )
         pairs = [(_sized(Refresh, front_id=FRONT_ID), upload)]
         if first and self.config.ecofed.front_delivery == "download":
-            install = _sized(InstallFront, bundle=self.work.bundle_bytes)
+            install = _sized(InstallFront, bundle=front.bundle_bytes)
             pairs.insert(0, (install, _sized(FrontInstalled, front_id=FRONT_ID)))
         return pairs
 

@@ -35,6 +35,8 @@ class MethodPlan:
     """The most memory on a device: operating system and program, network, training, the largest message."""
     does_not_fit: tuple[str, ...]
     """Device profiles whose memory is too small."""
+    early_cuts: Mapping[str, Sequence[str]]
+    """ecofed: where devices of a profile stop that do not run the whole front."""
     total_uplink_bytes: int
     total_downlink_bytes: int
     ledger: Mapping[str, Mapping[str, int]]
@@ -77,24 +79,30 @@ def plan_method(
     forecast = Forecast(config, work, samples)
     clock = Clock(config, work, samples, fleet)
     courses = [forecast.course(round_, devices) for round_, devices in enumerate(sampled, start=1)]
-    ledger = _ledger(forecast, courses, samples)
+    ledger = _ledger(forecast, courses)
     times, exact = _times(forecast, clock, courses, most_rounds)
     rounds = len(courses)
     total = sum(time.seconds * count for time, count in times) * rounds / sum(count for _, count in times)
     weights = sum(count for _, count in times)
     joules = [(time.joules, count) for time, count in times if time.joules is not None]
     uplink, downlink = (sum(row[direction] for row in ledger.values()) for direction in ("uplink", "downlink"))
-    largest = max(samples)
-    machines = {machine.name: machine for machine in fleet.devices}
-    need = device_memory(config, work, largest, forecast)
+    kinds = {(fleet.machine(device), work.kind(device)): None for device in range(len(samples))}
+    needs = {key: device_memory(config, work, max(samples), forecast, key[1]) for key in kinds}
+    early: dict[str, list[str]] = {}
+    for machine, kind in kinds:
+        front = work.early[kind]
+        if front is not None and config.method == "ecofed":
+            early.setdefault(machine.name, []).append(front.cut)
     return MethodPlan(
         method=config.method,
         cut=cut,
         activation_shape=work.activation_shape,
-        device_flops=device_flops(config, work, math.fsum(samples) / len(samples)),
+        device_flops=math.fsum(device_flops(config, work, count, device) for device, count in enumerate(samples))
+        / len(samples),
         trains_on_device=config.method != "ecofed",
-        peak_device_bytes=need + max(machine.runtime_bytes for machine in machines.values()),
-        does_not_fit=tuple(name for name, one in machines.items() if need > one.memory_bytes - one.runtime_bytes),
+        peak_device_bytes=max(need + machine.runtime_bytes for (machine, _), need in needs.items()),
+        does_not_fit=tuple(dict.fromkeys(one.name for (one, _), need in needs.items() if need > one.free_bytes)),
+        early_cuts=early,
         total_uplink_bytes=uplink,
         total_downlink_bytes=downlink,
         ledger=ledger,
@@ -111,9 +119,10 @@ def plan_method(
     )
 
 
-def device_flops(config: Config, work: Workload, samples: float) -> float:
+def device_flops(config: Config, work: Workload, samples: float, device: int) -> float:
     """FLOPs of one device in one round in which it takes part."""
     front, auxiliary = work.front, work.auxiliary
+    early = work.early[work.kind(device)]
     trained = samples * config.local_epochs
     return {
         "classic-fl": trained * work.whole.training_flops(),
@@ -121,31 +130,35 @@ def device_flops(config: Config, work: Workload, samples: float) -> float:
         "lgl": trained * (front.training_flops() + auxiliary.training_flops()),
         "fedgkt": trained * (front.training_flops() + auxiliary.training_flops())
         + samples * (front.flops + auxiliary.flops),
-        "ecofed": samples * work.frozen_front.flops,
+        "ecofed": samples * (work.frozen_front if early is None else early.front).flops,
     }[config.method]
 
 
-def device_memory(config: Config, work: Workload, samples: int, forecast: Forecast) -> int:
-    """The most bytes that a device with so many samples needs beside its system: network, training, and a message."""
-    batch = config.batch_size
-    message = max(max(pair) for pair in forecast.message_bytes(samples))
+def device_memory(config: Config, work: Workload, samples: int, forecast: Forecast, kind: int = 0) -> int:
+    """The most bytes that a device with so many samples needs beside its system: network, training, and a message.
+
+    ``kind`` is its place in ``work.early``.
+    """
+    batch, early = config.batch_size, work.early[kind]
+    message = max(max(pair) for pair in forecast.message_bytes(samples, kind))
     if config.method == "classic-fl":
         return work.whole.training_memory(batch) + message
     if config.method == "ecofed":
-        return work.frozen_front.inference_memory(min(INFERENCE_CHUNK, max(1, samples))) + message
+        front = work.frozen_front if early is None else early.front
+        return front.inference_memory(min(INFERENCE_CHUNK, max(1, samples))) + message
     training = work.front.training_memory(batch)
     if config.method == "vanilla-dpfl":
         return training + message
     return training + work.auxiliary.training_memory(batch) + message
 
 
-def _ledger(forecast: Forecast, courses: Sequence[RoundCourse], samples: Sequence[int]) -> dict[str, dict[str, int]]:
+def _ledger(forecast: Forecast, courses: Sequence[RoundCourse]) -> dict[str, dict[str, int]]:
     """Bytes of the whole run; equal visits are worked out once."""
-    counts: Counter[tuple[int, bool]] = Counter()
+    counts: Counter[Hashable] = Counter()
     examples = {}
     for course in courses:
         for visit in course.visits:
-            key = (samples[visit.device], visit.view == 0)
+            key = forecast.key(visit)
             counts[key] += 1
             examples[key] = visit
     ledger: dict[str, dict[str, int]] = {}
@@ -163,7 +176,9 @@ def _times(
     """The time of each kind of round, and how many there are of it."""
     fleet, counts = clock.fleet, Counter[Hashable]()
     examples: dict[Hashable, RoundCourse] = {}
-    kinds = [(count, *fleet.pattern(device)) for device, count in enumerate(forecast.samples)]
+    kinds = [
+        (count, *fleet.pattern(device), forecast.work.kind(device)) for device, count in enumerate(forecast.samples)
+    ]
     alike = len(set(kinds)) == 1  # then it is enough to count
     for course in courses:
         first = sum(visit.view == 0 for visit in course.visits)

@@ -40,6 +40,11 @@ class Machine:
     busy_watts: float | None = None
     """While computing. Without both figures there is no energy."""
 
+    @property
+    def free_bytes(self) -> int:
+        """What is left for the network, training and messages."""
+        return self.memory_bytes - self.runtime_bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
@@ -91,8 +96,10 @@ def load_link(name: str) -> Link:
     return _load(name, ("links",), Link)
 
 
-def dealt(text: str) -> list[str]:
+def dealt(text: str, what: str = "profile") -> list[str]:
     """``"a:2,b"`` is ``["a", "a", "b"]``: the pattern in which profiles are dealt to the devices, over and over.
+
+    ``what`` they are, for the error.
 
     Raises:
         ConfigError: an empty list, or a count that is not a positive number.
@@ -103,7 +110,7 @@ def dealt(text: str) -> list[str]:
         if not colon:
             name, count = item, "1"
         if not name or not count.isdigit() or int(count) < 1:
-            raise ConfigError(f"profile '{item}': must be NAME, or NAME:COUNT with a count of at least 1")
+            raise ConfigError(f"{what} '{item}': must be NAME, or NAME:COUNT with a count of at least 1")
         pattern += [name] * int(count)
     return pattern
 

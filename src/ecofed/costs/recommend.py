@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecofed.config import Config
@@ -22,12 +22,16 @@ class Recommendation:
     bits: int
     period: int
     views: int
+    early_cuts: Mapping[str, Sequence[str]]
+    """Where devices of a profile should stop before the cut (``ecofed.device_cuts = auto``); empty: nowhere."""
     reasons: tuple[str, ...]
 
 
 #: Bits, period and views (0: unbounded), from the least to the most saving. Each step costs some accuracy: four bits
 #: hardly any, a longer period and fewer views a few points, two bits a few more.
 SETTINGS = ((4, 2, 0), (4, 4, 0), (4, 4, 4), (4, 4, 1), (2, 4, 1))
+#: Devices stop early where that makes rounds at least this much shorter.
+WORTHWHILE = 0.95
 #: Links may take this share of a round before bytes are saved.
 LINK_SHARE = 0.5
 #: Blocks after which a front is still general enough to be frozen; beyond, little is left to train.
@@ -61,11 +65,26 @@ def recommend(config: Config, fleet: Fleet, usual_cut: str, cuts: Mapping[str, f
         except ConfigError:  # the configured front was made for other bits
             continue
         chosen = f"{bits} bits, period {period}, views {views or 'unbounded'}: links take {share:.0%} of a round"
-        best = Recommendation(cut=cut, bits=bits, period=period, views=views, reasons=(reason, chosen))
+        best = Recommendation(cut=cut, bits=bits, period=period, views=views, early_cuts={}, reasons=(reason, chosen))
         if share <= LINK_SHARE:
-            return best
+            return _with_early_cuts(best, tried, fleet, plan)
     advice = "a front with a bottleneck sends less ('ecofed front list')"
     return dataclasses.replace(best, reasons=(*best.reasons, advice))
+
+
+def _with_early_cuts(best: Recommendation, config: Config, fleet: Fleet, plan: Planner) -> Recommendation:
+    """The same, with weak devices stopping early if that is worth it."""
+    if config.ecofed.device_cuts is not None:
+        return best
+    alike = plan(config, best.cut, fleet)
+    own = plan(config.replace(ecofed__device_cuts="auto"), best.cut, fleet)
+    if not own.early_cuts or own.seconds_per_round > WORTHWHILE * alike.seconds_per_round:
+        return best
+    stops = "; ".join(f"{name} at {', '.join(dict.fromkeys(cuts))}" for name, cuts in own.early_cuts.items())
+    gain = 1 - own.seconds_per_round / alike.seconds_per_round
+    grown = own.total_uplink_bytes / alike.total_uplink_bytes
+    reason = f"weak devices stop early ({stops}): rounds are {gain:.0%} shorter, uploads {grown:.1f} times as large"
+    return dataclasses.replace(best, early_cuts=own.early_cuts, reasons=(*best.reasons, reason))
 
 
 def link_share(plan: Planner, config: Config, cut: str, fleet: Fleet) -> float:

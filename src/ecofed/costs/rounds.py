@@ -6,14 +6,16 @@ served. Averaging networks on the server and the tests after a round take no sim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ecofed.config import Config
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine
 from ecofed.costs.schedule import SERVER, Task
-from ecofed.costs.workload import Segment, Workload
+from ecofed.costs.workload import EarlyFront, Segment, Workload
 
 #: Images of one pass where an activation depends on its own image alone (what the device worker does).
 INFERENCE_CHUNK = 100
@@ -38,6 +40,11 @@ class Fleet:
 
     def link(self, device: int) -> Link:
         return self.links[device % len(self.links)]
+
+    @property
+    def kinds(self) -> int:
+        """After so many devices the pattern of machines and links begins anew."""
+        return math.lcm(len(self.devices), len(self.links))
 
     def pattern(self, device: int) -> tuple[int, int]:
         """Equal for devices with equal machines and links."""
@@ -112,7 +119,7 @@ class RoundTasks:
             after = self._down(device, exchange.downlink_bytes, after)
             batches = self._batches(device)
             seconds = [self._train(device, batch, self.work.front, self.work.auxiliary) for batch in batches]
-            after = self._stream(device, exchange, batches, seconds, "train", after, serve=True)
+            after = self._stream(device, exchange, batches, seconds, "train", after, self._serve)
         return after
 
     def _fedgkt(self, device: int, exchanges: Sequence[Exchange], after: tuple[int, ...]) -> tuple[int, ...]:
@@ -126,19 +133,22 @@ class RoundTasks:
             after = self._compute(device, seconds, "train", after)
             batches = _split(self.samples[device], self.config.batch_size)
             passes = [self._infer(device, batch, *parts) for batch in batches]
-            after = self._stream(device, exchange, batches, passes, "infer", after, serve=True)
+            after = self._stream(device, exchange, batches, passes, "infer", after, self._serve)
         return after
 
     def _ecofed(self, device: int, exchanges: Sequence[Exchange], after: tuple[int, ...]) -> tuple[int, ...]:
         batchwise = self.config.normalisation == "batch" or self.work.scaled_batches
+        early = self.work.early[device % len(self.work.early)]
+        front = self.work.frozen_front if early is None else early.front
+        serve = None if early is None else partial(self._complete, early)
         for exchange in exchanges:
             after = self._down(device, exchange.downlink_bytes, after)
             if exchange.request != "Refresh":
                 after = self._up(device, exchange.uplink_bytes, after)
                 continue
             chunks = _split(self.samples[device], self.config.batch_size if batchwise else INFERENCE_CHUNK)
-            seconds = [self._infer(device, chunk, self.work.frozen_front) for chunk in chunks]
-            after = self._stream(device, exchange, chunks, seconds, "infer", after, serve=False)
+            seconds = [self._infer(device, chunk, front) for chunk in chunks]
+            after = self._stream(device, exchange, chunks, seconds, "infer", after, serve)
         return after
 
     def _send_images(self, device: int, exchanges: Sequence[Exchange], after: tuple[int, ...]) -> tuple[int, ...]:
@@ -166,30 +176,35 @@ class RoundTasks:
         seconds: Sequence[float],
         kind: str,
         after: tuple[int, ...],
-        *,
-        serve: bool,
+        serve: Callable[[Sequence[int], tuple[int, ...]], tuple[int, ...]] | None,
     ) -> tuple[int, ...]:
-        """Compute piece by piece and send; with ``serve`` the server trains on what has arrived."""
+        """Compute piece by piece and send; ``serve`` is what the server does with batches that have arrived."""
         streamed = sum(exchange.uplink.get(name, 0) for name in _STREAMED)
         rest = exchange.uplink_bytes - streamed
         samples = max(1, sum(batches))
         served: tuple[int, ...] = ()
         if not self.fleet.overlap or not batches:
             arrived = self._up(device, exchange.uplink_bytes, self._compute(device, sum(seconds), kind, after))
-            return self._serve(batches, arrived) if serve else arrived
+            return serve(batches, arrived) if serve else arrived
         size = -(-len(batches) // PIECES)
         for at in range(0, len(batches), size):
             piece = batches[at : at + size]
             after = self._compute(device, sum(seconds[at : at + size]), kind, after)
             sent = self._up(device, streamed * sum(piece) / samples, after)
             if serve:
-                served = self._serve(piece, (*sent, *served))
+                served = serve(piece, (*sent, *served))
         return (*self._up(device, rest, after), *served)
 
     def _serve(self, batches: Sequence[int], after: tuple[int, ...]) -> tuple[int, ...]:
         """The server trains its copy of the back on batches that have arrived."""
         server = self.fleet.server
         return self._server(sum(self._batch("train", self.work.back, server, batch) for batch in batches), after)
+
+    def _complete(self, early: EarlyFront, batches: Sequence[int], after: tuple[int, ...]) -> tuple[int, ...]:
+        """The server runs the rest of the front on what a device that stops early has sent."""
+        server = self.fleet.server
+        seconds = sum(self._batch("infer", early.middle, server, batch) for batch in batches)
+        return self._add((SERVER, "compute"), seconds, "infer", after)
 
     def _batches(self, device: int) -> list[int]:
         """Batch sizes of the local epochs."""

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ecofed.activations import configured_codec
+from ecofed.activations import configured_codec, early_codec
 from ecofed.costs.profiles import Machine
 from ecofed.method_configs import EcoFedConfig
 from ecofed.wire.sizes import Shapes
@@ -118,6 +119,25 @@ def code_size(settings: EcoFedConfig, shape_CHW: tuple[int, int, int]) -> tuple[
     return codec.row_bytes, codec.scales_of(1, 1) > 0
 
 
+def early_row_bytes(settings: EcoFedConfig, shape_CHW: tuple[int, int, int]) -> int:
+    """Bytes of one sample's codes at an earlier layer."""
+    return early_codec(settings, shape_CHW, np.ones(shape_CHW[0], np.float32)).row_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyFront:
+    """What an ecofed device does that stops before the common cut, and what it leaves to the server."""
+
+    cut: str
+    front: Segment
+    middle: Segment
+    """The rest of the frozen front, with its bottleneck where it has one."""
+    bundle_bytes: int
+    row_bytes: int
+    sent_row_bytes: float | None = None
+    """As :attr:`Workload.sent_row_bytes`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """A network cut in two, as the five methods use it."""
@@ -142,3 +162,9 @@ class Workload:
     scaled_batches: bool
     """Whether the codec sends one scale for each batch."""
     classes: int
+    early: Sequence[EarlyFront | None] = (None,)
+    """What device ``d`` runs: ``early[d % len(early)]``; ``None``: the whole front."""
+
+    def kind(self, device: int) -> int:
+        """The device's place in :attr:`early`; equal for devices that do the same."""
+        return self.early.index(self.early[device % len(self.early)])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ecofed.activations import Codec, EncodedActivation, compress, configured_codec
+from ecofed.activations import Codec, EncodedActivation, compress, configured_codec, early_codec
 from ecofed.activations.statistics import pack_triangle, pooled_features
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import DeviceError
@@ -97,19 +97,12 @@ class FrozenFront(ABC):
             codec.encode(self.activations(order_N[at : at + chunk], view), config.batch_size)
             for at in range(0, len(order_N), chunk)
         ]
-        if not parts:
-            return EncodedActivation(
-                rows=np.empty((0, codec.row_bytes), np.uint8), scales=np.empty(0, np.float32), saturated_fraction=0.0
-            )
-        counts = [len(part.rows) for part in parts]
-        return EncodedActivation(
-            rows=np.concatenate([part.rows for part in parts]),
-            scales=np.concatenate([part.scales for part in parts]),
-            saturated_fraction=float(np.average([part.saturated_fraction for part in parts], weights=counts)),
-        )
+        return EncodedActivation.joined(parts, codec)
 
 
 def codec_for(task: Task, bundle: FrontBundle) -> Codec:
-    """The configured codec with the bundle's constants."""
+    """The configured codec with the bundle's constants; a front that stops early has a codec of its own."""
     settings = task.config.ecofed
+    if bundle.completed_to:
+        return early_codec(settings, bundle.activation_shape, bundle.upper.get(settings.early_bits))
     return configured_codec(settings, bundle.activation_shape, bundle.upper.get(settings.bits))

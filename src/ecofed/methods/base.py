@@ -35,6 +35,9 @@ class Context:
     """The network cut in two; it shares its parameters with ``model``."""
     bundle: FrontBundle | None = None
     """The frozen front of ``ecofed``; ``None`` for the other methods."""
+    early: Sequence[FrontBundle | None] = (None,)
+    """What device ``d`` of ``ecofed`` is sent: ``early[d % len(early)]``, a front that stops early, or ``None`` for the
+    whole of ``bundle``."""
     torch_device: torch.device
 
     @property

@@ -22,11 +22,12 @@ from ecofed.activations.augmentation import FeatureAugmentation
 from ecofed.errors import DeviceError, WireError
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.methods.channel import Ask
+from ecofed.methods.completion import Completion
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.randomness import generator
 from ecofed.task import upload_order
-from ecofed.wire import FrontInstalled, InstallFront, Message, Refresh, Upload
+from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class EcoFed(Method):
         settings = self.config.ecofed
         self.bundle = context.bundle.for_device(settings.limit_bits)
         self.codec = configured_codec(settings, self.bundle.activation_shape, self.bundle.upper.get(settings.bits))
+        self._completions = self._completions_of(context)
         self.refresh = make_refresh_policy(settings, self.config.rounds)
         bounded = settings.views or settings.uplink_budget_bytes
         self.buffer = ReplayBuffer(self.bundle.id, views_kept=None if bounded else 1)
@@ -109,7 +111,7 @@ class EcoFed(Method):
         refresh = Refresh(
             round=round_,
             view=self._past(device).views,
-            front_id=self.bundle.id,
+            front_id=self._front_of(device).id,
             want_labels=device not in self._labels,
         )
         asks = [Ask(request=refresh, reply=Upload)]
@@ -117,7 +119,7 @@ class EcoFed(Method):
         if again or device not in self._installed:
             counted = self.config.ecofed.front_delivery == "download"
             front = Ask(
-                request=InstallFront(bundle=self.bundle.encode()),
+                request=InstallFront(bundle=self._front_of(device).encode()),
                 reply=FrontInstalled,
                 counted=counted,
                 retransmission=again,
@@ -126,22 +128,24 @@ class EcoFed(Method):
         return asks
 
     def _opened(self, device: int, replies: Sequence[Message]) -> Opened:
-        """Check what a device sent."""
+        """Check what a device sent, and complete it where the device stopped early."""
+        front_id, completion = self._front_of(device).id, self._completion_of(device)
+        codec = self.codec if completion is None else completion.uploaded
         for installed in replies[:-1]:
-            if getattr(installed, "front_id", None) != self.bundle.id:
-                raise DeviceError(f"installed another front than {self.bundle.id}")
+            if getattr(installed, "front_id", None) != front_id:
+                raise DeviceError(f"installed another front than {front_id}")
         reply = replies[-1]
         assert isinstance(reply, Upload)
         number = self._past(device).views
         if reply.view != number:
             raise WireError(f"upload of view {reply.view} where view {number} was asked for")
-        if reply.front_id != self.bundle.id:
-            raise WireError(f"upload of activations of front {reply.front_id}, not {self.bundle.id}")
+        if reply.front_id != front_id:
+            raise WireError(f"upload of activations of front {reply.front_id}, not {front_id}")
         if not 0 <= reply.saturated_fraction <= 1:
             raise WireError(f"upload whose saturated fraction is {reply.saturated_fraction}")
         # Lengths first: the claimed sample count decides how much memory what follows takes.
-        codes = decompress(reply.codes, reply.samples, self.codec, self.config.ecofed.entropy)
-        rows, scale_N = self.codec.open(codes, reply.samples, reply.scales, self.config.batch_size)
+        codes = decompress(reply.codes, reply.samples, codec, self.config.ecofed.entropy)
+        rows, scale_N = codec.open(codes, reply.samples, reply.scales, self.config.batch_size)
         order_N = upload_order(self.config.seed, device, number, reply.samples)
         own_order_N = self._labels.get(device)
         if own_order_N is None:
@@ -151,14 +155,34 @@ class EcoFed(Method):
             own_order_N[order_N] = self.labels(reply.labels_N).cpu().numpy()
         if len(own_order_N) != reply.samples:
             raise WireError(f"{reply.samples} samples where this device has {len(own_order_N)}")
-        labels_N = own_order_N[order_N]
+        labels_N, saturated = own_order_N[order_N], reply.saturated_fraction
+        if completion is not None:
+            completed = completion.complete(rows)
+            rows, saturated = completed.rows, max(saturated, completed.saturated_fraction)
+            scale_N = np.repeat(completed.scales, self.config.batch_size)[: reply.samples]
         view = View(rows=rows, scale_N=scale_N, sample_N=order_N.astype(np.int64), labels_N=labels_N)
         return Opened(
             view=view,
             own_labels_N=own_order_N,
-            saturated_fraction=reply.saturated_fraction,
+            saturated_fraction=saturated,
             content_bytes=len(reply.codes) + reply.scales.nbytes + reply.labels_N.nbytes,
         )
+
+    def _completions_of(self, context: Context) -> list[Completion | None]:
+        """What the server does for the devices that stop early, dealt as ``context.early``; one for each front."""
+        made: dict[str, Completion] = {}
+        for early in context.early:
+            if early is not None and early.cut not in made:
+                made[early.cut] = Completion(early, self.bundle, self.codec, self.config, context.torch_device)
+        return [None if early is None else made[early.cut] for early in context.early]
+
+    def _completion_of(self, device: int) -> Completion | None:
+        return self._completions[device % len(self._completions)]
+
+    def _front_of(self, device: int) -> FrontBundle:
+        """What the device is sent and runs."""
+        completion = self._completion_of(device)
+        return self.bundle if completion is None else completion.bundle
 
     def _past(self, device: int) -> Uploads:
         return self._uploaded.get(device, Uploads())

@@ -2,7 +2,7 @@
 
 from ecofed.models.arrays import WeightedAverage, load_arrays, parameter_arrays, state_arrays
 from ecofed.models.bottleneck import Bottleneck, Expansion, add_bottleneck, add_expansion
-from ecofed.models.fronts import AuxiliaryClassifier, build_front, empty_front, front_by_bytes
+from ecofed.models.fronts import AuxiliaryClassifier, build_front, build_middle, empty_front, front_by_bytes
 from ecofed.models.initialisation import initialise
 from ecofed.models.normalisation import (
     FrozenBatchNorm2d,
@@ -28,6 +28,7 @@ __all__ = [
     "add_bottleneck",
     "add_expansion",
     "build_front",
+    "build_middle",
     "build_model",
     "calibrate",
     "default_cut",

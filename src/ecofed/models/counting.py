@@ -87,6 +87,14 @@ class CountedNetwork:
             )
         return self._segment(front), self._segment(back), (shape[1], shape[2], shape[3])
 
+    def between(self, first: str, last: str) -> Segment:
+        """What comes after layer ``first``, up to layer ``last``; both are possible cuts."""
+        start, end = self._traced.outputs[first][0], self._traced.outputs[last][0]
+        assert start is not None
+        assert end is not None
+        inside = self._traced.ancestors(end) - self._traced.ancestors(start)
+        return self._segment([node for node in self._nodes if node in inside])
+
     def _segment(self, nodes: list[fx.Node]) -> Segment:
         counted, inside = [self._nodes[node] for node in nodes], set(nodes)
         return Segment(

@@ -13,7 +13,7 @@ from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
 from ecofed.models.bottleneck import add_bottleneck
 from ecofed.models.normalisation import set_normalisation
-from ecofed.models.partition import partition
+from ecofed.models.partition import between, partition
 from ecofed.models.registry import build_model
 from ecofed.wire.bundle import FrontBundle
 
@@ -27,10 +27,23 @@ def build_front(bundle: FrontBundle, normalisation: str) -> nn.Module:
     Raises:
         ModelError: the bundle's weights do not fit its own description.
     """
+    return _built(bundle, normalisation, None)
+
+
+def build_middle(bundle: FrontBundle, first: str, normalisation: str) -> nn.Module:
+    """What is left of the bundle's front for a device that stops after layer ``first``; as :func:`build_front`.
+
+    Raises:
+        ModelError: the weights do not fit, or ``first`` is not a layer before the front's last.
+    """
+    return _built(bundle, normalisation, first)
+
+
+def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Module:
     if "group" in (bundle.normalisation, normalisation) and bundle.normalisation != normalisation:
         raise ModelError(f"a front with {bundle.normalisation} normalisation cannot run as {normalisation}")
     config = ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut, head_width=1)
-    front = empty_front(config, bundle.in_channels, bundle.cut, normalisation)
+    front = empty_front(config, bundle.in_channels, bundle.cut, normalisation, after=after)
     narrowing = bundle.weights.get("bottleneck.conv.weight")
     if narrowing is not None and narrowing.ndim == 4:
         add_bottleneck(front, channels=narrowing.shape[1], narrow=narrowing.shape[0])
@@ -38,15 +51,20 @@ def build_front(bundle: FrontBundle, normalisation: str) -> nn.Module:
     weights = dict(bundle.weights)
     if normalisation == "batch":
         weights = {name: array for name, array in weights.items() if not name.endswith(("running_mean", "running_var"))}
+    if after is not None:
+        weights = {name: array for name, array in weights.items() if name in front.state_dict()}
     load_arrays(front, weights)
     return front.requires_grad_(False).eval()
 
 
-def empty_front(config: ModelConfig, in_channels: int, cut: str, normalisation: str) -> nn.Module:
-    """A front whose values are still to be loaded; no part of the back is built in memory."""
+def empty_front(
+    config: ModelConfig, in_channels: int, cut: str, normalisation: str, *, after: str | None = None
+) -> nn.Module:
+    """A front (of it, what follows layer ``after``) whose values are still to be loaded; the back takes no memory."""
     with torch.device("meta"):
         whole = build_model(config, in_channels=in_channels, classes=2, normalisation=normalisation)
-    return partition(whole, cut).front.to_empty(device="cpu")
+    part = partition(whole, cut).front if after is None else between(whole, after, cut)
+    return part.to_empty(device="cpu")
 
 
 class AuxiliaryClassifier(nn.Module):

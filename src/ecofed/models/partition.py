@@ -126,6 +126,26 @@ def partition(model: nn.Module, layer: str, *, example: Tensor | None = None) ->
     return halves
 
 
+def between(model: nn.Module, first: str, last: str) -> nn.Module:
+    """The part of ``model`` after layer ``first``, up to layer ``last``; parameters are shared, nothing is copied.
+
+    Raises:
+        ModelError: it cannot be cut after one of them, or ``first`` does not come before ``last``.
+    """
+    traced = _trace(model)
+    start, end = _cut_node(traced, first), _cut_node(traced, last)
+    inside = traced.ancestors(end) - traced.ancestors(start)
+    if not inside:
+        raise ModelError(f"'{first}' does not come before '{last}'")
+    graph = fx.Graph()
+    copies = {start: graph.placeholder("activation")}
+    for node in traced.graph.nodes:
+        if node in inside:
+            copies[node] = graph.node_copy(node, lambda old: copies[old])
+    graph.output(copies[end])
+    return _module(model, graph, "Middle")
+
+
 def activation_shape(front: nn.Module, in_channels: int, size: int = 32) -> tuple[int, int, int]:
     """Channels, height and width of the front's output for one ``size`` x ``size`` image."""
     device = next((value.device for value in front.parameters()), torch.device("cpu"))

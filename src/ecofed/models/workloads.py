@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from ecofed.config import Config, ModelConfig
-from ecofed.costs.workload import Layer, Segment, Workload, code_size
+from ecofed.costs.workload import EarlyFront, Layer, Segment, Workload, code_size, early_row_bytes
 from ecofed.models.bottleneck import add_expansion
 from ecofed.models.counting import CountedNetwork, count_segment
-from ecofed.models.fronts import build_front
+from ecofed.models.fronts import build_front, build_middle
 from ecofed.models.partition import partition
 from ecofed.models.registry import build_model
 from ecofed.wire import FrontBundle
 from ecofed.wire.sizes import Shapes, bundle_size
+
+T = TypeVar("T")
 
 
 def counted_network(config: Config, in_channels: int, classes: int) -> CountedNetwork:
@@ -29,10 +32,18 @@ def counted_network(config: Config, in_channels: int, classes: int) -> CountedNe
 
 
 def build_workload(
-    config: Config, network: CountedNetwork, cut: str, *, in_channels: int, classes: int, bundle: FrontBundle
+    config: Config,
+    network: CountedNetwork,
+    cut: str,
+    *,
+    in_channels: int,
+    classes: int,
+    bundle: FrontBundle,
+    device_cuts: Sequence[str] = (),
 ) -> Workload:
     """What the methods compute and send when ``network`` is cut after ``cut`` and ecofed's front is ``bundle``.
 
+    ``device_cuts``: where ecofed's devices stop, dealt to them; none: all of them at ``cut``.
     The bundle's arrays may stand for themselves (:func:`stand_in_bundle`): only their shapes matter.
     """
     front, back, shape_CHW = network.halves(cut)
@@ -44,6 +55,8 @@ def build_workload(
         back = _expanded_back(config, cut, in_channels, classes, bundle)
     bits, int8 = config.ecofed.limit_bits, config.ecofed.front_precision == "int8"
     row_bytes, scaled_batches = code_size(config.ecofed, bundle.activation_shape)
+    whole = replace(bundle, int8=bundle.int8 or int8)
+    early = {name: _early_front(config, network, name, whole) for name in dict.fromkeys(device_cuts) if name != cut}
     return Workload(
         whole=network.whole(),
         front=front,
@@ -52,11 +65,37 @@ def build_workload(
         frozen_front=frozen_front,
         activation_shape=shape_CHW,
         upload_shape=bundle.activation_shape,
-        bundle_bytes=bundle_size(replace(bundle, int8=bundle.int8 or int8).for_device(bits)),
+        bundle_bytes=bundle_size(whole.for_device(bits)),
         row_bytes=row_bytes,
         scaled_batches=scaled_batches,
         classes=classes,
+        early=[early.get(name) for name in device_cuts] or (None,),
     )
+
+
+def _early_front(config: Config, network: CountedNetwork, cut: str, bundle: FrontBundle) -> EarlyFront:
+    """What a device computes and sends that stops at ``cut``, and what is then left of the bundle's front."""
+    front, _, shape_CHW = network.halves(cut)
+    settings = config.ecofed
+    upper = {} if settings.lossless_early else {settings.early_bits: np.broadcast_to(np.float32(1), shape_CHW[:1])}
+    first_part = bundle.stopping_at(cut, _owned(bundle.weights, front), shape_CHW, upper)
+    if bundle.expansion:
+        middle = count_segment(build_middle(bundle, cut, config.normalisation), shape_CHW)
+    else:
+        middle = network.between(cut, bundle.cut)
+    return EarlyFront(
+        cut=cut,
+        front=front,
+        middle=middle,
+        bundle_bytes=bundle_size(first_part),
+        row_bytes=early_row_bytes(settings, shape_CHW),
+    )
+
+
+def _owned(shapes: Mapping[str, T], front: Segment) -> dict[str, T]:
+    """Of these entries of a network's state, those of the front's layers, with statistics that it may not use."""
+    owners = {name.rpartition(".")[0] for name in front.tensors}
+    return {name: value for name, value in shapes.items() if name.rpartition(".")[0] in owners}
 
 
 def stand_in_bundle(config: Config, network: CountedNetwork, cut: str, in_channels: int) -> FrontBundle:
@@ -64,12 +103,7 @@ def stand_in_bundle(config: Config, network: CountedNetwork, cut: str, in_channe
     front, _, shape_CHW = network.halves(cut)
     # A bundle always carries statistics, also where the run does not use them.
     normalisation = "group" if config.normalisation == "group" else "frozen"
-    owners = {name.rpartition(".")[0] for name in front.tensors}
-    shapes = {
-        name: shape
-        for name, shape in _all_shapes(config.model, in_channels, normalisation).items()
-        if name.rpartition(".")[0] in owners
-    }
+    shapes = _owned(_all_shapes(config.model, in_channels, normalisation), front)
     return FrontBundle(
         model=config.model.name,
         width=config.model.width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
@@ -13,10 +14,13 @@ from torch import nn
 
 from ecofed.config import ModelConfig
 from ecofed.data import to_input
+from ecofed.errors import ConfigError
 from ecofed.models import (
     activation_shape,
+    build_front,
     calibrate,
     default_cut,
+    empty_front,
     initialise,
     partition,
     set_normalisation,
@@ -116,6 +120,34 @@ def weights_digest(state: Mapping[str, np.ndarray]) -> str:
 def public_images(channels: int) -> np.ndarray:
     """Rendered fractals (N, 32, 32, channels), uint8: public, the same everywhere, no download."""
     return fractal_images(CALIBRATION_IMAGES, channels=channels).images_NHWC
+
+
+def early_bundle(bundle: FrontBundle, cut: str, bits: int | None) -> FrontBundle:
+    """The first part of a front, up to ``cut``, for devices that run no more of it.
+
+    Args:
+        bundle: the whole front.
+        cut: a layer before its last.
+        bits: those that the quantiser needs limits for, searched on :func:`public_images`; ``None``: it needs none.
+
+    Raises:
+        ConfigError: there are negative activations after ``cut``, which the quantiser would cut off.
+    """
+    config = ModelConfig(name=bundle.model, width=bundle.width, cut=cut, head_width=1)
+    empty = empty_front(config, bundle.in_channels, cut, bundle.normalisation)
+    shape_CHW = activation_shape(empty, bundle.in_channels, bundle.input_size)
+    early = bundle.stopping_at(cut, empty.state_dict(), shape_CHW, {})
+    if bits is None:
+        return early
+    images_NHWC = public_images(bundle.in_channels)
+    x_NCHW = to_input(images_NHWC[:: max(1, len(images_NHWC) // LIMIT_IMAGES)], bundle.mean, bundle.std)
+    h_NCHW = activations(build_front(early, bundle.normalisation), x_NCHW)
+    if (h_NCHW < 0).any():
+        raise ConfigError(
+            f"ecofed.device_cuts: activations after '{cut}' are negative, which ecofed.early_bits = {bits} cannot say; "
+            "stop after a whole block, or set ecofed.early_bits=32"
+        )
+    return dataclasses.replace(early, upper=quantiser_limits(h_NCHW, (bits,)))
 
 
 def random_front(config: ModelConfig, in_channels: int, seed: int, *, normalisation: str = "frozen") -> FrontBundle:

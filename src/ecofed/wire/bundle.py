@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -60,6 +60,8 @@ class FrontBundle:
     """``frozen`` (BatchNorm with constant statistics) or ``group``."""
     int8: bool = False
     """Whether convolution weights are sent as 8-bit codes; they are exact multiples of their channel's scale then."""
+    completed_to: str = ""
+    """Of a front that stops early, for a weak device: the cut up to which the server runs the rest; otherwise empty."""
     card: Mapping[str, Any] = field(default_factory=dict)
     """Where it comes from: data, command, seed, epochs, probe accuracy, licence. JSON values."""
 
@@ -77,6 +79,26 @@ class FrontBundle:
         upper = self.upper if bits is None else {bits: self.upper[bits]}
         return dataclasses.replace(self, upper=upper, expansion={}, card={})
 
+    def stopping_at(
+        self, cut: str, names: Iterable[str], activation_shape: tuple[int, int, int], upper: Mapping[int, np.ndarray]
+    ) -> FrontBundle:
+        """The first part of this front, for a device that runs no more of it; the server completes it.
+
+        Args:
+            cut: the last layer that the device runs.
+            names: the weights of the first part.
+            activation_shape: (C, H, W) after it.
+            upper: the quantiser's limits there.
+        """
+        return dataclasses.replace(
+            self.for_device(),
+            cut=cut,
+            weights={name: self.weights[name] for name in names},
+            activation_shape=activation_shape,
+            upper=upper,
+            completed_to=self.cut,
+        )
+
     def with_int8_weights(self) -> FrontBundle:
         """The front with convolution weights rounded to 8 bits, one scale an output channel: another front, another id.
 
@@ -91,6 +113,8 @@ class FrontBundle:
         tensors |= {f"expansion.{name}": array for name, array in self.expansion.items()}
         tensors |= {f"upper.{bits}": array for bits, array in self.upper.items()}
         description = {name: getattr(self, name) for name in _DESCRIPTION} | {"card": dict(self.card)}
+        if self.completed_to:  # fronts that do not stop early are described as they always were, and keep their ids
+            description["completed_to"] = self.completed_to
         ordered = {name: _compact(tensors[name]) for name in sorted(tensors)}
         if self.int8:
             for name in [name for name, array in tensors.items() if name.startswith("front.") and array.ndim == 4]:
@@ -133,6 +157,7 @@ class FrontBundle:
                 int8=bool(parts["scale"]),
                 expansion=parts["expansion"],
                 upper={int(bits): array for bits, array in parts["upper"].items()},
+                completed_to=str(description.get("completed_to", "")),
                 card=dict(description["card"]),
             )
         except (KeyError, ValueError, TypeError, IndexError, RecursionError, AttributeError) as error:

@@ -24,6 +24,7 @@ __all__ = [
     "TopKCodec",
     "UniformCodec",
     "configured_codec",
+    "early_codec",
     "make_codec",
     "pack",
     "unpack",
@@ -39,6 +40,12 @@ def configured_codec(
 ) -> Codec:
     """The codec of a run; see :func:`make_codec`."""
     return make_codec(settings.codec, settings.bits, shape_CHW, upper_C, settings.density)
+
+
+def early_codec(settings: EcoFedConfig, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None) -> Codec:
+    """The codec of devices that stop at an earlier layer, with the limits there; see :func:`make_codec`."""
+    name = Float32Codec.name if settings.lossless_early else UniformCodec.name
+    return make_codec(name, settings.early_bits, shape_CHW, upper_C)
 
 
 def make_codec(

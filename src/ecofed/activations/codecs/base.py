@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,19 @@ class EncodedActivation:
     """float32, one a batch of ``batch_size`` rows for codecs with per-batch scales, otherwise empty."""
     saturated_fraction: float
     """Fraction of entries above the quantiser's upper limit."""
+
+    @staticmethod
+    def joined(parts: Sequence[EncodedActivation], codec: Codec) -> EncodedActivation:
+        """Consecutive parts as one; without parts, no samples."""
+        if not parts:
+            rows = np.empty((0, codec.row_bytes), np.uint8)
+            return EncodedActivation(rows=rows, scales=NO_SCALES, saturated_fraction=0.0)
+        counts = [len(part.rows) for part in parts]
+        return EncodedActivation(
+            rows=np.concatenate([part.rows for part in parts]),
+            scales=np.concatenate([part.scales for part in parts]),
+            saturated_fraction=float(np.average([part.saturated_fraction for part in parts], weights=counts)),
+        )
 
 
 NO_SCALES = np.empty(0, np.float32)
