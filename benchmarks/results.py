@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
@@ -31,8 +30,8 @@ PAGE = ROOT / "docs" / "results.md"
 
 #: What tuning chose for each method (see the tuning table); the other keys are the preset's.
 TUNED: dict[str, dict[str, str]] = {
-    "classic-fl": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
-    "vanilla-dpfl": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
+    "classic-fl": {"normalisation": "batch", "initialisation": "whole", "learning_rate": "0.01"},
+    "vanilla-dpfl": {"normalisation": "batch", "initialisation": "whole", "learning_rate": "0.01"},
     "lgl": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
     "fedgkt": {"normalisation": "batch", "initialisation": "front", "learning_rate": "0.01"},
     "ecofed": {},
@@ -47,6 +46,9 @@ FAITHFUL = {
     "ecofed.bits": "8",
     "ecofed.server": "fedavg",
     "ecofed.fresh_momentum": "true",
+    "ecofed.refresh": "period",
+    "ecofed.entropy": "none",
+    "ecofed.front_precision": "full",
 }
 
 ABLATIONS: dict[str, dict[str, str]] = {
@@ -90,23 +92,20 @@ class Run:
         return ["ecofed", "run", self.preset, *sets]
 
     @property
-    def done(self) -> bool:
+    def finished(self) -> bool:
+        """On this machine."""
         return (self.folder / "result.json").exists()
 
 
 def tune_runs() -> Iterator[Run]:
-    """Learning rate x normalisation from the pre-trained front, then initialisation at the best of them."""
-    short = {"rounds": "15", "evaluate_every": "5", "test_part": "tuning", "test_samples": "2000"}
+    """Learning rates from the pre-trained front, then normalisation and initialisation at the best of them."""
+    short = {"rounds": "10", "test_part": "tuning", "test_samples": "2000"}
     for method in ("classic-fl", "lgl", "fedgkt"):
-        grid = [
-            {"learning_rate": rate, "normalisation": norm}
-            for norm, rate in product(("batch", "group"), ("0.003", "0.01", "0.03"))
-        ]
-        grid.append({"learning_rate": "0.01", "normalisation": "frozen"})
-        starts = [{"initialisation": start} for start in ("random", "whole")]
-        for choice in [*grid, *starts]:
-            front = {"ecofed.front": "random"} if choice.get("normalisation") == "group" else {}
-            sets = {"method": method, **TUNED[method], **choice, **front, **short}
+        choices: list[dict[str, str]] = [{"learning_rate": rate} for rate in ("0.003", "0.01", "0.03")]
+        choices += [{"normalisation": "frozen"}, {"normalisation": "group", "initialisation": "random"}]
+        choices += [{"initialisation": start} for start in ("random", "whole")]
+        for choice in choices:
+            sets = {"method": method, **TUNED[method], "initialisation": "front", **choice, **short}
             yield Run(group="tune", preset="cpu-vgg11-cifar10-skewed", label=_label(method, choice), sets=sets)
     for rate in ("0.003", "0.01", "0.03"):
         sets = {"method": "ecofed", "learning_rate": rate, **short}
@@ -143,13 +142,14 @@ def list_runs() -> None:
     """Every run, and whether it is done."""
     for group in GROUPS.values():
         for run in group():
-            print("done   " if run.done else "missing", run.name)
+            print("done   " if run.finished or run.name in recorded() else "missing", run.name)
 
 
 @app.command("run")
 def run_group(group: str, jobs: int = 1, only: str = "") -> None:
     """Run what is missing in a group, some at a time."""
-    missing = [run for run in GROUPS[group]() if not run.done and re.search(only, run.name)]
+    known = recorded()
+    missing = [r for r in GROUPS[group]() if not r.finished and r.name not in known and re.search(only, r.name)]
     with ThreadPoolExecutor(jobs) as pool:
         for run, code in zip(missing, pool.map(_execute, missing), strict=True):
             print("finished" if code == 0 else f"FAILED ({code})", run.name, flush=True)
@@ -165,9 +165,9 @@ def _execute(run: Run) -> int:
 @app.command()
 def write(check: Annotated[bool, typer.Option(help="Fail if the page would change.")] = False) -> None:
     """Take in finished runs, and write the tables between the page's ``<!-- table: NAME -->`` marks."""
-    records: dict[str, Any] = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    records = recorded()
     for group in GROUPS.values():
-        records |= {run.name: _record(run) for run in group() if run.done}
+        records |= {run.name: _record(run) for run in group() if run.finished}
     text = PAGE.read_text(encoding="utf-8")
     for name, table in _tables(records).items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
@@ -179,6 +179,11 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
     RECORDS.parent.mkdir(exist_ok=True)
     RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text(text, encoding="utf-8")
+
+
+def recorded() -> dict[str, Any]:
+    """Runs that the project holds figures of, by name; delete one from the file to have it run again."""
+    return json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
 
 
 def _record(run: Run) -> dict[str, Any]:

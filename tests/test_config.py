@@ -113,7 +113,7 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("data.partition=iidd", "data.partition = 'iidd': must be one of iid, shards, dirichlet, quantity"
          " (did you mean 'iid'?)"),
         ("sampled_devices=101", "sampled_devices = 101: must not exceed devices = 100"),
-        ("ecofed.codec=minmax", "ecofed.bits = 4: the 'minmax' codec is 8 bits; set ecofed.bits=8"),
+        ("ecofed.codec=minmax", "ecofed.bits = 2: the 'minmax' codec is 8 bits; set ecofed.bits=8"),
         ("rounds", "--set 'rounds': must be key=value, for example --set rounds=10"),
         ("=3", "--set '=3': must be key=value, for example --set rounds=10"),
     ],

@@ -57,9 +57,9 @@ class PooledTraining:
     """What comes equally often in pooled batches: every sample, every class, or every device."""
     mixup: float = 0.0
     """Parameter of the beta distribution that weighs two mixed samples of a batch; 0 mixes none."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "cosine"
     """The learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0005
     """Of the server's SGD."""
     ema: float = 0.0
     """Decay per step of a running average of the weights, which is then what is tested and saved; 0 keeps no average,
@@ -81,23 +81,24 @@ class EcoFedConfig(PooledTraining):
     """Frozen pre-trained front, quantised activations, replay buffer."""
 
     front: str = "auto"
-    """``auto`` (a shipped front for this model, otherwise ``random``, and a note), ``random`` (calibrated statistics),
-    ``pretrain`` (built-in pre-training, cached), the name of a shipped front, or a path to a bundle."""
+    """``auto`` (the shipped front for this model: of 256 bytes an image where ``bits`` is 2, otherwise the full-size
+    one; without any, ``random``, and a note), ``random`` (calibrated statistics), ``pretrain`` (built-in pre-training,
+    cached), the name of a shipped front, or a path to a bundle."""
     codec: str = "uniform"
     """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
     the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127
     of each batch) or ``float32`` (lossless)."""
-    bits: int = 4
+    bits: int = 2
     """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` needs 8,
     ``float32`` ignores it."""
     density: float = 0.1
     """``top-k``: the share of entries that is kept."""
-    entropy: Literal["none", "deflate", "range"] = "none"
-    """Lossless coding of each upload: ``deflate`` (standard library), or ``range`` (an adaptive range coder, 10-14 %
-    smaller up to 4 bits). ``none``: packed codes as they are, whose size is known before."""
+    entropy: Literal["none", "deflate", "range"] = "range"
+    """Lossless coding of each upload. ``range``: an adaptive range coder or ``deflate``, whichever is shorter.
+    ``deflate``: standard library. ``none``: packed codes as they are, whose size is known before."""
     period: int = 2
     """A refresh every ``period`` rounds."""
-    refresh: Literal["period", "once", "spread", "plateau"] = "period"
+    refresh: Literal["period", "once", "spread", "plateau"] = "once"
     """When sampled devices upload. ``period``: in rounds 1, 1 + period, ... ``once``: in the first round that samples
     them, and never again. ``spread``: at once, then evenly over the training until ``views`` or
     ``uplink_budget_bytes`` is used up. ``plateau``: at once, then when the buffer is known by heart (``memorised``)."""
@@ -112,6 +113,12 @@ class EcoFedConfig(PooledTraining):
     only while one more of the same size fits."""
     replay: bool = True
     """``False`` (an ablation): train on this round's uploads only; needs ``period = 1``."""
+    buffer: Literal["memory", "disk"] = "memory"
+    """Where the server keeps uploads. ``disk``: memory-mapped files in the run's folder, for buffers that are larger
+    than memory; checkpoints refer to them instead of copying them. Results are the same."""
+    buffer_bytes: int = 1 << 28
+    """``disk``: how much of the buffer's files may be in memory at a time, at least a MiB. What is not a code (labels,
+    sample numbers, scales: 20 bytes a sample) always is."""
     server: Literal["pooled", "fedavg"] = "pooled"
     """``pooled``: one back, batches mixed over the whole buffer. ``fedavg``: one back per device, averaged (the
     paper)."""
@@ -121,7 +128,7 @@ class EcoFedConfig(PooledTraining):
     """``pooled``: probability that an activation is moved by one entry in one of eight directions."""
     cutout: float = 0.0
     """``pooled``: probability that a square of an activation is set to zero."""
-    front_precision: Literal["full", "int8"] = "full"
+    front_precision: Literal["full", "int8"] = "int8"
     """``int8``: convolution weights of the front are rounded to 8 bits, for the server and the tests as for devices;
     its delivery is half as long. ``full``: as the front was made."""
     front_delivery: Literal["download", "preinstalled"] = "download"
@@ -145,6 +152,7 @@ class EcoFedConfig(PooledTraining):
         require(0 < self.density <= 1, "ecofed.density", self.density, "must be above 0 and at most 1")
         require(self.period >= 1, "ecofed.period", self.period, "must be at least 1")
         require(self.views >= 0, "ecofed.views", self.views, "must be 0 (unbounded) or more")
+        require(self.buffer_bytes >= 1 << 20, "ecofed.buffer_bytes", self.buffer_bytes, "must be at least 1048576")
         require(0 < self.memorised <= 1, "ecofed.memorised", self.memorised, "must be above 0 and at most 1")
         budget = self.uplink_budget_bytes
         require(budget is None or budget >= 1, "ecofed.uplink_budget_bytes", budget, "must be at least 1")
@@ -156,14 +164,12 @@ class EcoFedConfig(PooledTraining):
         self.check("ecofed")
         for key in ("flip", "shift", "cutout"):
             require(0 <= getattr(self, key) <= 1, f"ecofed.{key}", getattr(self, key), "is a probability, 0..1")
-        if self.entropy == "range":
-            require(
-                self.codec != "float32", "ecofed.entropy", self.entropy, "float32 has no codes; use deflate or none"
-            )
         if self.codec == "minmax":
             require(self.bits == 8, "ecofed.bits", self.bits, "the 'minmax' codec is 8 bits; set ecofed.bits=8")
         if not self.replay:
-            require(self.period == 1, "ecofed.period", self.period, "ecofed.replay=false needs ecofed.period=1")
+            needs = "ecofed.replay=false needs ecofed.refresh=period and ecofed.period=1"
+            require(self.refresh == "period", "ecofed.refresh", self.refresh, needs)
+            require(self.period == 1, "ecofed.period", self.period, needs)
 
     @property
     def lossless_early(self) -> bool:

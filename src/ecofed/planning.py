@@ -25,7 +25,7 @@ from ecofed.models.registry import default_cut
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.pretraining.bundling import early_bundle
 from ecofed.pretraining.resolve import check_fits, resolve_front
-from ecofed.pretraining.shipped import find_shipped, shipped_front
+from ecofed.pretraining.shipped import automatic_front, shipped_front
 from ecofed.task import Task
 from ecofed.unequal import device_cuts
 from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
@@ -161,14 +161,14 @@ class _Planner:
 
     def _bundle(self, config: Config, network: CountedNetwork, cut: str) -> FrontBundle:
         """The front that the run would use; where it is still to be made, one of the same shape."""
-        name, model = config.ecofed.front, config.model
+        name = config.ecofed.front
         normalisation = "group" if config.normalisation == "group" else "frozen"
         if config.initialisation == "random" or cut != self.cut:
             return stand_in_bundle(config, network, cut, self.channels)
         if Path(name).is_file():
             bundle = FrontBundle.load(Path(name))
         elif name == "auto":
-            shipped = find_shipped(model.name, model.width, cut, self.channels, normalisation=normalisation)
+            shipped = automatic_front(config, cut, self.channels, normalisation)
             return shipped.load() if shipped is not None else stand_in_bundle(config, network, cut, self.channels)
         elif name in ("random", "pretrain"):
             if name == "pretrain":

@@ -27,8 +27,8 @@ def upload_rounds(rounds: int, **settings: Any) -> list[int]:
 
 
 def test_the_papers_period() -> None:
-    assert upload_rounds(7) == [1, 3, 5, 7]
-    assert upload_rounds(7, period=3) == [1, 4, 7]
+    assert upload_rounds(7, refresh="period") == [1, 3, 5, 7]
+    assert upload_rounds(7, refresh="period", period=3) == [1, 4, 7]
 
 
 def test_once_is_the_first_round_that_samples_a_device() -> None:
@@ -38,7 +38,7 @@ def test_once_is_the_first_round_that_samples_a_device() -> None:
 
 
 def test_views_bound_every_policy() -> None:
-    assert upload_rounds(20, views=3) == [1, 3, 5]
+    assert upload_rounds(20, views=3, refresh="period") == [1, 3, 5]
     assert upload_rounds(20, views=4, refresh="spread") == [1, 6, 11, 16]
 
 

@@ -13,6 +13,7 @@ from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
 from ecofed.methods import sample_devices
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
+from plain import PLAIN_CHANGES
 
 TINY = Config().replace(
     rounds=4,
@@ -25,6 +26,7 @@ TINY = Config().replace(
     data__name="digits",
     data__partition="quantity",
     data__samples_per_device=30,
+    **PLAIN_CHANGES,
 )
 
 

@@ -8,6 +8,7 @@ from ecofed import experiment
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, ModelError
 from ecofed.planning import plan
+from plain import PLAIN_SETS
 
 TINY = [
     "model.name=lenet",
@@ -20,6 +21,7 @@ TINY = [
     "test_samples=20",
     "initialisation=random",
     "normalisation=group",
+    *PLAIN_SETS,
 ]
 
 

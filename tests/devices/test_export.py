@@ -23,9 +23,10 @@ from ecofed.onnx import DeviceBundle, Graph, Session
 from ecofed.prediction import OnnxNetwork
 from ecofed.saved_model import load_model
 from ecofed.wire import FrontInstalled, InstallFront, Refresh, Upload, decode, encode
+from plain import PLAIN_CHANGES
 
 TINY = Config(rounds=1, devices=2, sampled_devices=2, batch_size=10, test_samples=50, initialisation="random").replace(
-    model__width=0.25, data__name="digits", data__samples_per_device=20, ecofed__front="random"
+    model__width=0.25, data__name="digits", data__samples_per_device=20, ecofed__front="random", **PLAIN_CHANGES
 )
 
 

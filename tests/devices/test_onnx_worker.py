@@ -30,12 +30,13 @@ from ecofed.wire import (
     decode,
     encode,
 )
+from plain import PLAIN_CHANGES
 
 SAMPLES = 130
 
 
 def task_of(bundle: FrontBundle, **changes: object) -> Task:
-    config = Config(method="ecofed", batch_size=10, seed=5).replace(ecofed__bits=8, **changes)
+    config = Config(method="ecofed", batch_size=10, seed=5).replace(**PLAIN_CHANGES | {"ecofed__bits": 8} | changes)
     return Task(config=config, in_channels=3, classes=10, mean=bundle.mean, std=bundle.std, flip=True)
 
 

@@ -13,6 +13,7 @@ from ecofed.methods import METHOD_CLASSES, Channel, Context, Method
 from ecofed.preparation import Prepared, prepare
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runtimes import InProcessTransport
+from plain import PLAIN
 
 BASE = {
     "data.name": "digits",
@@ -27,6 +28,7 @@ BASE = {
     "rounds": 3,
     "test_samples": 60,
     "ecofed.front": "random",
+    **PLAIN,
 }
 
 

@@ -42,6 +42,10 @@ def test_the_plain_front_of_a_model_is_found() -> None:
     assert found is not None
     assert found.name == "vgg11-w0.5-rgb"
     assert not found.bottleneck
+    narrow = find_shipped("vgg11", 0.5, "block2", 3, narrow=(128, 2))
+    assert narrow is not None
+    assert narrow.name == "vgg11-w0.5-rgb-128b"
+    assert find_shipped("vgg11", 0.5, "block2", 3, narrow=(128, 3)) is None
     assert find_shipped("vgg11", 0.5, "block3", 3) is None
     assert find_shipped("vgg11", 0.5, "block2", 3, normalisation="group") is None
 
@@ -62,7 +66,11 @@ def resolve(settings: Config, channels: int = 3) -> tuple[str, list[str]]:
 
 
 def test_auto_is_the_shipped_front_and_says_nothing() -> None:
-    assert resolve(config()) == (shipped_front("vgg11-w0.5-rgb").load().id, [])
+    assert resolve(config()) == (shipped_front("vgg11-w0.5-rgb-256b").load().id, [])
+    full_size = (shipped_front("vgg11-w0.5-rgb").load().id, [])
+    assert resolve(config(ecofed__bits=4)) == full_size
+    assert resolve(config(ecofed__codec="minmax", ecofed__bits=8)) == full_size
+    assert resolve(config(method="classic-fl")) == full_size
     assert resolve(config(normalisation="batch")) == resolve(config())
 
 

@@ -15,6 +15,7 @@ from ecofed.costs import Ledger
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method, Transport
 from ecofed.preparation import Prepared, prepare
 from ecofed.results import RunResult
+from plain import PLAIN
 
 CLASSES = 4
 BASE = {
@@ -28,6 +29,7 @@ BASE = {
     "ecofed.front": "random",
     "quorum": 1,
     "deadline_seconds": 120,
+    **PLAIN,
 }
 
 

@@ -13,7 +13,7 @@ from ecofed.config import Config, ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front
-from ecofed.pretraining.shipped import find_shipped, shipped_front
+from ecofed.pretraining.shipped import automatic_front, shipped_front
 from ecofed.wire import FrontBundle
 
 
@@ -33,9 +33,7 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
         check_fits(bundle, config, cut, channels, name)
         return bundle
     if name == "auto":
-        shipped = find_shipped(
-            config.model.name, config.model.width, cut, channels, normalisation=_front_normalisation(config)
-        )
+        shipped = automatic_front(config, cut, channels, _front_normalisation(config))
         if shipped is not None:
             return shipped.load()
         note(

@@ -10,8 +10,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from ecofed.config import Config
 from ecofed.errors import ConfigError, nearest
 from ecofed.wire import FrontBundle
+
+#: Of the bottleneck fronts, the one that is taken where none is named: fewer bytes an image than its JPEG.
+AUTOMATIC_BYTES = 256
 
 _SUFFIX = ".safetensors"
 
@@ -62,15 +66,34 @@ def load_front(name: str) -> FrontBundle:
 
 
 def find_shipped(
-    model: str, width: float, cut: str, in_channels: int, *, normalisation: str = "frozen"
+    model: str,
+    width: float,
+    cut: str,
+    in_channels: int,
+    *,
+    normalisation: str = "frozen",
+    narrow: tuple[int, int] | None = None,
 ) -> ShippedFront | None:
-    """The plain front (without a bottleneck) for a model, width, cut and input, or ``None``."""
-    wanted = (model, width, cut, in_channels, False, normalisation)
+    """The front for a model, width, cut and input, or ``None``.
+
+    ``narrow``: bytes an image and bits of a bottleneck front; without it the full-size one.
+    """
+    wanted = (model, width, cut, in_channels, normalisation, narrow)
     for front in shipped_fronts():
-        own = (front.model, front.width, front.cut, front.in_channels, front.bottleneck, front.normalisation)
+        size = (front.card["bytes_per_image"], front.card["bits"]) if front.bottleneck else None
+        own = (front.model, front.width, front.cut, front.in_channels, front.normalisation, size)
         if own == wanted:
             return front
     return None
+
+
+def automatic_front(config: Config, cut: str, in_channels: int, normalisation: str) -> ShippedFront | None:
+    """What ``ecofed.front = "auto"`` means: for ``ecofed`` with 2-bit codes a bottleneck front, if one ships."""
+    place = (config.model.name, config.model.width, cut, in_channels)
+    settings, narrow = config.ecofed, None
+    if config.method == "ecofed" and settings.codec in ("uniform", "lloyd-max"):
+        narrow = find_shipped(*place, normalisation=normalisation, narrow=(AUTOMATIC_BYTES, settings.bits))
+    return narrow or find_shipped(*place, normalisation=normalisation)
 
 
 def write_front(bundle: FrontBundle, folder: Path, name: str) -> Path:

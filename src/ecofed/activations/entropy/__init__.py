@@ -11,7 +11,7 @@ import numpy as np
 
 from ecofed.activations.codecs import Codec
 from ecofed.activations.entropy import deflate, range_coder
-from ecofed.errors import ConfigError, WireError
+from ecofed.errors import WireError
 
 #: What one upload may take in memory once it is decoded. Checked before anything is decoded.
 MAX_DECODED_BYTES = 1 << 28
@@ -22,15 +22,15 @@ _RAW, _DEFLATE, _RANGE = b"\0", b"\1", b"\2"
 def compress(codes: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
     """What travels for the packed rows ``codes`` of ``samples`` samples; ``entropy`` is the configuration's.
 
+    ``range`` chooses among all ways; of a codec without symbols (float32) those are deflate and none.
+
     Raises:
-        ConfigError: a range coder for a codec of more than 8 bits an entry. MissingExtraError: it is not installed.
+        MissingExtraError: the range coder is not installed.
     """
     if entropy == "none":
         return codes
     candidates = [_RAW + codes, _DEFLATE + deflate.compress(codes)]
-    if entropy == "range":
-        if codec.symbol_bits is None:
-            raise ConfigError(f"ecofed.entropy = 'range': not for codec '{codec.name}'; use deflate or none")
+    if entropy == "range" and codec.symbol_bits is not None:
         symbols_NCHW = codec.symbols(np.frombuffer(codes, np.uint8).reshape(samples, codec.row_bytes))
         candidates.append(_RANGE + range_coder.compress(symbols_NCHW, codec.symbol_bits))
     return min(candidates, key=len)
