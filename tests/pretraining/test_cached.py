@@ -10,7 +10,7 @@ import pytest
 
 from ecofed.config import Config, ModelConfig
 from ecofed.models import build_model, partition
-from ecofed.pretraining import Recipe, cached, load_images, random_front
+from ecofed.pretraining import Recipe, cached, load_images, random_front, shipped_front
 from ecofed.pretraining.resolve import resolve_front, resolve_whole
 
 MODEL = ModelConfig(name="lenet", width=0.125, head_width=8)
@@ -71,3 +71,15 @@ def test_whole_initialisation_gives_the_backs_weights() -> None:
     arrays = resolve_whole(settings, "block2", 1, lambda _: None)
     assert "head.hidden1.weight" in arrays
     assert not [name for name in arrays if name.startswith(("block1", "block2"))]
+
+
+def test_a_back_over_a_bottleneck_begins_with_the_expansion() -> None:
+    front = shipped_front("vgg11-w0.5-rgb-64b").load()
+    model = ModelConfig(name="vgg11", width=0.5, head_width=8)
+    images = dataclasses.replace(load_images("fractals", channels=3, limit=32), mean=front.mean, std=front.std)
+    arrays = cached.pretrain_back(model, "block2", front, images, Recipe(epochs=1, batch_size=16), lambda _: None)
+    for name, start in front.expansion.items():
+        assert arrays[f"expansion.{name}"].shape == start.shape
+    start = front.expansion["conv.weight"]
+    moved = np.abs(arrays["expansion.conv.weight"] - start).mean()
+    assert 0 < moved < 0.5 * np.abs(start).mean()  # it went on from the front's own

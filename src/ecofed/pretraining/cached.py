@@ -17,7 +17,8 @@ from ecofed.config import ModelConfig
 from ecofed.data import list_datasets
 from ecofed.data.places import cache_folder
 from ecofed.errors import WireError
-from ecofed.models import build_front, initialise, partition, state_arrays
+from ecofed.models import build_front, initialise, load_arrays, partition, state_arrays
+from ecofed.models.bottleneck import add_expansion
 from ecofed.models.registry import build_model
 from ecofed.pretraining.images import FRACTALS, PublicImages, load_images
 from ecofed.pretraining.pretrain import pretrain_front
@@ -80,11 +81,18 @@ def cached_back(
 def pretrain_back(
     config: ModelConfig, cut: str, front: FrontBundle, images: PublicImages, recipe: Recipe, report: Report
 ) -> dict[str, np.ndarray]:
-    """Train the back of ``config``'s network on ``images`` over the frozen ``front`` (without a bottleneck)."""
+    """Train the back of ``config``'s network on ``images`` over the frozen ``front``.
+
+    Over a bottleneck the back begins with the front's expansion, which is trained on and returned too.
+    """
     mode = "group" if front.normalisation == "group" else "running"
     model = build_model(config, in_channels=front.in_channels, classes=images.classes, normalisation=mode)
     initialise(model, recipe.seed)
     back = partition(model, cut).back
+    if front.expansion:
+        narrow, channels = front.weights["bottleneck.conv.weight"].shape[:2]
+        add_expansion(back, narrow, channels)
+        load_arrays(back.get_submodule("expansion"), front.expansion)
     train_network(nn.Sequential(build_front(front, front.normalisation), back), images, recipe, report=report)
     return state_arrays(back)
 
