@@ -32,6 +32,11 @@ PAPER = {
     "ecofed.views": 0,
     "ecofed.entropy": "none",
     "ecofed.front": "auto",
+    "ecofed.front_precision": "full",
+    "ecofed.server": "fedavg",
+    "ecofed.fresh_momentum": True,
+    "normalisation": "batch",
+    "aggregation": "equal",
 }
 
 
@@ -131,7 +136,8 @@ def _ecofed(settings: Settings, changes: dict[str, Any]) -> Config:
 
 
 def _views(count: int) -> dict[str, Any]:
-    return {"ecofed.views": count, "ecofed.refresh": "once"} if count == 1 else {"ecofed.views": count}
+    refresh = {0: "period", 1: "once"}.get(count, "spread")
+    return {"ecofed.views": count, "ecofed.refresh": refresh}
 
 
 def _missing_limits(config: Config) -> str | None:

@@ -1,6 +1,6 @@
 """DEFLATE, from the standard library.
 
-On packed rows of real activations it is within 2 % of zstd (any level) and needs no package; benchmarks/codecs.py.
+On packed rows of real activations zstd gains little over it, and it needs no package; benchmarks/codecs.py has both.
 """
 
 from __future__ import annotations

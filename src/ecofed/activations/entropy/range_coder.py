@@ -1,7 +1,8 @@
 """An adaptive range coder for codes: each is predicted from its left and upper neighbour in the same channel.
 
-10 to 14 % fewer bytes than DEFLATE on codes of up to 4 bits; slower, but still several times as fast as the front that
-made the activation (benchmarks/codecs.py). Nothing but the code stream travels: both sides count what they have seen.
+Fewer bytes than DEFLATE on codes of up to 4 bits, and slower; ``benchmarks/codecs.py`` prints how much, and beside it
+the speed of the front that made the activation. Nothing but the code stream travels: both sides count what they have
+seen.
 
 Positions (y, x) are coded one after the other, each for all samples and channels at once. For every channel and pair of
 neighbours there is a count of each symbol, 1 at the start; a position is coded with the counts of the positions before
