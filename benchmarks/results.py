@@ -3,6 +3,7 @@
     python benchmarks/results.py list                    every run, and whether it is done
     python benchmarks/results.py run table --jobs 2      run what is missing in a group (resumes what was cut off)
     python benchmarks/results.py write                   docs/results/runs.json and the tables of docs/results.md
+    python benchmarks/results.py picture                 docs/images/results-*.png
 
 Needs CIFAR-10 where ``ecofed data list`` finds it. A run is one ``ecofed run`` command; its folder is
 ``runs/results/NAME``. Groups: ``tune`` (15 rounds on the tuning images), ``table`` (the five methods), ``ablation``.
@@ -27,6 +28,9 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "runs" / "results"
 RECORDS = ROOT / "docs" / "results" / "runs.json"
 PAGE = ROOT / "docs" / "results.md"
+PICTURES = ROOT / "docs" / "images"
+
+SKEWED = "cpu-vgg11-cifar10-skewed"
 
 #: What tuning chose for each method (see the tuning table); the other keys are the preset's.
 TUNED: dict[str, dict[str, str]] = {
@@ -51,17 +55,21 @@ FAITHFUL = {
     "ecofed.front_precision": "full",
 }
 
+#: The paper's ablations, of uploads every ``period`` rounds with the full-size front.
+PERIODIC = {"ecofed.refresh": "period", "ecofed.bits": "4"}
 ABLATIONS: dict[str, dict[str, str]] = {
-    "no pre-training (random front)": {"ecofed.front": "random"},
-    "no replay (period 1, fresh uploads only)": {"ecofed.replay": "false", "ecofed.period": "1"},
-    "no quantisation (float32)": {"ecofed.codec": "float32"},
-    "8 bits": {"ecofed.bits": "8"},
-    "2 bits": {"ecofed.bits": "2"},
-    "period 1": {"ecofed.period": "1"},
-    "period 4": {"ecofed.period": "4"},
-    "period 8": {"ecofed.period": "8"},
-    "FedAvg of backs": {"ecofed.server": "fedavg"},
-    "batch statistics": {"normalisation": "batch"},
+    "uploads every 2 rounds, 4 bits, full-size front": PERIODIC,
+    "no pre-training (random front)": {**PERIODIC, "ecofed.front": "random"},
+    "no replay (period 1, fresh uploads only)": {**PERIODIC, "ecofed.replay": "false", "ecofed.period": "1"},
+    "no quantisation (float32)": {**PERIODIC, "ecofed.codec": "float32"},
+    "8 bits": {**PERIODIC, "ecofed.bits": "8"},
+    "period 1": {**PERIODIC, "ecofed.period": "1"},
+    "period 4": {**PERIODIC, "ecofed.period": "4"},
+    "period 8": {**PERIODIC, "ecofed.period": "8"},
+    "FedAvg of backs": {**PERIODIC, "ecofed.server": "fedavg"},
+    "batch statistics": {**PERIODIC, "normalisation": "batch"},
+    "one upload of the full-size front's 2-bit codes": {"ecofed.front": "vgg11-w0.5-rgb"},
+    "one upload, random front": {"ecofed.front": "random"},
 }
 
 
@@ -106,30 +114,30 @@ def tune_runs() -> Iterator[Run]:
         choices += [{"initialisation": start} for start in ("random", "whole")]
         for choice in choices:
             sets = {"method": method, **TUNED[method], "initialisation": "front", **choice, **short}
-            yield Run(group="tune", preset="cpu-vgg11-cifar10-skewed", label=_label(method, choice), sets=sets)
+            yield Run(group="tune", preset=SKEWED, label=_label(method, choice), sets=sets)
     for rate in ("0.003", "0.01", "0.03"):
         sets = {"method": "ecofed", "learning_rate": rate, **short}
-        yield Run(group="tune", preset="cpu-vgg11-cifar10-skewed", label=f"ecofed learning_rate={rate}", sets=sets)
+        yield Run(group="tune", preset=SKEWED, label=f"ecofed learning_rate={rate}", sets=sets)
 
 
 def table_runs() -> Iterator[Run]:
     """Five methods and the paper's EcoFed on four presets; three seeds where labels are skewed on VGG11."""
     for preset in (
-        "cpu-vgg11-cifar10-skewed",
+        SKEWED,
         "cpu-vgg11-cifar10",
         "cpu-resnet9-cifar10-skewed",
         "cpu-resnet9-cifar10",
     ):
-        for seed in (0, 1, 2) if preset == "cpu-vgg11-cifar10-skewed" else (0,):
+        for seed in (0, 1, 2) if preset == SKEWED else (0,):
             for method, tuned in TUNED.items():
                 yield Run(group="table", preset=preset, label=method, seed=seed, sets={"method": method, **tuned})
             yield Run(group="table", preset=preset, label="ecofed (as in the paper)", seed=seed, sets=FAITHFUL)
 
 
 def ablation_runs() -> Iterator[Run]:
-    """The default with one thing changed, on skewed VGG11."""
+    """One thing changed at a time, on skewed VGG11."""
     for label, sets in ABLATIONS.items():
-        yield Run(group="ablation", preset="cpu-vgg11-cifar10-skewed", label=label, sets={"method": "ecofed", **sets})
+        yield Run(group="ablation", preset=SKEWED, label=label, sets={"method": "ecofed", **sets})
 
 
 GROUPS = {"tune": tune_runs, "table": table_runs, "ablation": ablation_runs}
@@ -181,6 +189,20 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
     PAGE.write_text(text, encoding="utf-8")
 
 
+@app.command()
+def picture() -> None:
+    """The picture of README: accuracy against bytes of the finished runs on skewed VGG11, seed 0."""
+    from ecofed.reports.plots import draw_plots
+    from ecofed.results import Comparison, read_result
+
+    runs = [run for run in table_runs() if run.preset == SKEWED and run.seed == 0 and run.label in TUNED]
+    results = [read_result(run.folder) for run in runs if run.finished]
+    for plot in draw_plots(Comparison(results=results)):
+        if plot.name in ("accuracy-bytes", "accuracy-time"):
+            PICTURES.mkdir(exist_ok=True)
+            (PICTURES / f"results-{plot.name}.png").write_bytes(plot.png)
+
+
 def recorded() -> dict[str, Any]:
     """Runs that the project holds figures of, by name; delete one from the file to have it run again."""
     return json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
@@ -197,17 +219,30 @@ def _record(run: Run) -> dict[str, Any]:
         "label": run.label,
         "accuracy": totals["final_test_accuracy"],
         "bytes": totals["uplink_bytes"] + totals["downlink_bytes"],
-        "rounds": [[r["round"], r["test_accuracy"]] for r in result["rounds"] if r["test_accuracy"] is not None],
+        "simulated_seconds": totals["simulated_seconds"],
+        "rounds": _curve(result["rounds"]),
         "data": result["data"]["name"],
         "test_samples": result["data"]["test_samples"],
         "processor": result["environment"]["processor"],
     }
 
 
+def _curve(rounds: list[dict[str, Any]]) -> list[list[float | None]]:
+    """Of every evaluation: round, accuracy, bytes and simulated seconds since the start."""
+    curve: list[list[float | None]] = []
+    moved, seconds = 0, 0.0
+    for one in rounds:
+        moved += one["uplink_bytes"] + one["downlink_bytes"]
+        seconds += one["simulated_seconds"] or 0.0
+        if one["test_accuracy"] is not None:
+            curve.append([one["round"], round(one["test_accuracy"], 5), moved, round(seconds, 2)])
+    return curve
+
+
 def _tables(records: Mapping[str, Any]) -> dict[str, str]:
     presets = dict.fromkeys(run.preset for run in table_runs())
     tables = {preset: _table(records, "table", preset) for preset in presets}
-    return tables | {group: _table(records, group, "cpu-vgg11-cifar10-skewed") for group in ("ablation", "tune")}
+    return tables | {group: _table(records, group, SKEWED) for group in ("ablation", "tune")}
 
 
 def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
