@@ -6,7 +6,8 @@
     python benchmarks/results.py picture                 docs/images/results-*.png
 
 Needs CIFAR-10 where ``ecofed data list`` finds it. A run is one ``ecofed run`` command; its folder is
-``runs/results/NAME``. Groups: ``tune`` (15 rounds on the tuning images), ``table`` (the five methods), ``ablation``.
+``runs/results/NAME``. Groups: ``tune`` (10 rounds on the tuning images), ``table`` (the five methods), ``ablation``,
+``points`` (from few bytes to many, and the rivals).
 """
 
 from __future__ import annotations
@@ -140,7 +141,31 @@ def ablation_runs() -> Iterator[Run]:
         yield Run(group="ablation", preset=SKEWED, label=label, sets={"method": "ecofed", **sets})
 
 
-GROUPS = {"tune": tune_runs, "table": table_runs, "ablation": ablation_runs}
+#: Points between bytes and accuracy, and the rivals; what is not said is the default.
+POINTS: dict[str, dict[str, str]] = {
+    "tiny-uplink: 128 B an image": {"ecofed.front": "vgg11-w0.5-rgb-128b"},
+    "64 B an image": {"ecofed.front": "vgg11-w0.5-rgb-64b"},
+    "512 B an image": {"ecofed.front": "vgg11-w0.5-rgb-512b"},
+    "one-shot: 8 bits, full size, before training": {
+        "ecofed.bits": "8",
+        "sampled_devices": "100",
+        "ecofed.server_steps": "250",
+    },
+    "max-accuracy: 4 bits, full size, every 2 rounds": PERIODIC,
+    "8 bits, full size, every 2 rounds": {**PERIODIC, "ecofed.bits": "8"},
+    "send-images: JPEG quality 75": {"method": "send-images", "initialisation": "whole"},
+    "send-images: JPEG quality 20": {"method": "send-images", "initialisation": "whole", "send-images.quality": "20"},
+    "closed-form": {"method": "closed-form"},
+}
+
+
+def point_runs() -> Iterator[Run]:
+    """From few bytes to many, on skewed VGG11."""
+    for label, sets in POINTS.items():
+        yield Run(group="points", preset=SKEWED, label=label, sets={"method": "ecofed", **sets})
+
+
+GROUPS = {"tune": tune_runs, "table": table_runs, "ablation": ablation_runs, "points": point_runs}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -242,7 +267,7 @@ def _curve(rounds: list[dict[str, Any]]) -> list[list[float | None]]:
 def _tables(records: Mapping[str, Any]) -> dict[str, str]:
     presets = dict.fromkeys(run.preset for run in table_runs())
     tables = {preset: _table(records, "table", preset) for preset in presets}
-    return tables | {group: _table(records, group, SKEWED) for group in ("ablation", "tune")}
+    return tables | {group: _table(records, group, SKEWED) for group in ("ablation", "points", "tune")}
 
 
 def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
