@@ -1,12 +1,14 @@
-"""Who uploads when: the course of an ecofed run, as far as it follows from the seed and the configuration."""
+"""Who is visited when: the course of a run, as far as it follows from the seed and the configuration."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ecofed.activations import Uploads, make_refresh_policy
 from ecofed.config import Config
+from ecofed.costs.availability import Availability, needed_devices
 from ecofed.randomness import generator
 
 
@@ -16,7 +18,11 @@ class Visit:
 
     device: int
     view: int
-    """ecofed: which view it uploads. Before view 0 it is sent the front, and with it its labels travel."""
+    """ecofed: which view it uploads; with view 0 its labels travel."""
+    front: bool = False
+    """ecofed: whether it is sent the front."""
+    lost: bool = False
+    """Its answer is of no use: it was too late by the clock, or too few others answered."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,12 @@ class RoundCourse:
     visits: tuple[Visit, ...]
     server_steps: int
     """SGD steps that the server makes in it."""
+    late: tuple[int, ...] = ()
+    """Devices that were too late: the server waited until the deadline."""
 
 
 class Calendar:
-    """Plays the rounds of an ecofed run without running it.
+    """Plays the rounds of a run without running it.
 
     Refresh policies that look at losses cannot be foreseen: they are taken to ask each device once.
 
@@ -37,28 +45,57 @@ class Calendar:
         config: the run.
         samples: training samples of each device.
         upload_bytes: content (codes, scales, labels) of a device's upload, by device and whether it is the first.
+        too_late: whether a visit takes longer by the clock than the simulated deadline allows, in this round.
     """
 
-    def __init__(self, config: Config, samples: Sequence[int], upload_bytes: Callable[[int, bool], int]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        samples: Sequence[int],
+        upload_bytes: Callable[[int, bool], int],
+        too_late: Callable[[Visit, int], bool],
+    ) -> None:
         self._config = config
         self._samples = samples
         self._upload_bytes = upload_bytes
+        self._too_late = too_late
         self._policy = make_refresh_policy(config.ecofed, config.rounds)
+        self._availability = Availability(config)
+        self._installed: set[int] = set()
         self.uploaded: dict[int, Uploads] = {}
 
     def round(self, round_: int, sampled: Sequence[int]) -> RoundCourse:
         """The next round; rounds must be played in order."""
-        settings = self._config.ecofed
+        ecofed = self._config.method == "ecofed"
+        asked = [device for device in sampled if not ecofed or self._policy.wants(round_, self._past(device))]
         visits = [
-            Visit(device, past.views)
-            for device in sampled
-            if self._policy.wants(round_, past := self.uploaded.get(device, Uploads()))
+            Visit(device, self._past(device).views, front=ecofed and device not in self._installed)
+            for device in asked
+            if self._availability.is_there(device, round_)
         ]
+        late = {visit.device for visit in visits if self._too_late(visit, round_)}
+        in_time = [visit for visit in visits if visit.device not in late]
+        counts = len(in_time) >= needed_devices(self._config.quorum, len(asked))
+        course = tuple(
+            dataclasses.replace(visit, lost=True) if visit.device in late or not counts else visit for visit in visits
+        )
+        steps = 0
+        if ecofed:
+            self._installed |= {visit.device for visit in in_time}
+            if counts:
+                self._take(in_time)
+                steps = self._steps(self._replayed(round_, sampled, in_time), self._config.ecofed.server_steps)
+        return RoundCourse(course, steps, tuple(sorted(late)))
+
+    def _take(self, visits: Sequence[Visit]) -> None:
+        """These uploads are in the buffer now."""
         for visit in visits:
-            past = self.uploaded.get(visit.device, Uploads())
+            past = self._past(visit.device)
             content = self._upload_bytes(visit.device, visit.view == 0)
             self.uploaded[visit.device] = Uploads(views=past.views + 1, bytes=past.bytes + content)
-        return RoundCourse(tuple(visits), self._steps(self._replayed(round_, sampled, visits), settings.server_steps))
+
+    def _past(self, device: int) -> Uploads:
+        return self.uploaded.get(device, Uploads())
 
     def _replayed(self, round_: int, sampled: Sequence[int], visits: Sequence[Visit]) -> list[int]:
         """Whose activations the round is about; the same draw as the method's."""

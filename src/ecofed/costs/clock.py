@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ecofed.config import Config
+from ecofed.costs.availability import Availability
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import dealt, load_device, load_link, load_server
 from ecofed.costs.rounds import Fleet, RoundTasks
@@ -34,7 +36,7 @@ class RoundTime:
         rows: list[list[Any]] = []
         last: dict[tuple[str, str], list[Any]] = {}
         for span in sorted(self.spans, key=lambda span: span.start):
-            if span.actor not in shown or span.end <= span.start:
+            if span.actor not in shown or span.end <= span.start or span.kind == "wait":
                 continue
             key = (span.actor, span.kind)
             if key in last and span.start - last[key][3] <= gap:
@@ -62,14 +64,24 @@ class Clock:
         self.work = work
         self.samples = samples
         self.fleet = fleet or fleet_of(config)
+        self.availability = Availability(config)
 
-    def round(self, exchanges: Sequence[Exchange], server_steps: int = 0) -> RoundTime | None:
+    def round(
+        self, exchanges: Sequence[Exchange], server_steps: int = 0, *, round_: int | None = None, waited: bool = False
+    ) -> RoundTime | None:
         """Time of a round with these exchanges.
 
-        ``server_steps``: SGD steps on the replay buffer (ecofed). ``None``: the clock does not know the method.
+        Args:
+            exchanges: of the devices that were in time.
+            server_steps: SGD steps on the replay buffer (ecofed).
+            round_: which of the run, for who is slow in it; ``None``: nobody.
+            waited: the server waited until the deadline for another device.
+
+        Returns:
+            ``None`` for a method that the clock does not know.
         """
-        tasks = RoundTasks(config=self.config, work=self.work, fleet=self.fleet, samples=self.samples).build(
-            exchanges, server_steps
+        tasks = self._tasks(round_).build(
+            exchanges, server_steps, self.config.availability.deadline_seconds if waited else None
         )
         if tasks is None:
             return None
@@ -87,6 +99,21 @@ class Clock:
             joules=self._joules(computing, end),
             spans=spans,
         )
+
+    def too_late(self, exchanges: Sequence[Exchange], round_: int) -> str:
+        """Why one device's part of a round, with the server to itself, takes longer than the simulated deadline allows.
+
+        Empty: it does not.
+        """
+        deadline = self.config.availability.deadline_seconds
+        tasks = self._tasks(round_).build(exchanges, 0) if deadline is not None else None
+        if deadline is None or tasks is None or schedule(tasks)[1] <= deadline:
+            return ""
+        return f"would have taken {schedule(tasks)[1]:.3g} s, longer than availability.deadline_seconds = {deadline:g}"
+
+    def _tasks(self, round_: int | None) -> RoundTasks:
+        slowness = (lambda _: 1.0) if round_ is None else partial(self.availability.slowness, round_=round_)
+        return RoundTasks(config=self.config, work=self.work, fleet=self.fleet, samples=self.samples, slowness=slowness)
 
     def _joules(self, computing: Mapping[int, float], end: float) -> float | None:
         total = 0.0

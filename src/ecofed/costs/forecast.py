@@ -6,8 +6,9 @@ replayed, follow from the seed and the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from ecofed.config import Config
 from ecofed.costs.calendar import Calendar, RoundCourse, Visit
@@ -59,8 +60,11 @@ class Forecast:
         self.calendar = Calendar(
             config,
             samples,
-            lambda device, first: _content(self._pairs_of(samples[device], first, work.kind(device))),
+            lambda device, first: _content(self._pairs_of(*self.key(Visit(device, 0 if first else 1)))),
+            lambda visit, round_: self.too_late(visit, round_),
         )
+        self.too_late: Callable[[Visit, int], bool] = lambda _visit, _round: False
+        """Whether a visit in a round takes too long by the clock; whoever has a clock sets it."""
 
     def round(self, round_: int, sampled: Sequence[int]) -> tuple[list[Exchange], int]:
         """The round's exchanges in order, and the SGD steps that the server then makes on its buffer (ecofed)."""
@@ -69,9 +73,7 @@ class Forecast:
 
     def course(self, round_: int, sampled: Sequence[int]) -> RoundCourse:
         """Who is visited in the next round; rounds must be played in order."""
-        if self.config.method == "ecofed":
-            return self.calendar.round(round_, sampled)
-        return _everybody(tuple(sampled))
+        return self.calendar.round(round_, sampled)
 
     def exchanges(self, visits: Sequence[Visit]) -> list[Exchange]:
         """What these visits put on the wire, in order."""
@@ -87,31 +89,36 @@ class Forecast:
             for request, reply in self._pairs_of(*self.key(visit))
         ]
 
-    def key(self, visit: Visit) -> tuple[int, bool, int]:
-        """Equal for visits that put the same on the wire: samples, whether it is the first, and which front it is."""
-        return self.samples[visit.device], visit.view == 0, self.work.kind(visit.device)
+    def judged(self, visit: Visit) -> list[Exchange]:
+        """What a device has to do before the server knows whether it is in time."""
+        return self.exchanges([dataclasses.replace(visit, lost=True)])
+
+    def key(self, visit: Visit) -> tuple[int, bool, bool, bool, int]:
+        """Equal for visits that put the same on the wire."""
+        return self.samples[visit.device], visit.view == 0, visit.front, visit.lost, self.work.kind(visit.device)
 
     def message_bytes(self, samples: int, kind: int = 0) -> list[tuple[int, int]]:
         """Lengths of request and reply of each exchange in the first visit to a device with so many samples.
 
         ``kind`` is its place in ``work.early``.
         """
-        pairs = self._pairs_of(samples, True, kind)
+        pairs = self._pairs_of(samples, True, True, False, kind)
         return [(sum(request[1].values()), sum(reply[1].values())) for request, reply in pairs]
 
     # --- the methods ---
 
-    def _pairs(self, samples: int, first: bool, kind: int) -> list[Pair]:
+    def _pairs(self, samples: int, first: bool, with_front: bool, lost: bool, kind: int) -> list[Pair]:
         """Request and reply of each exchange in a visit to a device that has so many samples."""
         if self.config.method == "ecofed":
-            return self._refresh(samples, first, self.work.early[kind] or self.work)
+            return self._refresh(samples, first, with_front, self.work.early[kind] or self.work)
         messages = {
             "classic-fl": self._classic,
             "vanilla-dpfl": self._vanilla,
             "lgl": self._lgl,
             "fedgkt": self._fedgkt,
         }[self.config.method](samples)
-        return list(zip(messages[::2], messages[1::2], strict=True))
+        pairs = list(zip(messages[::2], messages[1::2], strict=True))
+        return pairs[:1] if lost and self.config.method == "fedgkt" else pairs  # who is lost is sent no logits
 
     def _classic(self, samples: int) -> list[Sized]:  # noqa: ARG002 - weights do not depend on samples
         whole = self.work.whole
@@ -154,7 +161,7 @@ class Forecast:
         answer = [_sized(ServerLogits, logits_NK=logits_NK), _sized(Acknowledge)]
         return trained + answer if samples else trained
 
-    def _refresh(self, samples: int, first: bool, front: Workload | EarlyFront) -> list[Pair]:
+    def _refresh(self, samples: int, first: bool, with_front: bool, front: Workload | EarlyFront) -> list[Pair]:
         """ecofed: the front for a device that has none, and one view; labels travel once."""
         scaled = isinstance(front, Workload) and front.scaled_batches
         scales = len(self._batches(samples)) if scaled else 0
@@ -166,7 +173,7 @@ class Forecast:
             labels_N=self._label(samples if first else 0),
         )
         pairs = [(_sized(Refresh, front_id=FRONT_ID), upload)]
-        if first and self.config.ecofed.front_delivery == "download":
+        if with_front and self.config.ecofed.front_delivery == "download":
             install = _sized(InstallFront, bundle=front.bundle_bytes)
             pairs.insert(0, (install, _sized(FrontInstalled, front_id=FRONT_ID)))
         return pairs
@@ -190,11 +197,6 @@ class Forecast:
             self.samples[device] * (past.views if bounded else 1) * per_row
             for device, past in self.calendar.uploaded.items()
         )
-
-
-@lru_cache(maxsize=4096)
-def _everybody(sampled: tuple[int, ...]) -> RoundCourse:
-    return RoundCourse(tuple(Visit(device, 0) for device in sampled), 0)
 
 
 def _content(pairs: Sequence[Pair]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecofed.config import Config
-from ecofed.costs.calendar import RoundCourse
+from ecofed.costs.calendar import RoundCourse, Visit
 from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
@@ -78,9 +78,10 @@ def plan_method(
     """
     forecast = Forecast(config, work, samples)
     clock = Clock(config, work, samples, fleet)
+    forecast.too_late = lambda visit, round_: bool(clock.too_late(forecast.judged(visit), round_))
     courses = [forecast.course(round_, devices) for round_, devices in enumerate(sampled, start=1)]
     ledger = _ledger(forecast, courses)
-    times, exact = _times(forecast, clock, courses, most_rounds)
+    times, exact = _times(forecast, clock, list(enumerate(courses, start=1)), most_rounds)
     rounds = len(courses)
     total = sum(time.seconds * count for time, count in times) * rounds / sum(count for _, count in times)
     weights = sum(count for _, count in times)
@@ -171,28 +172,36 @@ def _ledger(forecast: Forecast, courses: Sequence[RoundCourse]) -> dict[str, dic
 
 
 def _times(
-    forecast: Forecast, clock: Clock, courses: Sequence[RoundCourse], most_rounds: int
+    forecast: Forecast, clock: Clock, courses: Sequence[tuple[int, RoundCourse]], most_rounds: int
 ) -> tuple[list[tuple[RoundTime, float]], bool]:
     """The time of each kind of round, and how many there are of it."""
     fleet, counts = clock.fleet, Counter[Hashable]()
-    examples: dict[Hashable, RoundCourse] = {}
+    examples: dict[Hashable, tuple[int, RoundCourse]] = {}
     kinds = [
         (count, *fleet.pattern(device), forecast.work.kind(device)) for device, count in enumerate(forecast.samples)
     ]
-    alike = len(set(kinds)) == 1  # then it is enough to count
-    for course in courses:
-        first = sum(visit.view == 0 for visit in course.visits)
-        members = () if alike else tuple(sorted((kinds[visit.device], visit.view == 0) for visit in course.visits))
-        key = (len(course.visits), first, course.server_steps, members)
+    slowness = clock.availability.slowness
+    alike = len(set(kinds)) == 1 and not clock.availability.changes_time  # then it is enough to count
+    for round_, course in courses:
+        members = [
+            (*_make_up(v), *((slowness(v.device, round_), kinds[v.device]) if not alike else ())) for v in course.visits
+        ]
+        key = (tuple(sorted(members)), course.server_steps, course.late != ())
         counts[key] += 1
-        examples.setdefault(key, course)
+        examples.setdefault(key, (round_, course))
     weights = _weights(counts, most_rounds)
     times = []
     for kind, weight in weights.items():
-        time = clock.round(forecast.exchanges(examples[kind].visits), examples[kind].server_steps)
+        round_, course = examples[kind]
+        in_time = forecast.exchanges([visit for visit in course.visits if visit.device not in course.late])
+        time = clock.round(in_time, course.server_steps, round_=round_, waited=bool(course.late))
         assert time is not None  # the planner offers only methods that the clock knows
         times.append((time, weight))
     return times, len(weights) == len(counts)
+
+
+def _make_up(visit: Visit) -> tuple[bool, bool, bool]:
+    return visit.view == 0, visit.front, visit.lost
 
 
 def _weights(counts: Counter[Hashable], most: int) -> dict[Hashable, float]:

@@ -60,14 +60,19 @@ class RoundTasks:
     fleet: Fleet
     samples: Mapping[int, int] | Sequence[int]
     """Training samples of each device."""
+    slowness: Callable[[int], float] = lambda _: 1.0
+    """By which factor a device computes and sends more slowly than its profiles say."""
     tasks: list[Task] = field(default_factory=list)
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     """Seconds of a batch, by what is done with it."""
 
-    def build(self, exchanges: Sequence[Exchange], server_steps: int) -> list[Task] | None:
+    def build(
+        self, exchanges: Sequence[Exchange], server_steps: int, deadline: float | None = None
+    ) -> list[Task] | None:
         """The tasks of a round; ``None`` for a method whose order of events is not known here.
 
-        ``server_steps``: SGD steps that the server makes after the uploads (ecofed, send-images).
+        ``server_steps``: SGD steps that the server makes after the uploads (ecofed, send-images). ``deadline``: until
+        when it waits for a device that is too late.
         """
         builder = _BUILDERS.get(self.config.method)
         if builder is None:
@@ -81,6 +86,8 @@ class RoundTasks:
             in_turn = self.config.method == "vanilla-dpfl" and self.config.vanilla_dpfl.version == "v2"
             last = builder(self, device, sequence, last if in_turn else ())
             ends += last
+        if deadline is not None:
+            ends += self._add((SERVER, "patience"), deadline, "wait", ())
         if server_steps:
             trained = self.work.whole if self.config.method == "send-images" else self.work.back
             step = trained.training_seconds(self.fleet.server, self.config.batch_size)
@@ -253,6 +260,9 @@ class RoundTasks:
     def _add(
         self, resource: tuple[str, str], seconds: float, kind: str, after: tuple[int, ...], delay: float = 0.0
     ) -> tuple[int, ...]:
+        if resource[0] != SERVER:
+            factor = self.slowness(int(resource[0]))
+            seconds, delay = seconds * factor, delay * factor
         self.tasks.append(Task(resource, seconds, kind, after, delay))
         return (len(self.tasks) - 1,)
 

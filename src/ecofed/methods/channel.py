@@ -6,13 +6,13 @@ methods: they see the devices that answered, and :meth:`Channel.visit` raises wh
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from ecofed.costs import Exchange, Ledger
+from ecofed.costs import Availability, Exchange, Ledger
+from ecofed.costs.availability import needed_devices
 from ecofed.errors import DeviceError, ModelError, WireError
 from ecofed.methods.transport import Answer, Lost, Transport
 from ecofed.wire import Encoded, Failure, Message, decode, encode
@@ -74,16 +74,25 @@ class Channel:
     Args:
         quorum: the share of the devices asked (at most 1), or their number (above 1), that must answer.
         deadline_seconds: how long devices have in a round.
+        availability: simulates devices that come and go; default: all are always there.
     """
 
     def __init__(
-        self, transport: Transport, ledger: Ledger, *, quorum: float = 1.0, deadline_seconds: float | None = None
+        self,
+        transport: Transport,
+        ledger: Ledger,
+        *,
+        quorum: float = 1.0,
+        deadline_seconds: float | None = None,
+        availability: Availability | None = None,
     ) -> None:
         self._transport = transport
         self.ledger = ledger
         self._quorum = quorum
         self._deadline_seconds = deadline_seconds
         self._deadline: float | None = None
+        self._availability = availability
+        self._round: int | None = None
         self._attempt: list[_Entry] = []
         self._notes: list[str] = []
         self._last_encoded: tuple[Message, Encoded] | None = None
@@ -96,9 +105,14 @@ class Channel:
         """Wall time spent waiting for devices."""
         self.when_forgotten: Callable[[int], None] = lambda _device: None
         """Called with a device that was started anew and knows nothing any more."""
+        self.too_late: Callable[[Sequence[Exchange], int], str] = lambda _exchanges, _round: ""
+        """Why a device's exchanges in a round took too long by the clock; empty: they did not."""
+        self.waited = False
+        """Whether a device was too late in this round."""
 
-    def start_round(self) -> None:
-        """The round's deadline runs from now."""
+    def start_round(self, round_: int | None = None) -> None:
+        """The round's deadline runs from now. Without a number it is none of the run's: everybody is there."""
+        self._round, self.waited = round_, False
         seconds = self._deadline_seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._notes = []
@@ -129,10 +143,11 @@ class Channel:
             BelowQuorumError: after the last device, if too few answered (never with ``optional``).
             RefusedError: every single one answered that it cannot, or training diverged with every one.
         """
+        present = self._present(devices)
         pending: dict[int, Sequence[tuple[Ask, Encoded]]] = {}
 
         def outgoing() -> Iterator[tuple[int, Sequence[bytes]]]:
-            for device in devices:
+            for device in present:
                 pending[device] = self._prepare(opening(device))
                 yield device, [encoded.data for _, encoded in pending[device]]
 
@@ -141,7 +156,10 @@ class Channel:
         while (arrived := self._wait(lambda: next(exchanges, None))) is not None:
             device, answer = arrived
             try:
+                before = len(self.exchanges)
                 result = self._visit_one(device, pending.pop(device), answer, opening, use)
+                if not optional:
+                    self._check_time(before)
             except (DeviceError, WireError, ModelError) as error:
                 if isinstance(error, (_SaidNoError, DivergedError)):
                     refusals.append(f"device {device}: {error}")
@@ -151,13 +169,12 @@ class Channel:
                 yield device, result
         if optional:
             return
-        self.asked, self.answered = self.asked + len(devices), self.answered + answered
+        self.asked, self.answered = self.asked + len(present), self.answered + answered
         if devices and len(refusals) == len(devices):
             raise RefusedError(refusals[0])
-        if answered < self._needed(len(devices)):
-            raise BelowQuorumError(
-                f"{answered} of {len(devices)} devices answered, {self._needed(len(devices))} are needed"
-            )
+        needed = needed_devices(self._quorum, len(devices))
+        if answered < needed:
+            raise BelowQuorumError(f"{answered} of {len(devices)} devices answered, {needed} are needed")
 
     def broadcast(
         self, devices: Sequence[int], request: Message, reply: type[M], use: Callable[[int, M], T]
@@ -272,9 +289,23 @@ class Channel:
             self._transport.drop(device)
             raise DeviceError(f"answered for round {round_} in round {asked_round}")
 
-    def _needed(self, asked: int) -> int:
-        wanted = math.ceil(self._quorum * asked) if self._quorum <= 1 else int(self._quorum)
-        return min(wanted, asked)
+    def _present(self, devices: Sequence[int]) -> list[int]:
+        """Those that can be reached in this round."""
+        if self._availability is None or self._round is None:
+            return list(devices)
+        present = [device for device in devices if self._availability.is_there(device, self._round)]
+        away = [str(device) for device in devices if device not in present]
+        if away:
+            self._notes.append(f"away, and left out of this round: {', '.join(away)}")
+        return present
+
+    def _check_time(self, before: int) -> None:
+        """Raise :class:`DeviceError` for a device that took too long by the clock; its bytes count all the same."""
+        reason = self.too_late(self.exchanges[before:], self._round or 0)
+        if reason:
+            del self.exchanges[before:]
+            self.waited = True
+            raise DeviceError(reason)
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,8 +27,12 @@ LAST_ROUNDS = 5
 LONELY_ROUNDS = 3
 
 
-#: From what devices were sent and sent in a round, and the server's SGD steps on its buffer, to simulated time.
-Stopwatch = Callable[[Sequence[Exchange], int], RoundTime | None]
+class Stopwatch(Protocol):
+    """From what devices were sent and sent in a round, and the server's SGD steps on its buffer, to simulated time."""
+
+    def __call__(
+        self, exchanges: Sequence[Exchange], server_steps: int, *, round_: int | None, waited: bool
+    ) -> RoundTime | None: ...
 
 
 def sample_devices(config: Config, round_: int) -> list[int]:
@@ -93,7 +98,7 @@ def train(
         started, device_seconds = time.perf_counter(), channel.device_seconds
         before = {direction: channel.ledger.total(direction) for direction in ("uplink", "downlink")}
         sampled = sample_devices(config, round_)
-        channel.start_round()
+        channel.start_round(round_)
         try:
             outcome = method.train_round(round_, sampled)
         except BelowQuorumError as error:
@@ -107,7 +112,9 @@ def train(
         spent = channel.device_seconds - device_seconds
         server_seconds = time.perf_counter() - started - spent
         accuracy, loss = evaluate() if is_evaluated(config, round_) else (None, None)
-        simulated = clock(channel.exchanges, outcome.server_steps) if clock is not None else None
+        simulated = None
+        if clock is not None:
+            simulated = clock(channel.exchanges, outcome.server_steps, round_=round_, waited=channel.waited)
         yield RoundRecord(
             round=round_,
             devices=sampled,
