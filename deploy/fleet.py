@@ -60,16 +60,9 @@ class Fleet:
         }
 
     def __enter__(self) -> Fleet:
-        keys = self.certificates
         with self._stack:
             self._stack.callback(self._stop_all)
-            process = self.start(
-                "superlink",
-                *("flower-superlink", "--enable-supernode-auth", "--disable-runtime-dependency-installation"),
-                *("--ssl-ca-certfile", keys / "ca.crt", "--ssl-certfile", keys / "server.crt"),
-                *("--ssl-keyfile", keys / "server.key", "--host", LOOPBACK, "--port", self._port),
-            )
-            wait_for_port(self._port, process)
+            self.start_superlink()
             self._stack = self._stack.pop_all()  # all is well: nothing is ended before __exit__
         return self
 
@@ -78,28 +71,51 @@ class Fleet:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    def start_superlink(self) -> subprocess.Popen[bytes]:
+        """Start the SuperLink, or start it again: what it knows is in a database in the fleet's folder."""
+        keys = self.certificates
+        self.superlink = self.start(
+            "superlink",
+            *("flower-superlink", "--enable-supernode-auth", "--disable-runtime-dependency-installation"),
+            *("--ssl-ca-certfile", keys / "ca.crt", "--ssl-certfile", keys / "server.crt"),
+            *("--ssl-keyfile", keys / "server.key", "--host", LOOPBACK, "--port", self._port),
+            *("--database", self.folder / "superlink.db"),
+        )
+        wait_for_port(self._port, self.superlink)
+        return self.superlink
+
     def register(self, key: Path) -> None:
         """Let the SuperNode with this public key in."""
         self.flwr("supernode", "register", key, NAME)
 
     def add_device(
-        self, device: int, *, key: Path | None = None, ca: Path | None = None, insecure: bool = False, config: str = ""
+        self,
+        device: int,
+        *,
+        key: Path | None = None,
+        ca: Path | None = None,
+        insecure: bool = False,
+        config: str = "",
+        retries: int = 3,
     ) -> subprocess.Popen[bytes]:
-        """Start a SuperNode; :meth:`register` its key first, or it is refused."""
+        """Start a SuperNode; :meth:`register` its key first, or it is refused.
+
+        ``retries``: how often it tries to reach a SuperLink that does not answer.
+        """
         trust: Sequence[str | Path] = (
             ("--insecure",) if insecure else ("--root-certificates", ca or self._file("ca.crt"))
         )
         return self.start(
             f"device-{device}",
             *("flower-supernode", "--superlink", f"{LOOPBACK}:{self._port}", *trust),
-            *("--host", LOOPBACK, "--port", free_ports(1)[0], "--max-retries", 3),
+            *("--host", LOOPBACK, "--port", free_ports(1)[0], "--max-retries", retries),
             *("--auth-supernode-private-key", key or self._file(f"device-{device}.key")),
             *("--node-config", f"device={device} {config}".strip()),
         )
 
     def start(self, log: str, *command: str | Path | int) -> subprocess.Popen[bytes]:
         """Start a process that ends with this object."""
-        file = self._stack.enter_context((self.folder / "logs" / f"{log}.log").open("wb"))
+        file = self._stack.enter_context((self.folder / "logs" / f"{log}.log").open("ab"))
         process = subprocess.Popen(
             [str(word) for word in command],
             env=self._environment,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ecofed._version import __version__
+from ecofed.activations import BUFFER_FOLDER
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Config, Settings
-from ecofed.costs import Availability, Ledger
+from ecofed.costs import Ledger
 from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
@@ -93,7 +95,7 @@ def run(
         if finished is not None:
             if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
                 write_report(finished, folder)
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            _tidy(folder)
             observer.finished(finished)
             return finished
     notes: list[str] = []
@@ -110,14 +112,8 @@ def run(
     )
     try:
         ledger = Ledger()
-        channel = Channel(
-            transport,
-            ledger,
-            quorum=config.quorum,
-            deadline_seconds=config.deadline_seconds,
-            availability=Availability(config),
-        )
-        method = _method(prepared, channel)
+        channel = Channel(transport, ledger, quorum=config.quorum, deadline_seconds=config.deadline_seconds)
+        method = _method(prepared, channel, folder)
         checkpoint = Checkpoint.read(folder, config.to_dict()) if folder is not None and resume else None
         records: list[RoundRecord] = []
         wall_before = 0.0
@@ -132,8 +128,6 @@ def run(
             _write_metrics(folder, records)
         evaluate = Evaluator(method, *prepared.test_set())
         clock = clock_of(prepared)
-        if clock is not None:
-            channel.too_late = clock.too_late
         next_checkpoint = 0.0
         for record in train(
             method, evaluate, first_round=len(records) + 1, clock=clock.round if clock is not None else None
@@ -156,7 +150,7 @@ def run(
             if method.has_network:
                 save_model(folder / "model.safetensors", method, prepared)
             write_result(result, folder)
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            _tidy(folder)
             if report:
                 write_report(result, folder)
     finally:
@@ -190,7 +184,7 @@ def compare(
     return comparison
 
 
-def _method(prepared: Prepared, channel: Channel) -> Method:
+def _method(prepared: Prepared, channel: Channel, folder: Path | None) -> Method:
     context = Context(
         task=prepared.task,
         channel=channel,
@@ -199,6 +193,7 @@ def _method(prepared: Prepared, channel: Channel) -> Method:
         bundle=prepared.bundle,
         early=prepared.early,
         torch_device=prepared.torch_device,
+        folder=folder,
     )
     return METHOD_CLASSES[prepared.task.config.method](context)
 
@@ -211,6 +206,12 @@ def _finished(folder: Path, config: Config) -> RunResult | None:
     if Config.from_dict(result.config) != config:
         raise CheckpointError(f"{folder} holds a finished run with other settings; choose another --out")
     return result
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder / BUFFER_FOLDER, ignore_errors=True)
 
 
 def _checkpoint(

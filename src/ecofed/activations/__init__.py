@@ -2,18 +2,22 @@
 
 from ecofed.activations.buffer import ReplayBuffer, View
 from ecofed.activations.codecs import CODECS, Codec, EncodedActivation, configured_codec, early_codec, make_codec
+from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
 from ecofed.activations.entropy import compress, decompress
 from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_policy
 
 __all__ = [
+    "BUFFER_FOLDER",
     "CODECS",
     "Codec",
+    "DiskBuffer",
     "EncodedActivation",
     "RefreshPolicy",
     "ReplayBuffer",
     "Uploads",
     "View",
     "compress",
+    "configured_buffer",
     "configured_codec",
     "decompress",
     "early_codec",

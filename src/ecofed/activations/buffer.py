@@ -6,19 +6,29 @@ Keyed by (device, view); a buffer belongs to one front and one codec, and a new 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from ecofed.errors import WireError
 
 
+class Rows(Protocol):
+    """N rows that can be counted and drawn: an array, or one that lies on disk in pieces."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows_B: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One upload: N samples of one device."""
+    """One upload: N samples of one device; or several, pooled."""
 
-    rows: np.ndarray
-    """Codes, uint8, (N, row_bytes)."""
+    rows: Rows
+    """Codes, uint8, (N, row_bytes); ``rows[rows_B]`` is an array."""
     scale_N: np.ndarray
     """Each row's scale, float32, (N,), or empty."""
     sample_N: np.ndarray
@@ -58,7 +68,7 @@ class ReplayBuffer:
         if len(lengths) > 1:
             raise WireError(f"device {device} uploaded a view whose fields have lengths {sorted(lengths)}")
         kept = self._views.setdefault(device, {})
-        kept[view] = content
+        kept[view] = self._kept(device, view, content)
         while self.views_kept is not None and len(kept) > self.views_kept:
             del kept[min(kept)]
 
@@ -80,11 +90,19 @@ class ReplayBuffer:
         """All buffered rows of these devices (at least one, all buffered) as one view, in device and view order."""
         views = [view for device in devices for view in self.views_of(device).values()]
         return View(
-            rows=np.concatenate([view.rows for view in views]),
+            rows=self._joined([view.rows for view in views]),
             scale_N=np.concatenate([view.scale_N for view in views]),
             sample_N=np.concatenate([view.sample_N for view in views]),
             labels_N=np.concatenate([view.labels_N for view in views]),
         )
+
+    def _kept(self, device: int, view: int, content: View) -> View:  # noqa: ARG002 - for buffers that store it
+        """What is remembered of an upload."""
+        return content
+
+    def _joined(self, pieces: Sequence[Rows]) -> Rows:
+        """The rows of several views as one."""
+        return np.concatenate([np.asarray(piece) for piece in pieces])
 
     def __len__(self) -> int:
         return sum(len(view) for kept in self._views.values() for view in kept.values())
@@ -95,10 +113,10 @@ class ReplayBuffer:
         for device, kept in self._views.items():
             for number, view in kept.items():
                 for field in ("rows", "scale_N", "sample_N", "labels_N"):
-                    arrays[f"{device}/{number}/{field}"] = getattr(view, field)
+                    arrays[f"{device}/{number}/{field}"] = np.asarray(getattr(view, field))
         return arrays
 
-    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the content by what :meth:`state` returned."""
         grouped: dict[tuple[int, int], dict[str, np.ndarray]] = {}
         for name, array in arrays.items():

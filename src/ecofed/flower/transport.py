@@ -16,6 +16,10 @@ from ecofed.methods.transport import Answer, Lost
 POLL_SECONDS = 0.25
 #: How long a round without a deadline waits for a device, and a run for all devices to be there.
 PATIENCE_SECONDS = 600.0
+#: How long a round waits for a device whose SuperNode has gone; as in the processes runtime.
+REJOIN_SECONDS = 60.0
+#: Flower's code for a node that stopped reporting while a message was with it.
+NODE_UNAVAILABLE = 5
 
 #: What a device keeps between two messages dies with its process, and a message takes seconds.
 REFUSED_METHODS = {
@@ -79,6 +83,13 @@ class FlowerTransport:
             time.sleep(self._poll)
 
     def exchange(self, device: int, requests: Sequence[bytes], deadline: float | None) -> Answer:
+        """One device, which may be on its way back."""
+        rejoined_by = time.monotonic() + min(REJOIN_SECONDS, self._patience)
+        rejoined_by = rejoined_by if deadline is None else min(rejoined_by, deadline)
+        self._look_for([device])
+        while device not in self._nodes and time.monotonic() < rejoined_by:
+            time.sleep(self._poll)
+            self._look_for([device])
         return next(self.exchange_all([(device, requests)], deadline))[1]
 
     def exchange_all(
@@ -109,7 +120,8 @@ class FlowerTransport:
             return Answer(replies=[], sent=sent, lost=Lost(reason="no answer before the round's deadline", again=False))
         if reply.has_error():
             reason = str(reply.error.reason).strip().splitlines() or ["unknown error"]
-            lost = Lost(reason=f"Flower reports: {reason[-1][:200]}", again=False)
+            again = reply.error.code == NODE_UNAVAILABLE
+            lost = Lost(reason=f"Flower reports: {reason[-1][:200]}", again=again)
             return Answer(replies=[], sent=sent, lost=lost)
         try:
             replies, words = unpack(reply.content)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class Context:
     """What device ``d`` of ``ecofed`` is sent: ``early[d % len(early)]``, a front that stops early, or ``None`` for the
     whole of ``bundle``."""
     torch_device: torch.device
+    folder: Path | None = None
+    """The run's folder, for what is too large for memory; ``None``: nothing is written."""
 
     @property
     def config(self) -> Config:

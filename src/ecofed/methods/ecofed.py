@@ -17,7 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecofed.activations import ReplayBuffer, Uploads, View, configured_codec, decompress, make_refresh_policy
+from ecofed.activations import (
+    Uploads,
+    View,
+    configured_buffer,
+    configured_codec,
+    decompress,
+    make_refresh_policy,
+)
 from ecofed.activations.augmentation import FeatureAugmentation
 from ecofed.errors import DeviceError, WireError
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
@@ -54,8 +61,7 @@ class EcoFed(Method):
         self.codec = configured_codec(settings, self.bundle.activation_shape, self.bundle.upper.get(settings.bits))
         self._completions = self._completions_of(context)
         self.refresh = make_refresh_policy(settings, self.config.rounds)
-        bounded = settings.views or settings.uplink_budget_bytes
-        self.buffer = ReplayBuffer(self.bundle.id, views_kept=None if bounded else 1)
+        self.buffer = configured_buffer(settings, self.bundle.id, context.folder)
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
         if settings.server == "pooled" and self.config.normalisation == "frozen":
             # Pooled batches are mixed over devices, so the back may use ordinary BatchNorm with running averages.

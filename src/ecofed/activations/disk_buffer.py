@@ -1,0 +1,223 @@
+"""The replay buffer on disk: one file an upload, memory-mapped, so that it may be far larger than memory.
+
+A file (little-endian): a header of 48 bytes (magic ``EcoV``, checksum (u32) of everything after it, version (u8), three
+zero bytes, whether rows have scales (u32), device, view, samples, bytes a row (u64 each)), then the rows, their scales
+(float32), sample numbers (int64) and labels (int64). Only rows stay on disk; the rest is 20 bytes a sample.
+
+Files are written once and never changed. What counts is the index that a checkpoint holds: device, view and checksum of
+each file, which also make its name. So a process that is killed at any moment leaves the files of its last checkpoint
+as they were, and perhaps some that no index names and that are removed later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ecofed.activations.buffer import ReplayBuffer, Rows, View
+from ecofed.errors import CheckpointError, ConfigError
+from ecofed.method_configs import EcoFedConfig
+
+#: Where in a run's folder the buffer lies.
+BUFFER_FOLDER = "buffer"
+
+_HEAD = struct.Struct("<4sI")
+_REST = struct.Struct("<B3sIQQQQ")
+_MAGIC, _VERSION = b"EcoV", 1
+_SUFFIX = ".view"
+#: A row that is read brings at most so much of its file into memory (Linux maps what lies around a page, too).
+_TOUCHED_BYTES = 1 << 16
+
+
+class Budget:
+    """How much of the files may be in memory: counted generously, and dropped when it is used up."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._used = 0
+        self._maps: dict[Path, mmap.mmap] = {}
+
+    def open(self, path: Path) -> mmap.mmap:
+        """Map a file; a budget that already has it maps it anew."""
+        with path.open("rb") as file:
+            self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._maps[path]
+
+    def forget(self, path: Path) -> None:
+        """Of a file that is of no use any more."""
+        self._maps.pop(path, None)  # unmapped when the last view of it is gone
+
+    def touch(self, count: int) -> None:
+        """``count`` bytes are about to be read, or have been."""
+        self._used += count
+        if self._used > self._limit:
+            self._used = 0
+            if hasattr(mmap, "MADV_DONTNEED"):
+                for mapped in self._maps.values():
+                    mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class StoredRows:
+    """Rows of one view or several (each an array on disk), drawn as from one array."""
+
+    def __init__(self, pieces: Sequence[np.ndarray], budget: Budget) -> None:
+        self.pieces = pieces
+        self._ends = np.cumsum([len(piece) for piece in pieces])
+        self._budget = budget
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, rows_B: np.ndarray) -> np.ndarray:
+        """Rows with these numbers, uint8 (B, row_bytes), in memory."""
+        self._budget.touch(len(rows_B) * _TOUCHED_BYTES)
+        piece_B = np.searchsorted(self._ends, rows_B, side="right")
+        starts_B = np.concatenate([[0], self._ends])[piece_B]
+        return np.stack([self.pieces[piece][row] for piece, row in zip(piece_B, rows_B - starts_B, strict=True)])
+
+
+class DiskBuffer(ReplayBuffer):
+    """A replay buffer whose rows lie in a folder.
+
+    Args:
+        folder: of this buffer alone; made with the first upload.
+        memory_bytes: how much of the files may be in memory at a time.
+    """
+
+    def __init__(self, front_id: str, views_kept: int | None, folder: Path, memory_bytes: int) -> None:
+        super().__init__(front_id, views_kept)
+        self._folder = folder
+        self._budget = Budget(memory_bytes)
+        self._names: dict[tuple[int, int], str] = {}
+        self._saved: frozenset[str] = frozenset()
+        """Files that the last index named: the checkpoint on disk may be that one or the one before."""
+        self._unflushed: set[str] = set()
+
+    def _kept(self, device: int, view: int, content: View) -> View:
+        rows = np.ascontiguousarray(content.rows)
+        fields = (content.scale_N.astype("<f4"), content.sample_N.astype("<i8"), content.labels_N.astype("<i8"))
+        rest = _REST.pack(_VERSION, bytes(3), len(content.scale_N) > 0, device, view, *rows.shape)
+        parts = [rest, rows.data if rows.size else b"", *(field.tobytes() for field in fields)]
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(part, checksum)
+        name = f"{device}-{view}-{checksum:08x}{_SUFFIX}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{name}"
+        with temporary.open("wb") as file:
+            file.writelines([_HEAD.pack(_MAGIC, checksum), *parts])
+        temporary.replace(self._folder / name)
+        self._names[device, view] = name
+        self._unflushed.add(name)
+        return self._open(name, device, view, check=False)
+
+    def _joined(self, pieces: Sequence[Rows]) -> Rows:
+        return StoredRows(
+            [part for piece in pieces if isinstance(piece, StoredRows) for part in piece.pieces], self._budget
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The index: (files, 3), int64: device, view, checksum. All files that it names have reached the disk."""
+        present = {(device, view) for device, kept in self._views.items() for view in kept}
+        self._names = {key: name for key, name in self._names.items() if key in present}
+        names = frozenset(self._names.values())
+        for name in sorted(self._unflushed & names):
+            _flush(self._folder / name)
+        if self._unflushed:
+            _flush(self._folder)
+        self._unflushed = set()
+        self._sweep(names | self._saved)
+        self._saved = names
+        entries = [(*key, int(name.removesuffix(_SUFFIX).split("-")[2], 16)) for key, name in self._names.items()]
+        return {"index": np.array(sorted(entries), np.int64).reshape(-1, 3)}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Open and check the files of an index.
+
+        Raises:
+            CheckpointError: one is missing or damaged.
+        """
+        self._views, self._names = {}, {}
+        for device, view, checksum in arrays["index"].tolist():
+            name = f"{device}-{view}-{checksum:08x}{_SUFFIX}"
+            self._views.setdefault(device, {})[view] = self._open(name, device, view, check=True)
+            self._names[device, view] = name
+        self._saved = frozenset(self._names.values())
+
+    def _open(self, name: str, device: int, view: int, *, check: bool) -> View:
+        path = self._folder / name
+        try:
+            content = self._budget.open(path)
+            stored = _read(content, f"{device}-{view}-", name if check else None)
+        except (OSError, ValueError, struct.error) as error:
+            raise CheckpointError(
+                f"{path}: damaged ({' '.join(str(error).split())}); delete the run's folder to start it again"
+            ) from error
+        self._budget.touch(len(content))
+        return dataclasses.replace(stored, rows=StoredRows([np.asarray(stored.rows)], self._budget))
+
+    def _sweep(self, names: frozenset[str]) -> None:
+        """Remove files that neither this index nor the last names."""
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            if path.name.removeprefix(".") not in names or path.name.startswith("."):
+                self._budget.forget(path)
+                path.unlink(missing_ok=True)
+
+
+def configured_buffer(settings: EcoFedConfig, front_id: str, run_folder: Path | None) -> ReplayBuffer:
+    """The buffer that ``ecofed.buffer`` names.
+
+    Raises:
+        ConfigError: it is on disk, and the run has no folder.
+    """
+    bounded = settings.views or settings.uplink_budget_bytes
+    views_kept = None if bounded else 1
+    if settings.buffer == "memory":
+        return ReplayBuffer(front_id, views_kept)
+    if run_folder is None:
+        raise ConfigError("ecofed.buffer = 'disk': the buffer lies in the run's folder; choose one with --out")
+    return DiskBuffer(front_id, views_kept, run_folder / BUFFER_FOLDER, settings.buffer_bytes)
+
+
+def _read(content: mmap.mmap, prefix: str, name: str | None) -> View:
+    """A file as a view whose rows stay where they are; its checksum is compared with its ``name``, if given.
+
+    Raises:
+        ValueError: it is not such a file.
+    """
+    magic, checksum = _HEAD.unpack_from(content)
+    version, _, has_scales, device, view, samples, row_bytes = _REST.unpack_from(content, _HEAD.size)
+    if (magic, version) != (_MAGIC, _VERSION) or f"{device}-{view}-" != prefix:
+        raise ValueError("not the file of this upload")
+    at = _HEAD.size + _REST.size
+    if len(content) != at + samples * (row_bytes + (4 if has_scales else 0) + 16):
+        raise ValueError("its length is wrong")
+    if name is not None:
+        found = zlib.crc32(memoryview(content)[_HEAD.size :])
+        if found != checksum or name != f"{prefix}{found:08x}{_SUFFIX}":
+            raise ValueError("its checksum is wrong")
+    rows = np.frombuffer(content, np.uint8, samples * row_bytes, at).reshape(samples, row_bytes)
+    at += rows.size
+    scale_N = np.frombuffer(content, "<f4", samples if has_scales else 0, at).astype(np.float32)
+    at += scale_N.nbytes
+    sample_N, labels_N = (np.frombuffer(content, "<i8", samples, at + 8 * samples * part) for part in (0, 1))
+    return View(rows=rows, scale_N=scale_N, sample_N=sample_N.astype(np.int64), labels_N=labels_N.astype(np.int64))
+
+
+def _flush(path: Path) -> None:
+    """Make a file, or a folder's entries, survive a power cut."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # a folder, where folders cannot be opened (Windows)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

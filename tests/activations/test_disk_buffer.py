@@ -1,0 +1,138 @@
+"""The replay buffer on disk: the same content as in memory, whole after a crash, and nothing damaged is trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecofed.activations import DiskBuffer, ReplayBuffer, View, configured_buffer
+from ecofed.errors import CheckpointError, ConfigError, WireError
+from ecofed.method_configs import EcoFedConfig
+
+
+def view(value: int, samples: int = 5, *, scales: bool = False) -> View:
+    draw = np.random.default_rng(value)
+    return View(
+        rows=draw.integers(0, 256, (samples, 7), dtype=np.uint8),
+        scale_N=draw.random(samples, dtype=np.float32) if scales else np.empty(0, np.float32),
+        sample_N=draw.permutation(samples),
+        labels_N=draw.integers(0, 10, samples),
+    )
+
+
+def on_disk(folder: Path, kept: int | None = None) -> DiskBuffer:
+    return DiskBuffer("front", kept, folder, 1 << 20)
+
+
+def assert_equal_content(one: ReplayBuffer, other: ReplayBuffer) -> None:
+    assert one.devices == other.devices
+    if not one.devices:
+        return
+    first, second = one.pool(one.devices), other.pool(other.devices)
+    every = np.arange(len(first))
+    np.testing.assert_array_equal(first.rows[every], second.rows[every])
+    for field in ("scale_N", "sample_N", "labels_N"):
+        np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
+
+
+uploads = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 6)), max_size=12)
+
+
+@given(uploads, st.none() | st.integers(1, 3), st.booleans())
+def test_it_holds_what_the_buffer_in_memory_holds(
+    tmp_path_factory: pytest.TempPathFactory, content: list[tuple[int, int, int]], kept: int | None, scales: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("buffer")
+    memory, disk = ReplayBuffer("front", kept), on_disk(folder, kept)
+    for device, number, samples in content:
+        upload = view(10 * device + number, samples, scales=scales)
+        for buffer in (memory, disk):
+            buffer.put(device, number, upload, "front")
+    assert_equal_content(disk, memory)
+    again = on_disk(folder, kept)
+    again.load_state(disk.state())
+    assert_equal_content(again, memory)
+    assert len(again) == len(memory)
+
+
+def test_rows_are_drawn_in_the_order_asked_for(tmp_path: Path) -> None:
+    buffer = on_disk(tmp_path)
+    views = [view(number, samples) for number, samples in enumerate((4, 0, 3, 6))]
+    for device, upload in enumerate(views):
+        buffer.put(device, 0, upload, "front")
+    everything = np.concatenate([np.asarray(upload.rows) for upload in views])
+    wanted = np.array([12, 0, 3, 4, 4, 7, 11])
+    np.testing.assert_array_equal(buffer.pool(buffer.devices).rows[wanted], everything[wanted])
+    np.testing.assert_array_equal(buffer.latest(3).rows[np.arange(2)], everything[7:9])
+
+
+def test_a_checkpoint_of_before_a_replacement_still_opens(tmp_path: Path) -> None:
+    buffer, first = on_disk(tmp_path, 1), view(1)
+    buffer.put(0, 0, first, "front")
+    checkpoint = buffer.state()
+    buffer.put(0, 1, view(2), "front")
+    buffer.state()  # the checkpoint with this index was never finished
+    survivor = on_disk(tmp_path, 1)
+    survivor.load_state(checkpoint)
+    np.testing.assert_array_equal(survivor.latest(0).rows[np.arange(5)], first.rows)
+    survivor.put(0, 1, view(2), "front")
+    assert_equal_content(survivor, buffer)
+
+
+def test_what_no_checkpoint_names_is_removed(tmp_path: Path) -> None:
+    buffer = on_disk(tmp_path, 1)
+    (tmp_path / ".9-9-00000000.view").write_bytes(b"half an upload")
+    for number in range(6):
+        buffer.put(0, number, view(number), "front")
+        buffer.state()
+        assert len(list(tmp_path.iterdir())) == min(2, number + 1)
+
+
+def test_checkpoints_refer_to_files(tmp_path: Path) -> None:
+    buffer = on_disk(tmp_path)
+    for device in range(4):
+        buffer.put(device, 0, view(device, 1000), "front")
+    assert sum(array.nbytes for array in buffer.state().values()) == 4 * 3 * 8
+
+
+def test_damage_is_one_clear_line(tmp_path: Path) -> None:
+    buffer = on_disk(tmp_path)
+    buffer.put(0, 0, view(1, scales=True), "front")
+    state, draw = buffer.state(), random.Random(0)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    assert len(whole) == 48 + 5 * (7 + 4 + 8 + 8)
+    damaged = [whole[:length] for length in (0, 7, 47, 48, len(whole) - 1)] + [whole + b"\0"]
+    for _ in range(60):
+        flipped = bytearray(whole)
+        flipped[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"damaged .*delete the run's folder") as caught:
+            on_disk(tmp_path).load_state(state)
+        assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="damaged"):
+        on_disk(tmp_path).load_state(state)
+
+
+def test_another_fronts_activations_are_refused_before_they_are_written(tmp_path: Path) -> None:
+    with pytest.raises(WireError, match="of front old"):
+        on_disk(tmp_path / "buffer").put(0, 0, view(0), "old")
+    assert not (tmp_path / "buffer").exists()
+
+
+def test_a_buffer_on_disk_needs_a_folder(tmp_path: Path) -> None:
+    settings = EcoFedConfig(buffer="disk")
+    assert isinstance(configured_buffer(settings, "front", tmp_path), DiskBuffer)
+    with pytest.raises(ConfigError, match="choose one with --out"):
+        configured_buffer(settings, "front", None)
+    with pytest.raises(ConfigError, match="at least 1048576"):
+        dataclasses.replace(settings, buffer_bytes=1000)
