@@ -14,7 +14,7 @@ from ecofed._version import __version__
 from ecofed.activations import BUFFER_FOLDER
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Config, Settings
-from ecofed.costs import Ledger
+from ecofed.costs import Availability, Ledger
 from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
@@ -112,7 +112,13 @@ def run(
     )
     try:
         ledger = Ledger()
-        channel = Channel(transport, ledger, quorum=config.quorum, deadline_seconds=config.deadline_seconds)
+        channel = Channel(
+            transport,
+            ledger,
+            quorum=config.quorum,
+            deadline_seconds=config.deadline_seconds,
+            availability=Availability(config),
+        )
         method = _method(prepared, channel, folder)
         checkpoint = Checkpoint.read(folder, config.to_dict()) if folder is not None and resume else None
         records: list[RoundRecord] = []
@@ -128,6 +134,8 @@ def run(
             _write_metrics(folder, records)
         evaluate = Evaluator(method, *prepared.test_set())
         clock = clock_of(prepared)
+        if clock is not None:
+            channel.too_late = clock.too_late
         next_checkpoint = 0.0
         for record in train(
             method, evaluate, first_round=len(records) + 1, clock=clock.round if clock is not None else None
