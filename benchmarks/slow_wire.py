@@ -35,6 +35,8 @@ from ecofed.costs.profiles import Link
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI, _CLONE_NEWNET = 0x400454CA, 0x0001, 0x1000, 0x40000000
 _MTU = 1500
+#: Of IPv4 and of TCP with timestamps. A profile's rate is what a program achieves, so they travel for nothing.
+_HEADER_BYTES = 52
 #: Packets that would wait longer than this for those before them are dropped, as a router does.
 _LONGEST_QUEUE_SECONDS = 0.5
 SERVER = "server"
@@ -166,7 +168,7 @@ class _Direction:
             start = max(now, self._free_at)
             if cut or self._random.random() < self._loss or start - now > _LONGEST_QUEUE_SECONDS:
                 continue
-            self._free_at = start + len(packet) * self._seconds_per_byte
+            self._free_at = start + max(0, len(packet) - _HEADER_BYTES) * self._seconds_per_byte
             self._under_way.append((self._free_at + self._latency, packet))
 
     def deliver(self) -> float:

@@ -225,6 +225,11 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process exists and has not ended; nobody may have asked yet how it ended."""
+    return _status(pid)[:1] not in ([], ["Z"])
+
+
 def started_at(pid: int) -> str:
     """When a process was started, in the kernel's count; empty if there is none."""
     fields = _status(pid)

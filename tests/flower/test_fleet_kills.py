@@ -15,7 +15,7 @@ import ecofed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "deploy"))
 
-from fleet import Fleet, descendants, same_weights
+from fleet import Fleet, descendants, is_running, same_weights
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +88,7 @@ def test_three_kills_change_nothing(tmp_path: Path) -> None:
         fleet.superlink.kill()
         fleet.superlink.wait()
         end = time.monotonic() + PATIENCE_SECONDS
-        while any(Path(f"/proc/{pid}").exists() for pid in started):  # they follow it
+        while any(is_running(pid) for pid in started):  # they follow it
             assert time.monotonic() < end
             time.sleep(0.2)
         fleet.start_superlink()
