@@ -107,7 +107,7 @@ def main(page: Page = None) -> None:
             link = str(lossy) if name == "lossy-4g" else name
             clock = [f"clock.device={here}", f"clock.server={here}", f"clock.link={link}"]
             for method in METHODS:
-                # Batch by batch, this runtime speaks to one device after the other; the clock has them work in parallel.
+                # Batch by batch, this runtime speaks to one device after the other; by the clock they work in parallel.
                 alone = ["devices=1", "sampled_devices=1"] if method == "vanilla-dpfl" else []
                 config = Settings.load(None, [*SETTINGS, *alone, *clock]).for_method(method)
                 sent, share, predicted, measured = compared(config, load_link(link))
