@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
 ENGINE = {
     "checkpoints",
     "environment",
+    "interruption",
     "experiment",
     "exporting",
     "frontier",

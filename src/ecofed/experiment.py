@@ -18,6 +18,7 @@ from ecofed.costs import Availability, Ledger
 from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
+from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
 from ecofed.methods.loop import LAST_ROUNDS
 from ecofed.methods.transport import Transport
@@ -40,7 +41,10 @@ CHECKPOINT_SHARE = 20.0
 class Observer(Protocol):
     """Is told what happens; the command line's progress bar is one."""
 
-    def started(self, config: Config, rounds_done: int) -> None: ...
+    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
+        """``records``: of the rounds that were run before, when a run is resumed."""
+        ...
+
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None: ...
     def note(self, text: str) -> None: ...
     def finished(self, result: RunResult) -> None: ...
@@ -49,7 +53,7 @@ class Observer(Protocol):
 class SilentObserver:
     """Says nothing."""
 
-    def started(self, config: Config, rounds_done: int) -> None:
+    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
         pass
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
@@ -129,7 +133,7 @@ def run(
             ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
             records, wall_before = list(checkpoint.records), checkpoint.wall_seconds
         started = time.perf_counter()
-        observer.started(config, len(records))
+        observer.started(config, records)
         if folder is not None:
             _write_metrics(folder, records)
         evaluate = Evaluator(method, *prepared.test_set())
@@ -137,19 +141,21 @@ def run(
         if clock is not None:
             channel.too_late = clock.too_late
         next_checkpoint = 0.0
-        for record in train(
-            method, evaluate, first_round=len(records) + 1, clock=clock.round if clock is not None else None
-        ):
-            records.append(record)
-            observer.round_finished(record, config.rounds)
-            if folder is None:
-                continue
-            _append_metrics(folder, record)
-            now = time.perf_counter()
-            if now >= next_checkpoint and record.round < config.rounds:
-                _checkpoint(config, records, ledger, method, wall_before + now - started).write(folder)
-                took = time.perf_counter() - now
-                next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
+        rounds = train(method, evaluate, first_round=len(records) + 1, clock=None if clock is None else clock.round)
+        with deferred(observer.note) as stop_asked:
+            for record in rounds:
+                records.append(record)
+                observer.round_finished(record, config.rounds)
+                stopping = stop_asked() and record.round < config.rounds
+                if folder is not None:
+                    _append_metrics(folder, record)
+                    now = time.perf_counter()
+                    if (stopping or now >= next_checkpoint) and record.round < config.rounds:
+                        _checkpoint(config, records, ledger, method, wall_before + now - started).write(folder)
+                        took = time.perf_counter() - now
+                        next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
+                if stopping:
+                    raise KeyboardInterrupt
         if config.delivery != "none" and method.has_network:
             deliver(channel, method, prepared, note)
         wall_seconds = wall_before + time.perf_counter() - started

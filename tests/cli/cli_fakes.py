@@ -53,7 +53,7 @@ class FakeEngine(types.ModuleType):
     ) -> RunResult:
         self.calls.append({"config": config, "out": out, "resume": resume, "command": command})
         result = fake_result(config, command)
-        observer.started(config, 0)
+        observer.started(config, [])
         for record in result.rounds:
             observer.round_finished(record, config.rounds)
             if record.round == 2 and self.failure is not None:

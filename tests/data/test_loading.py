@@ -309,11 +309,14 @@ class TestFetch:
         )
         assert list((isolated / "data").iterdir()) == []
 
+    def test_what_a_package_brings_is_there(self) -> None:
+        said: list[str] = []
+        assert fetch("digits", say=said.append) is None
+        assert "nothing to fetch" in said[0]
+
     def test_what_cannot_be_fetched(self) -> None:
         with pytest.raises(DataError, match=r"unknown data set 'cifar'.*did you mean 'cifar10'"):
             fetch("cifar")
-        with pytest.raises(DataError, match="nothing to fetch"):
-            fetch("digits")
         with pytest.raises(DataError, match=r"put its train\.parquet in"):
             fetch("tiny-imagenet-32")
 

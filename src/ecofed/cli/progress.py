@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,12 +21,14 @@ SECONDS_BETWEEN_LINES = 5.0
 class _Tally:
     """Running totals of one method's rounds."""
 
-    def __init__(self, config: Config, rounds_done: int) -> None:
+    def __init__(self, config: Config, records: Sequence[RoundRecord]) -> None:
         self.method = config.method
-        self.rounds_done = rounds_done
-        self.first_round = rounds_done
+        self.rounds_done = 0
         self.bytes = 0
         self.accuracy: float | None = None
+        for record in records:
+            self.add(record)
+        self.first_round = self.rounds_done
         self.started = time.monotonic()
 
     def add(self, record: RoundRecord) -> None:
@@ -52,7 +55,7 @@ class ProgressView(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def started(self, config: Config, rounds_done: int) -> None: ...
+    def started(self, config: Config, records: Sequence[RoundRecord]) -> None: ...
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None: ...
 
@@ -87,9 +90,10 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def started(self, config: Config, rounds_done: int) -> None:
-        self._tally = _Tally(config, rounds_done)
-        self._task = self._add(config.method, total=config.rounds, done=rounds_done)
+    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
+        self._tally = _Tally(config, records)
+        self._task = self._add(config.method, total=config.rounds, done=self._tally.rounds_done)
+        self._progress.update(self._task, accuracy=self._tally.accuracy_text, bytes=human_bytes(self._tally.bytes))
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
         if self._tally is None or self._task is None:
@@ -146,9 +150,9 @@ class Lines:
     ) -> None:
         return
 
-    def started(self, config: Config, rounds_done: int) -> None:
-        self._tally = _Tally(config, rounds_done)
-        resumed = f", continuing after round {rounds_done}" if rounds_done else ""
+    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
+        self._tally = _Tally(config, records)
+        resumed = f", continuing after round {self._tally.rounds_done}" if records else ""
         self._write(f"{config.method}: {config.rounds} {'round' if config.rounds == 1 else 'rounds'}{resumed}")
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None:

@@ -21,8 +21,10 @@ DOWNLOAD_SECONDS = 600
 _STALL_SECONDS = 15
 
 
-def fetch(name: str, *, say: Callable[[str], None] = print) -> Path:
+def fetch(name: str, *, say: Callable[[str], None] = print) -> Path | None:
     """Bring a known data set onto this machine and return the folder that holds it; ``say`` is told what was done.
+
+    ``None``: it is part of an installed package.
 
     A set that is here already is left alone, unless it is in the cache and cannot be read. The cache gets all of its
     files or none.
@@ -36,7 +38,8 @@ def fetch(name: str, *, say: Callable[[str], None] = print) -> Path:
         say(f"{known.title}: already here ({found.place}): {found.path}")
         return found.path
     if known.from_package and found is not None:
-        raise DataError(f"{known.title} comes with scikit-learn and is ready to use: there is nothing to fetch")
+        say(f"{known.title}: comes with scikit-learn and is ready to use; there is nothing to fetch")
+        return None
     if known.hub is None:
         raise DataError(message)
     reasons: list[str] = []

@@ -6,6 +6,7 @@ after ``--set``), ``out`` (folder for the results), ``resume``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flwr.app import Context
@@ -70,8 +71,8 @@ def config_of(run_config: Any) -> Config:
 class Voice:
     """Progress, for Flower's log."""
 
-    def started(self, config: Config, rounds_done: int) -> None:
-        print(f"{config.method}: rounds {rounds_done + 1} to {config.rounds}, {config.devices} devices", flush=True)
+    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
+        print(f"{config.method}: rounds {len(records) + 1} to {config.rounds}, {config.devices} devices", flush=True)
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
         accuracy = "" if record.test_accuracy is None else f"  accuracy {record.test_accuracy:.3f}"
