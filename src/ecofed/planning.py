@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from ecofed.costs.plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.costs.recommend import Recommendation, recommend
 from ecofed.costs.rounds import Fleet
 from ecofed.costs.workload import Workload
-from ecofed.data import load_dataset, partition
+from ecofed.data import Dataset, load_dataset, partition
 from ecofed.devices.loading import make_worker
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, DataError
 from ecofed.methods import sample_devices
 from ecofed.models.counting import CountedNetwork
 from ecofed.models.registry import default_cut
@@ -30,6 +31,8 @@ from ecofed.task import Task
 from ecofed.unequal import device_cuts
 from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
+#: Entropy coding is tried on so many images of so many devices.
+TRIED_IMAGES, TRIED_DEVICES = 64, 4
 #: Training images, channels and classes of sets whose classes are equally large, so that they need not be read.
 EQUAL_CLASSES = {"cifar10": (50_000, 3, 10), "cifar100": (50_000, 3, 100), "fashion-mnist": (60_000, 1, 10)}
 
@@ -97,6 +100,7 @@ class _Planner:
         self.cut = self.base.model.cut or default_cut(self.base.model.name)
         self._networks: dict[str, CountedNetwork] = {}
         self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
+        self._sent: dict[tuple[object, ...], float] = {}
         self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
         self._network_of(self.base).halves(self.cut)
         cuts = self._network_of(self.base).cuts
@@ -180,46 +184,63 @@ class _Planner:
         return bundle
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
-        """With the mean bytes of a sample's codes after entropy coding, tried on the images of two devices."""
+        """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""
         if cut != self.cut:
             self.notes.append(
                 "entropy coding is foreseen at the configured cut only; at others bytes are an upper bound"
             )
             return work
-        dataset = load_dataset(config.data.name, fallback=config.data.fallback)
-        parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+        if config.ecofed.front == "pretrain":
+            self.notes.append("entropy coding is not foreseen for a front that is still to be made: an upper bound")
+            return work
+        try:
+            dataset = self._dataset
+        except DataError:
+            self.notes.append("the images are not here to try entropy coding on: bytes are an upper bound")
+            return work
+        settings = config.ecofed
         whole = resolve_front(config, cut, self.channels, self.notes.append)
-        bundle = whole.for_device(config.ecofed.limit_bits)
+        if settings.front_precision == "int8":
+            whole = whole.with_int8_weights()
+        bits = None if settings.lossless_early else settings.early_bits
+        early = {one.cut: one for one in work.early if one is not None}
+        for name, one in early.items():
+            sent = self._tried(config, early_bundle(whole, name, bits), dataset)
+            early[name] = dataclasses.replace(one, sent_row_bytes=sent)
+        common = self._tried(config, whole.for_device(settings.limit_bits), dataset) if None in work.early else None
+        self.notes.append("entropy coding depends on the images: bytes are foreseen from some of them")
+        return dataclasses.replace(work, sent_row_bytes=common, early=[one and early[one.cut] for one in work.early])
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return load_dataset(self.base.data.name, fallback=self.base.data.fallback)
+
+    def _tried(self, config: Config, front: FrontBundle, dataset: Dataset) -> float:
+        """Mean bytes of a sample's codes as they travel, tried on some images of a few devices."""
+        settings = config.ecofed
+        key = (front.id, settings.codec, settings.bits, settings.early_bits, settings.density, settings.entropy)
+        if key in self._sent:
+            return self._sent[key]
+        parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+        some = [part[:: max(1, len(part) // TRIED_IMAGES)] for part in parts]
         task = Task(
             config=config,
             in_channels=self.channels,
             classes=self.classes,
-            mean=bundle.mean,
-            std=bundle.std,
+            mean=front.mean,
+            std=front.std,
             flip=dataset.flip,
         )
-
-        def tried(front: FrontBundle) -> float:
-            sent = samples = 0
-            for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:2]:
-                worker = make_worker(task, dataset, parts, device, "cpu")
-                worker.handle(encode(InstallFront(bundle=front.encode())).data)
-                request = Refresh(round=1, view=0, front_id=front.id, want_labels=False)
-                reply, _ = decode(worker.handle(encode(request).data))
-                assert isinstance(reply, Upload)
-                sent, samples = sent + len(reply.codes), samples + reply.samples
-            return sent / max(1, samples)
-
-        bits = None if config.ecofed.lossless_early else config.ecofed.early_bits
-        early = {one.cut: one for one in work.early if one is not None}
-        for name, one in early.items():
-            early[name] = dataclasses.replace(one, sent_row_bytes=tried(early_bundle(whole, name, bits)))
-        self.notes.append("entropy coding depends on the images: bytes are foreseen from those of two devices")
-        return dataclasses.replace(
-            work,
-            sent_row_bytes=tried(bundle) if None in work.early else None,
-            early=[one and early[one.cut] for one in work.early],
-        )
+        sent = samples = 0
+        for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:TRIED_DEVICES]:
+            worker = make_worker(task, dataset, some, device, "cpu")
+            worker.handle(encode(InstallFront(bundle=front.encode())).data)
+            request = Refresh(round=1, view=0, front_id=front.id, want_labels=False)
+            reply, _ = decode(worker.handle(encode(request).data))
+            assert isinstance(reply, Upload)
+            sent, samples = sent + len(reply.codes), samples + reply.samples
+        self._sent[key] = sent / max(1, samples)
+        return self._sent[key]
 
     def _problem(self) -> tuple[list[int], int, int]:
         """Samples of each device, channels and classes."""
@@ -228,7 +249,7 @@ class _Planner:
             count, channels, classes = EQUAL_CLASSES[config.data.name]
             labels_N = np.arange(count) % classes
         else:
-            dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+            dataset = self._dataset
             labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
         parts = partition(labels_N, config.devices, config.data, config.seed)
         return [len(part) for part in parts], channels, classes

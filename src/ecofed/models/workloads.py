@@ -152,7 +152,7 @@ def _auxiliary(entries: int, classes: int) -> Segment:
 def _expanded_back(config: Config, cut: str, in_channels: int, classes: int, bundle: FrontBundle) -> Segment:
     with torch.device("meta"):
         model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation="frozen")
-    back = partition(model, cut).back
+    back = partition(model, cut, checked=False).back
     narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
     add_expansion(back, narrow, channels)
     return count_segment(back, bundle.activation_shape)
