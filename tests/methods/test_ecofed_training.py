@@ -136,3 +136,11 @@ def test_an_int8_front_costs_less_to_deliver_and_is_the_one_that_is_tested() -> 
     assert isinstance(method, EcoFed)
     for name, array in method.bundle.weights.items():
         assert np.array_equal(method.network()[name], array)
+
+
+def test_a_round_with_few_new_devices_trains_as_long_as_any_other() -> None:
+    method, _ = started(tiny_config("ecofed", ecofed__refresh="once"))
+    batches = -(-20 // 8)
+    assert method.train_round(1, [0, 1]).server_steps == 2 * batches
+    assert method.train_round(2, [1, 2]).server_steps == 2 * batches  # only 2 uploads
+    assert method.train_round(3, [0, 2]).server_steps == 2 * batches  # nobody does

@@ -100,7 +100,8 @@ class Calendar:
     def _replayed(self, round_: int, sampled: Sequence[int], visits: Sequence[Visit]) -> list[int]:
         """Whose activations the round is about; the same draw as the method's."""
         if visits or not self._config.ecofed.replay:
-            return [visit.device for visit in visits if self._samples[visit.device]]
+            known = set(self.uploaded) if self._config.ecofed.replay else {visit.device for visit in visits}
+            return [device for device in sampled if device in known and self._samples[device]]
         buffered = sorted(device for device in self.uploaded if self._samples[device])
         count = min(len(sampled), len(buffered))
         if not count:

@@ -200,10 +200,11 @@ class EcoFed(Method):
     # --- training ---
 
     def _replayed_devices(self, round_: int, sampled: Sequence[int], uploaded: Sequence[int]) -> list[int]:
-        """Whose activations this round is about: those just uploaded, otherwise as many drawn from the buffer."""
+        """Whose activations this round is about: the sampled devices' if any uploaded, otherwise as many drawn."""
         buffered = self.buffer.devices
         if uploaded or not self.config.ecofed.replay:
-            return [device for device in uploaded if device in buffered]
+            known = sampled if self.config.ecofed.replay else uploaded
+            return [device for device in known if device in buffered]
         count = min(len(sampled), len(buffered))
         drawn = generator(self.config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
         return sorted(int(device) for device in drawn)
