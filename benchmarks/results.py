@@ -217,8 +217,9 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
 @app.command()
 def picture() -> None:
     """The picture of README: accuracy against bytes of the finished runs on skewed VGG11, seed 0."""
+    from ecofed.reports import read_result
     from ecofed.reports.plots import draw_plots
-    from ecofed.results import Comparison, read_result
+    from ecofed.results import Comparison
 
     runs = [run for run in table_runs() if run.preset == SKEWED and run.seed == 0 and run.label in TUNED]
     results = [read_result(run.folder) for run in runs if run.finished]
