@@ -23,6 +23,8 @@ from ecofed.errors import MissingExtraError, WireError
 PREDICTED_BITS = 4
 #: What a symbol that was seen adds to its count; with 1 at the start this is the Krichevsky-Trofimov estimate.
 SEEN = 2
+#: Codes whose unpredicted bits are handed to the coder at once; the stream is the same for any number.
+PIECE = 1 << 16
 
 
 def compress(codes_NCHW: np.ndarray, bits: int) -> bytes:
@@ -40,9 +42,11 @@ def compress(codes_NCHW: np.ndarray, bits: int) -> bytes:
         return symbols
 
     _walk(codes_NCHW >> np.uint8(low_bits), bits - low_bits, encode)
-    if low_bits and codes_NCHW.size:
-        low = (codes_NCHW & ((1 << low_bits) - 1)).reshape(-1).astype(np.int32)
-        encoder.encode(low, stream.model.Uniform(1 << low_bits))
+    if low_bits:
+        codes = codes_NCHW.reshape(-1)
+        for piece in _pieces(codes.size):
+            low = (codes[piece] & ((1 << low_bits) - 1)).astype(np.int32)
+            encoder.encode(low, stream.model.Uniform(1 << low_bits))
     words: np.ndarray = encoder.get_compressed()
     return words.astype("<u4").tobytes()
 
@@ -66,9 +70,11 @@ def decompress(data: bytes, shape_NCHW: tuple[int, int, int, int], bits: int) ->
 
     try:
         _walk(codes_NCHW, bits - low_bits, decode)
-        if low_bits and codes_NCHW.size:
-            low = decoder.decode(stream.model.Uniform(1 << low_bits), codes_NCHW.size)
-            codes_NCHW = (codes_NCHW << low_bits) | low.astype(np.uint8).reshape(shape_NCHW)
+        if low_bits:
+            codes = codes_NCHW.reshape(-1)
+            for piece in _pieces(codes.size):
+                low = decoder.decode(stream.model.Uniform(1 << low_bits), piece.stop - piece.start)
+                codes[piece] = (codes[piece] << low_bits) | low.astype(np.uint8)
     except (AssertionError, ValueError) as error:
         raise WireError(f"range-coded upload cannot be decoded ({error})") from error
     # A stream that is cut off or goes on decodes to something, too: codes have one stream, and only that is accepted.
@@ -95,6 +101,11 @@ def _walk(codes_NCHW: np.ndarray, bits: int, code: Callable[[np.ndarray, np.ndar
             seen = code(codes_NCHW[:, :, y, x].reshape(-1), probability[context])
             codes_NCHW[:, :, y, x] = seen.reshape(samples, channels)
             count += SEEN * np.bincount(context * symbols + seen, minlength=count.size).reshape(count.shape)
+
+
+def _pieces(size: int) -> list[slice]:
+    """Slices of ``size`` codes. The coder takes 32-bit symbols: all at once they would be a device's largest array."""
+    return [slice(at, min(at + PIECE, size)) for at in range(0, size, PIECE)]
 
 
 def _constriction() -> Any:
