@@ -180,6 +180,10 @@ class Config:
     delivery: Literal["none", "float", "int8"] = "none"
     """``float``, ``int8``: after training the whole network goes to every device as ONNX, for predictions there; its
     bytes are counted."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of convolutions and matrix products in training, on devices and on the server. ``bfloat16``: mixed
+    precision, up to twice as fast where the processor has it. Weights, optimisers, frozen fronts, tests and everything
+    on the wire are float32 in both."""
     threads: int = 1
     """PyTorch threads of the server and of each device. Part of the configuration because results depend on it."""
     accelerator: Literal["auto", "cpu", "cuda"] = "cpu"

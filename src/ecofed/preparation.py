@@ -23,7 +23,16 @@ from ecofed.data import (
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
-from ecofed.models import Partition, build_model, calibrate, default_cut, initialise, load_arrays, set_normalisation
+from ecofed.models import (
+    Partition,
+    build_model,
+    calibrate,
+    default_cut,
+    initialise,
+    load_arrays,
+    set_normalisation,
+    set_precision,
+)
 from ecofed.models import partition as cut_in_two
 from ecofed.models.bottleneck import add_bottleneck, add_expansion
 from ecofed.pretraining.bundling import public_images
@@ -93,6 +102,7 @@ def prepare(config: Config, note: Note) -> Prepared:
     device = torch_device(config.accelerator)
     for module in (model, halves.front, halves.back):
         module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_precision(module, config.precision)
     return Prepared(
         task=task,
         dataset=dataset,

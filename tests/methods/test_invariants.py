@@ -162,3 +162,13 @@ def test_v2_of_split_fed_trains_one_shared_back() -> None:
     assert run(tiny_config("vanilla-dpfl", **single)).rounds[0].test_loss == (
         run(tiny_config("vanilla-dpfl", vanilla_dpfl__version="v2", **single)).rounds[0].test_loss
     )
+
+
+@pytest.mark.parametrize("method_name", METHODS)
+def test_precision_changes_training_a_little_and_the_bytes_not_at_all(method_name: str) -> None:
+    plain, mixed = (run(tiny_config(method_name, precision=precision)) for precision in ("float32", "bfloat16"))
+    assert plain.ledger == mixed.ledger
+    if method_name != "closed-form":  # which trains nothing
+        losses = [record.train_loss for record in plain.rounds], [record.train_loss for record in mixed.rounds]
+        assert losses[0] != losses[1]
+        np.testing.assert_allclose(*losses, rtol=0.05)

@@ -21,12 +21,14 @@ from ecofed.devices.local_data import TRAINING_VIEWS, LocalData
 from ecofed.errors import DeviceError
 from ecofed.models import (
     AuxiliaryClassifier,
+    Precision,
     activation_shape,
     build_model,
     default_cut,
     empty_front,
     load_arrays,
     parameter_arrays,
+    set_precision,
 )
 from ecofed.models.distillation import distillation_loss
 from ecofed.task import Task
@@ -167,8 +169,6 @@ class LocalTrainer:
         session.h_BCHW = session.front(self._inputs(samples_B, session.round))
         if not bool(torch.isfinite(session.h_BCHW).all()):
             raise DeviceError(DIVERGED)
-        if not torch.isfinite(session.h_BCHW).all():
-            raise DeviceError("the activation is not finite: training diverged; lower learning_rate")
         return SplitBatch(
             round=session.round,
             step=session.step,
@@ -187,22 +187,26 @@ class LocalTrainer:
     def _placed(self, module: nn.Module) -> nn.Module:
         return module.to(self._data.torch_device, memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
 
+    def _trainable(self, module: nn.Module) -> nn.Module:
+        return set_precision(self._placed(module), self._task.config.precision)
+
     # Built at the first request that needs it; every request loads its own weights before use.
 
     @property
     def _whole(self) -> nn.Module:
-        task = self._task
-        return self._placed(_shared_whole(task.config.model, task.in_channels, task.classes, task.config.normalisation))
+        task, config = self._task, self._task.config
+        shared = _shared_whole(config.model, task.in_channels, task.classes, config.normalisation, config.precision)
+        return self._placed(shared)
 
     @cached_property
     def _front(self) -> nn.Module:
         config = self._task.config
         cut = config.model.cut or default_cut(config.model.name)
-        return self._placed(empty_front(config.model, self._task.in_channels, cut, config.normalisation))
+        return self._trainable(empty_front(config.model, self._task.in_channels, cut, config.normalisation))
 
     @cached_property
     def _auxiliary(self) -> nn.Module:
-        return self._placed(AuxiliaryClassifier(self._activation_shape, self._task.classes))
+        return self._trainable(AuxiliaryClassifier(self._activation_shape, self._task.classes))
 
     @cached_property
     def _activation_shape(self) -> tuple[int, int, int]:
@@ -214,9 +218,12 @@ class LocalTrainer:
 
 
 @lru_cache(maxsize=2)
-def _shared_whole(config: ModelConfig, in_channels: int, classes: int, normalisation: str) -> nn.Module:
+def _shared_whole(
+    config: ModelConfig, in_channels: int, classes: int, normalisation: str, precision: Precision
+) -> nn.Module:
     """One whole network per process: simulated devices take turns with it, and each loads all weights before use."""
-    return build_model(config, in_channels=in_channels, classes=classes, normalisation=normalisation)
+    model = build_model(config, in_channels=in_channels, classes=classes, normalisation=normalisation)
+    return set_precision(model, precision)
 
 
 class _SplitSession:

@@ -12,6 +12,7 @@ from ecofed.models.normalisation import (
     set_normalisation,
 )
 from ecofed.models.partition import Partition, activation_shape, partition, possible_cuts
+from ecofed.models.precision import Precision, set_precision
 from ecofed.models.registry import MODELS, build_model, default_cut, model_names
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FrozenBatchNorm2d",
     "Normalisation",
     "Partition",
+    "Precision",
     "RunningBatchNorm2d",
     "WeightedAverage",
     "activation_shape",
@@ -41,5 +43,6 @@ __all__ = [
     "partition",
     "possible_cuts",
     "set_normalisation",
+    "set_precision",
     "state_arrays",
 ]
