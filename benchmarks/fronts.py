@@ -73,7 +73,7 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        sets = {"rounds": str(ROUNDS), **self.sets, "seed": str(self.seed)}
+        sets = {"rounds": str(ROUNDS), "precision": "bfloat16", **self.sets, "seed": str(self.seed)}
         return ["run", PRESET, *(word for key, value in sets.items() for word in ("--set", f"{key}={value}"))]
 
     @property
