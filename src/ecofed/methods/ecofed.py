@@ -74,6 +74,7 @@ class EcoFed(Method):
         self._installed: set[int] = set()
         self._to_reinstall: set[int] = set()
         self._uploaded: dict[int, Uploads] = {}
+        self._saturation_noted = False
         self._labels: dict[int, np.ndarray] = {}
         """Each device's labels in its own sample order: they travel once."""
 
@@ -100,7 +101,8 @@ class EcoFed(Method):
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
         worst = max(saturated, default=None)
-        if worst is not None and worst > 0.2:
+        if worst is not None and worst > 0.2 and not self._saturation_noted:
+            self._saturation_noted = True  # once a run: every record has its own saturated_fraction
             notes.append(f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than 20 %)")
         return RoundOutcome(
             train_loss=loss,
@@ -276,6 +278,7 @@ class EcoFed(Method):
             "front_id": self.bundle.id,
             "trainer": trainer,
             "refresh": self.refresh.state(),
+            "saturation_noted": self._saturation_noted,
             "installed": sorted(self._installed),
             "uploaded": [(device, past.views, past.bytes) for device, past in self._uploaded.items()],
         }
@@ -284,6 +287,7 @@ class EcoFed(Method):
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         self.trainer.load_state(arrays, values["trainer"])
         self.refresh.load_state(values["refresh"])
+        self._saturation_noted = values["saturation_noted"]
         self.buffer.load_state(under("buffer/", arrays))
         self._labels = {int(device): labels_N for device, labels_N in under("labels/", arrays).items()}
         # Devices may have lost the front meanwhile: it is sent again, as a retransmission.
