@@ -53,6 +53,18 @@ def test_entropy_coding_changes_the_bytes_and_nothing_else() -> None:
     assert uplink["range"] < uplink["deflate"] < uplink["none"]
 
 
+def test_a_front_that_saturates_is_noted_once_and_counted_in_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mostly_saturated(self: EcoFed, device: int, replies: Any) -> Any:
+        return dataclasses.replace(opened(self, device, replies), saturated_fraction=0.3)
+
+    opened = EcoFed._opened
+    monkeypatch.setattr(EcoFed, "_opened", mostly_saturated)
+    result = run(tiny_config("ecofed", ecofed__period=1))
+    assert [record.saturated_fraction for record in result.rounds] == [0.3] * 3
+    assert [len(record.notes) for record in result.rounds] == [1, 0, 0]
+    assert result.rounds[0].notes[0].startswith("30% of a device's activation entries exceed the quantiser's limit")
+
+
 def test_the_average_is_what_is_tested_and_saved() -> None:
     method, prepared = started(tiny_config("ecofed", ecofed__ema=0.9, ecofed__server_steps=30))
     assert isinstance(method, EcoFed)
