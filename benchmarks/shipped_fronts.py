@@ -40,7 +40,7 @@ FRONTS = {
         "--bits 2 --start vgg11-w0.5-rgb --probe cifar10"
         for channels, epochs in ((4, 3), (8, 3), (16, 16), (32, 3))
     },
-    "vgg11-w1-rgb-256b": "--model vgg11 --width 1 --epochs 4 --channels 16 --bits 2 "
+    "vgg11-w1-rgb-128b": "--model vgg11 --width 1 --epochs 3 --channels 8 --bits 2 "
     "--start vgg11-w1-rgb --probe cifar10",
     "vgg11-w0.25-grey-256b": "--model vgg11 --width 0.25 --epochs 6 --grey --channels 16 --bits 2 "
     "--start vgg11-w0.25-grey --probe fashion-mnist",
