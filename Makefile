@@ -2,7 +2,7 @@
 # make test         lint, types and every fast test
 # make test-slow    the tests that take minutes
 # make fleet        a server and four devices on this machine, over Flower with TLS: a complete training, compared
-# make test-flower  the tests of the Flower adapter
+# make test-flower  the tests of the Flower adapter, those of fleets with intruders and kills too
 # make chaos        kill servers and devices at random moments; every run must end with the identical result
 # make fuzz         a million mutated messages and bundles, then two minutes guided by coverage; only clean refusals
 # make docs         write the pages of docs/reference/ that are taken from the code
@@ -41,10 +41,10 @@ fleet: $(FLOWER)/.installed
 	$(FLOWER)/bin/python deploy/fleet.py --out runs/fleet
 
 test-flower: $(FLOWER)/.installed
-	$(FLOWER)/bin/python -m pytest tests/flower
+	$(FLOWER)/bin/python -m pytest -m "slow or not slow" tests/flower
 
 chaos: $(VENV)/.dev
-	$(BIN)/python tests/runtimes/chaos.py
+	PYTHONPATH=tests $(BIN)/python tests/runtimes/chaos.py
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python tests/wire/fuzz.py

@@ -20,7 +20,8 @@ from ecofed.results import RunResult
 
 SETS = (
     "rounds=4 devices=3 sampled_devices=2 batch_size=10 test_samples=50 initialisation=random "
-    "model.name=lenet model.width=0.25 data.name=digits data.samples_per_device=20 seed=3"
+    "model.name=lenet model.width=0.25 data.name=digits data.samples_per_device=20 seed=3 "
+    "ecofed.refresh=period ecofed.bits=4"
 )
 
 
