@@ -13,7 +13,9 @@ import math
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ecofed._fields import assign, convert, flatten, require
@@ -254,10 +256,18 @@ def _dashed(name: str) -> str:
     return _DASHED.get(name, name)
 
 
-def section_types() -> dict[str, type]:
+@cache
+def _hints_of(cls: type) -> Mapping[str, Any]:
+    """The types of a class's fields; working them out is slow."""
+    return MappingProxyType(typing.get_type_hints(cls))
+
+
+@cache
+def section_types() -> Mapping[str, type]:
     """The sections' names, as in TOML, and their dataclasses."""
-    hints = typing.get_type_hints(Config)
-    return {_dashed(name): hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+    hints = _hints_of(Config)
+    sections = {_dashed(name): hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+    return MappingProxyType(sections)
 
 
 def all_keys() -> list[str]:
@@ -270,7 +280,7 @@ def all_keys() -> list[str]:
 
 
 def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    hints = typing.get_type_hints(cls)
+    hints = _hints_of(typing.cast(type, cls))
     names = {_dashed(f.name): f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     arguments: dict[str, Any] = {}
     for key, value in values.items():
@@ -301,12 +311,13 @@ def _not_a_key(section: str, value: Any) -> ConfigError:
     return ConfigError(f"{section} = {value!r}: is a section; set one of its keys, such as {example}")
 
 
-def _hints() -> dict[str, Any]:
+@cache
+def _hints() -> Mapping[str, Any]:
     """The type of every dotted key."""
-    hints = typing.get_type_hints(Config)
+    hints = dict(_hints_of(Config))
     for name, section in section_types().items():
-        hints |= {f"{name}.{key}": hint for key, hint in typing.get_type_hints(section).items()}
-    return {key: hints[key] for key in all_keys()}
+        hints |= {f"{name}.{key}": hint for key, hint in _hints_of(section).items()}
+    return MappingProxyType({key: hints[key] for key in all_keys()})
 
 
 def _check_assignment(path: tuple[str, ...], value: Any) -> None:

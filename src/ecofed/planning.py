@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.config import PAPER_METHODS, Config, Settings
+from ecofed.costs.calendar import Course
 from ecofed.costs.clock import fleet_of
 from ecofed.costs.plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.costs.recommend import Recommendation, recommend
@@ -100,6 +101,7 @@ class _Planner:
         self.cut = self.base.model.cut or default_cut(self.base.model.name)
         self._networks: dict[str, CountedNetwork] = {}
         self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
+        self._courses: dict[Hashable, Course] = {}
         self._sent: dict[tuple[object, ...], float] = {}
         self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
         self._network_of(self.base).halves(self.cut)
@@ -150,7 +152,7 @@ class _Planner:
             self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]
         # Of the other cuts a rough time will do.
         most_rounds = MOST_ROUNDS if cut == self.cut else 3
-        return plan_method(config, cut, work, self.samples, self._sampled[draw], fleet, most_rounds)
+        return plan_method(config, cut, work, self.samples, self._sampled[draw], fleet, most_rounds, self._courses)
 
     def _recommendation(self, fleet: Fleet) -> Recommendation:
         network = self._network_of(self.base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +58,11 @@ def plan(
     from ecofed.planning import plan as make_plan
 
     settings = Settings.load(source, sets or ())
-    result = make_plan(settings, method_names(methods, settings), every_layer=every_layer)
+    gc.disable()  # a plan makes many small objects, and none of them in a circle
+    try:
+        result = make_plan(settings, method_names(methods, settings), every_layer=every_layer)
+    finally:
+        gc.enable()
     if plots is not None:
         from ecofed.reports.plots.plan import write_plan_plots
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ecofed.activations import Uploads, make_refresh_policy
 from ecofed.config import Config
@@ -24,6 +26,16 @@ class Visit:
     lost: bool = False
     """Its answer is of no use: it was too late by the clock, or too few others answered."""
 
+    @property
+    def alike(self) -> Visit:
+        """Puts the same on the wire."""
+        return self if self.view <= 1 else dataclasses.replace(self, view=1)
+
+    @property
+    def make_up(self) -> tuple[bool, bool, bool]:
+        """What makes it differ from the visit to a like device."""
+        return self.view == 0, self.front, self.lost
+
 
 @dataclass(frozen=True)
 class RoundCourse:
@@ -34,6 +46,28 @@ class RoundCourse:
     """SGD steps that the server makes in it."""
     late: tuple[int, ...] = ()
     """Devices that were too late: the server waited until the deadline."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A whole run."""
+
+    rounds: tuple[RoundCourse, ...]
+    uploaded: Mapping[int, Uploads]
+    """ecofed: what each device has in the buffer at the end."""
+
+    @cached_property
+    def visits(self) -> Counter[Visit]:
+        """How often each visit happens; views after the first are alike."""
+        return Counter(visit.alike for course in self.rounds for visit in course.visits)
+
+    @cached_property
+    def make_ups(self) -> list[tuple[tuple[tuple[bool, bool, bool], ...], int, bool]]:
+        """Of each round: its visits but for who it is, the server's steps, and whether anybody was late."""
+        return [
+            (tuple(sorted(visit.make_up for visit in one.visits)), one.server_steps, one.late != ())
+            for one in self.rounds
+        ]
 
 
 class Calendar:
@@ -67,7 +101,7 @@ class Calendar:
     def round(self, round_: int, sampled: Sequence[int]) -> RoundCourse:
         """The next round; rounds must be played in order."""
         ecofed = self._config.method == "ecofed"
-        asked = [device for device in sampled if not ecofed or self._policy.wants(round_, self._past(device))]
+        asked = [d for d in sampled if self._policy.wants(round_, self._past(d))] if ecofed else sampled
         visits = [
             Visit(device, self._past(device).views, front=ecofed and device not in self._installed)
             for device in asked

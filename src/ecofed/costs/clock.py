@@ -112,7 +112,9 @@ class Clock:
         return f"would have taken {schedule(tasks)[1]:.3g} s, longer than availability.deadline_seconds = {deadline:g}"
 
     def _tasks(self, round_: int | None) -> RoundTasks:
-        slowness = (lambda _: 1.0) if round_ is None else partial(self.availability.slowness, round_=round_)
+        slowness = None
+        if round_ is not None and self.config.availability.slow_share > 0:
+            slowness = partial(self.availability.slowness, round_=round_)
         return RoundTasks(config=self.config, work=self.work, fleet=self.fleet, samples=self.samples, slowness=slowness)
 
     def _joules(self, computing: Mapping[int, float], end: float) -> float | None:

@@ -7,11 +7,11 @@ replayed, follow from the seed and the configuration.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from functools import cache
 
 from ecofed.config import Config
-from ecofed.costs.calendar import Calendar, RoundCourse, Visit
+from ecofed.costs.calendar import Calendar, Course, RoundCourse, Visit
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.workload import EarlyFront, Workload
 from ecofed.wire import (
@@ -74,6 +74,26 @@ class Forecast:
     def course(self, round_: int, sampled: Sequence[int]) -> RoundCourse:
         """Who is visited in the next round; rounds must be played in order."""
         return self.calendar.round(round_, sampled)
+
+    def whole_course(
+        self, sampled: Sequence[Sequence[int]], known: MutableMapping[Hashable, Course] | None = None
+    ) -> Course:
+        """All rounds of the run.
+
+        Args:
+            sampled: the devices of each round.
+            known: where courses are kept, for other methods and cuts with the same samples and the same draw.
+        """
+        config, own = self.config, self.config.ecofed if self.config.method == "ecofed" else None
+        key = (config.batch_size, config.rounds, config.seed, config.quorum, config.availability, own)
+        course = (known or {}).get(key)
+        if course is None:
+            rounds = [self.course(round_, devices) for round_, devices in enumerate(sampled, start=1)]
+            course = Course(tuple(rounds), self.calendar.uploaded)
+            depends_on_cut = config.availability.deadline_seconds or (own and own.uplink_budget_bytes)
+            if known is not None and not depends_on_cut:
+                known[key] = course
+        return course
 
     def exchanges(self, visits: Sequence[Visit]) -> list[Exchange]:
         """What these visits put on the wire, in order."""
@@ -187,15 +207,13 @@ class Forecast:
     def _label(self, count: int) -> ArrayShape:
         return ArrayShape((count,), self._labels)
 
-    @property
-    def buffer_bytes(self) -> int:
-        """What the server's replay buffer holds after the rounds so far: codes, scales, sample numbers and labels."""
+    def buffer_bytes(self, course: Course) -> int:
+        """What the server's replay buffer holds at the end: codes, scales, sample numbers and labels."""
         settings = self.config.ecofed
         bounded = settings.views or settings.uplink_budget_bytes
         per_row = self.work.row_bytes + 16 + (4 if self.work.scaled_batches else 0)
         return sum(
-            self.samples[device] * (past.views if bounded else 1) * per_row
-            for device, past in self.calendar.uploaded.items()
+            self.samples[device] * (past.views if bounded else 1) * per_row for device, past in course.uploaded.items()
         )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ecofed.config import Config
-from ecofed.costs.calendar import RoundCourse, Visit
+from ecofed.costs.calendar import Course, RoundCourse
 from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
@@ -64,6 +64,7 @@ def plan_method(
     sampled: Sequence[Sequence[int]],
     fleet: Fleet,
     most_rounds: int = MOST_ROUNDS,
+    courses: MutableMapping[Hashable, Course] | None = None,
 ) -> MethodPlan:
     """Plan one method.
 
@@ -75,19 +76,23 @@ def plan_method(
         sampled: the devices of each round.
         fleet: who they are.
         most_rounds: rounds of different make-up whose time is worked out.
+        courses: see :meth:`Forecast.whole_course`.
     """
     forecast = Forecast(config, work, samples)
     clock = Clock(config, work, samples, fleet)
-    forecast.too_late = lambda visit, round_: bool(clock.too_late(forecast.judged(visit), round_))
-    courses = [forecast.course(round_, devices) for round_, devices in enumerate(sampled, start=1)]
-    ledger = _ledger(forecast, courses)
-    times, exact = _times(forecast, clock, list(enumerate(courses, start=1)), most_rounds)
-    rounds = len(courses)
+    if config.availability.deadline_seconds is not None:
+        forecast.too_late = lambda visit, round_: bool(clock.too_late(forecast.judged(visit), round_))
+    course = forecast.whole_course(sampled, courses)
+    ledger = _ledger(forecast, course)
+    times, exact = _times(forecast, clock, course, most_rounds)
+    rounds = len(course.rounds)
     total = sum(time.seconds * count for time, count in times) * rounds / sum(count for _, count in times)
     weights = sum(count for _, count in times)
     joules = [(time.joules, count) for time, count in times if time.joules is not None]
     uplink, downlink = (sum(row[direction] for row in ledger.values()) for direction in ("uplink", "downlink"))
     kinds = {(fleet.machine(device), work.kind(device)): None for device in range(len(samples))}
+    likes = Counter((count, work.kind(device)) for device, count in enumerate(samples))
+    flops = {(count, kind): device_flops(config, work, count, kind) for count, kind in likes}
     needs = {key: device_memory(config, work, max(samples), forecast, key[1]) for key in kinds}
     early: dict[str, list[str]] = {}
     for machine, kind in kinds:
@@ -98,8 +103,7 @@ def plan_method(
         method=config.method,
         cut=cut,
         activation_shape=work.activation_shape,
-        device_flops=math.fsum(device_flops(config, work, count, device) for device, count in enumerate(samples))
-        / len(samples),
+        device_flops=math.fsum(flops[who] * count for who, count in likes.items()) / len(samples),
         trains_on_device=config.method != "ecofed",
         peak_device_bytes=max(need + machine.runtime_bytes for (machine, _), need in needs.items()),
         does_not_fit=tuple(dict.fromkeys(one.name for (one, _), need in needs.items() if need > one.free_bytes)),
@@ -115,15 +119,14 @@ def plan_method(
         exact_seconds=exact,
         server_seconds_per_round=sum(time.server_seconds * count for time, count in times) / weights,
         joules_per_round=sum(value * count for value, count in joules) / weights if len(joules) == len(times) else None,
-        replay_bytes=forecast.buffer_bytes,
+        replay_bytes=forecast.buffer_bytes(course),
         timeline=max((time for time, _ in times), key=lambda time: len(time.spans)).timeline(),
     )
 
 
-def device_flops(config: Config, work: Workload, samples: float, device: int) -> float:
-    """FLOPs of one device in one round in which it takes part."""
-    front, auxiliary = work.front, work.auxiliary
-    early = work.early[work.kind(device)]
+def device_flops(config: Config, work: Workload, samples: float, kind: int = 0) -> float:
+    """FLOPs of one device in one round in which it takes part; ``kind`` is its place in ``work.early``."""
+    front, auxiliary, early = work.front, work.auxiliary, work.early[kind]
     trained = samples * config.local_epochs
     return {
         "classic-fl": trained * work.whole.training_flops(),
@@ -153,15 +156,14 @@ def device_memory(config: Config, work: Workload, samples: int, forecast: Foreca
     return training + work.auxiliary.training_memory(batch) + message
 
 
-def _ledger(forecast: Forecast, courses: Sequence[RoundCourse]) -> dict[str, dict[str, int]]:
+def _ledger(forecast: Forecast, course: Course) -> dict[str, dict[str, int]]:
     """Bytes of the whole run; equal visits are worked out once."""
     counts: Counter[Hashable] = Counter()
     examples = {}
-    for course in courses:
-        for visit in course.visits:
-            key = forecast.key(visit)
-            counts[key] += 1
-            examples[key] = visit
+    for visit, times in course.visits.items():
+        key = forecast.key(visit)
+        counts[key] += times
+        examples[key] = visit
     ledger: dict[str, dict[str, int]] = {}
     for key, visit in examples.items():
         for kind, row in by_kind(forecast.exchanges([visit])).items():
@@ -172,36 +174,32 @@ def _ledger(forecast: Forecast, courses: Sequence[RoundCourse]) -> dict[str, dic
 
 
 def _times(
-    forecast: Forecast, clock: Clock, courses: Sequence[tuple[int, RoundCourse]], most_rounds: int
+    forecast: Forecast, clock: Clock, course: Course, most_rounds: int
 ) -> tuple[list[tuple[RoundTime, float]], bool]:
     """The time of each kind of round, and how many there are of it."""
-    fleet, counts = clock.fleet, Counter[Hashable]()
-    examples: dict[Hashable, tuple[int, RoundCourse]] = {}
+    fleet, slowness = clock.fleet, clock.availability.slowness
     kinds = [
         (count, *fleet.pattern(device), forecast.work.kind(device)) for device, count in enumerate(forecast.samples)
     ]
-    slowness = clock.availability.slowness
-    alike = len(set(kinds)) == 1 and not clock.availability.changes_time  # then it is enough to count
-    for round_, course in courses:
-        members = [
-            (*_make_up(v), *((slowness(v.device, round_), kinds[v.device]) if not alike else ())) for v in course.visits
-        ]
-        key = (tuple(sorted(members)), course.server_steps, course.late != ())
-        counts[key] += 1
-        examples.setdefault(key, (round_, course))
+
+    def members(round_: int, one: RoundCourse) -> Hashable:
+        found = [(*v.make_up, slowness(v.device, round_), kinds[v.device]) for v in one.visits]
+        return tuple(sorted(found)), one.server_steps, one.late != ()
+
+    rounds = list(enumerate(course.rounds, start=1))
+    alike = len(set(kinds)) == 1 and not clock.availability.changes_time  # then it does not matter who is visited
+    keys: Sequence[Hashable] = course.make_ups if alike else [members(*one) for one in rounds]
+    counts = Counter(keys)
+    examples = dict(reversed(list(zip(keys, rounds, strict=True))))  # the first of each kind
     weights = _weights(counts, most_rounds)
     times = []
     for kind, weight in weights.items():
-        round_, course = examples[kind]
-        in_time = forecast.exchanges([visit for visit in course.visits if visit.device not in course.late])
-        time = clock.round(in_time, course.server_steps, round_=round_, waited=bool(course.late))
+        round_, one = examples[kind]
+        in_time = forecast.exchanges([visit for visit in one.visits if visit.device not in one.late])
+        time = clock.round(in_time, one.server_steps, round_=round_, waited=bool(one.late))
         assert time is not None  # the planner offers only methods that the clock knows
         times.append((time, weight))
     return times, len(weights) == len(counts)
-
-
-def _make_up(visit: Visit) -> tuple[bool, bool, bool]:
-    return visit.view == 0, visit.front, visit.lost
 
 
 def _weights(counts: Counter[Hashable], most: int) -> dict[Hashable, float]:

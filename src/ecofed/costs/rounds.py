@@ -60,7 +60,7 @@ class RoundTasks:
     fleet: Fleet
     samples: Mapping[int, int] | Sequence[int]
     """Training samples of each device."""
-    slowness: Callable[[int], float] = lambda _: 1.0
+    slowness: Callable[[int], float] | None = None
     """By which factor a device computes and sends more slowly than its profiles say."""
     tasks: list[Task] = field(default_factory=list)
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
@@ -231,7 +231,7 @@ class RoundTasks:
 
     def _batch(self, what: str, part: Segment, machine: Machine, batch: int) -> float:
         """Seconds of one batch; the sums over all layers are worked out once."""
-        key = (what, id(part), machine, batch)
+        key = (what, id(part), id(machine), batch)
         if key not in self._known:
             self._known[key] = {
                 "infer": lambda: part.inference_seconds(machine, batch),
@@ -260,7 +260,7 @@ class RoundTasks:
     def _add(
         self, resource: tuple[str, str], seconds: float, kind: str, after: tuple[int, ...], delay: float = 0.0
     ) -> tuple[int, ...]:
-        if resource[0] != SERVER:
+        if self.slowness is not None and resource[0] != SERVER:
             factor = self.slowness(int(resource[0]))
             seconds, delay = seconds * factor, delay * factor
         self.tasks.append(Task(resource, seconds, kind, after, delay))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """Something that keeps one resource busy."""
 
     resource: tuple[str, str]
@@ -24,8 +23,7 @@ class Task:
     """Seconds between its end and the start of what waits for it; the resource is free meanwhile (a link's latency)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A task that has its time."""
 
     actor: str

@@ -14,6 +14,7 @@ import math
 import operator
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,8 +49,9 @@ class CountedNetwork:
         shape = (in_channels, input_size, input_size)
         self._nodes = _count(self._traced, shape)
         self._input_bytes = 4 * math.prod(shape)
+        self._halves: dict[str, tuple[Segment, Segment, tuple[int, int, int]]] = {}
 
-    @property
+    @cached_property
     def cuts(self) -> list[str]:
         """Layers after which the network can be cut and an image-like activation (C, H, W) crosses, in order.
 
@@ -72,6 +74,11 @@ class CountedNetwork:
         Raises:
             ModelError: the network cannot be cut there.
         """
+        if cut not in self._halves:
+            self._halves[cut] = self._new_halves(cut)
+        return self._halves[cut]
+
+    def _new_halves(self, cut: str) -> tuple[Segment, Segment, tuple[int, int, int]]:
         objection = _objection(self._traced, cut)
         if objection:
             raise ModelError(f"cannot cut after '{cut}': {objection}; cut after one of: {', '.join(self.cuts)}")
