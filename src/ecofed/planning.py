@@ -15,7 +15,7 @@ from ecofed.config import PAPER_METHODS, Config, Settings
 from ecofed.costs.calendar import Course
 from ecofed.costs.clock import fleet_of
 from ecofed.costs.plan import MOST_ROUNDS, MethodPlan, plan_method
-from ecofed.costs.recommend import Recommendation, recommend
+from ecofed.costs.recommend import Narrow, Recommendation, recommend
 from ecofed.costs.rounds import Fleet
 from ecofed.costs.workload import Workload
 from ecofed.data import Dataset, load_dataset, partition
@@ -27,7 +27,7 @@ from ecofed.models.registry import default_cut
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.pretraining.bundling import early_bundle
 from ecofed.pretraining.resolve import check_fits, resolve_front
-from ecofed.pretraining.shipped import automatic_front, shipped_front
+from ecofed.pretraining.shipped import AUTOMATIC_BYTES, automatic_front, shipped_front, shipped_fronts
 from ecofed.task import Task
 from ecofed.unequal import device_cuts
 from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
@@ -158,7 +158,18 @@ class _Planner:
         network = self._network_of(self.base)
         whole = max(1, network.whole().flops)
         shares = {cut: network.halves(cut)[0].flops / whole for cut in self.cuts if "." not in cut}
-        return recommend(self.base, fleet, default_cut(self.base.model.name), shares, self.row)
+        usual = default_cut(self.base.model.name)
+        normalisation = "group" if self.base.normalisation == "group" else "frozen"
+        place = (self.base.model.name, self.base.model.width, usual, self.channels, normalisation)
+        narrow = [
+            Narrow(name=front.name, bytes_per_image=front.card["bytes_per_image"], bits=front.card["bits"])
+            for front in shipped_fronts()
+            if front.bottleneck
+            and (front.model, front.width, front.cut, front.in_channels, front.normalisation) == place
+            and front.card["bytes_per_image"] <= AUTOMATIC_BYTES
+        ]
+        narrow.sort(key=lambda front: -front.bytes_per_image)
+        return recommend(self.base, fleet, usual, shares, self.row, narrow)
 
     def _network_of(self, config: Config) -> CountedNetwork:
         if config.normalisation not in self._networks:

@@ -7,7 +7,7 @@ import pytest
 from ecofed import experiment
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, ModelError
-from ecofed.planning import plan
+from ecofed.planning import Plan, plan
 from plain import PLAIN_SETS
 
 TINY = [
@@ -70,8 +70,34 @@ def test_slow_links_ask_for_fewer_bits() -> None:
     assert slow is not None
     assert (fast.cut, slow.cut) == ("block2", "block2")
     assert fast.bits >= slow.bits
-    assert slow.period > fast.period
+    assert (fast.refresh, fast.period) == ("period", 2)
+    assert slow.changes == {"model.cut": "block2", "ecofed.bits": 2, "ecofed.refresh": "once"}
     assert "bottleneck" in slow.reasons[-1]
+
+
+def test_bottleneck_fronts_that_ship_are_recommended_the_smaller_ones_for_slow_links() -> None:
+    fronts = {}
+    for link in ("wifi", "lora"):
+        sets = [f"clock.link={link}", "ecofed.entropy=none", "rounds=10"]
+        result = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"])
+        assert result.recommendation is not None
+        fronts[link] = result.recommendation.changes
+        rerun = plan(Settings.load("cpu-vgg11-cifar10-skewed", [*sets, *words(result)]), ["ecofed"])
+        assert rerun.at_cut[0].total_uplink_bytes <= result.at_cut[0].total_uplink_bytes
+    assert fronts["wifi"]["ecofed.front"] == "vgg11-w0.5-rgb-256b"
+    assert fronts["lora"]["ecofed.front"] == "vgg11-w0.5-rgb-64b"
+
+
+def words(result: Plan) -> list[str]:
+    assert result.recommendation is not None
+    return [f"{key}={value}" for key, value in result.recommendation.changes.items()]
+
+
+def test_a_front_that_the_user_names_is_kept() -> None:
+    sets = ["ecofed.front=vgg11-w0.5-rgb", "ecofed.entropy=none", "rounds=4", "clock.link=wifi"]
+    best = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"]).recommendation
+    assert best is not None
+    assert (best.front, best.bits, best.refresh, best.period) == (None, 4, "period", 2)
 
 
 def test_mistakes_are_one_line() -> None:

@@ -94,12 +94,7 @@ def _print(result: Plan) -> None:
         print(f"note: {text}")
     if result.recommendation is not None:
         best = result.recommendation
-        views = f" --set ecofed.views={best.views}" if best.views else ""
-        views += " --set ecofed.device_cuts=auto" if best.early_cuts else ""
-        print(
-            f"recommended: --set model.cut={best.cut} --set ecofed.bits={best.bits} "
-            f"--set ecofed.period={best.period}{views}"
-        )
+        print(f"recommended: {' '.join(f'--set {key}={value}' for key, value in best.changes.items())}")
         for reason in best.reasons:
             print(f"  {reason}")
 
