@@ -7,7 +7,7 @@
 
 Needs CIFAR-10 where ``ecofed data list`` finds it. A run is one ``ecofed run`` command; its folder is
 ``runs/results/NAME``. Groups: ``tune`` (10 rounds on the tuning images), ``table`` (the five methods), ``ablation``,
-``points`` (from few bytes to many, and the rivals).
+``training`` (how the server trains), ``points`` (from few bytes to many, and the rivals).
 """
 
 from __future__ import annotations
@@ -74,6 +74,22 @@ ABLATIONS: dict[str, dict[str, str]] = {
     "batch statistics": {**PERIODIC, "normalisation": "batch"},
     "one upload of the full-size front's 2-bit codes": {"ecofed.front": "vgg11-w0.5-rgb"},
     "one upload, random front": {"ecofed.front": "random"},
+}
+
+
+#: How the server trains on one view of every image; 30 rounds of the default, one thing changed at a time.
+TRAINING: dict[str, dict[str, str]] = {
+    "default": {},
+    "flip = 0.5": {"ecofed.flip": "0.5"},
+    "shift = 0.5": {"ecofed.shift": "0.5"},
+    "flip = 0.5, shift = 0.5": {"ecofed.flip": "0.5", "ecofed.shift": "0.5"},
+    "cutout = 0.5": {"ecofed.cutout": "0.5"},
+    "mixup = 0.2": {"ecofed.mixup": "0.2"},
+    "label_smoothing = 0.1": {"ecofed.label_smoothing": "0.1"},
+    "ema = 0.998": {"ecofed.ema": "0.998"},
+    "sampling = class": {"ecofed.sampling": "class"},
+    "schedule = constant": {"ecofed.schedule": "constant"},
+    "twice the steps": {"ecofed.server_steps": "500"},
 }
 
 
@@ -148,6 +164,13 @@ def ablation_runs() -> Iterator[Run]:
         yield Run(group="ablation", preset=SKEWED, label=label, sets=sets)
 
 
+def training_runs() -> Iterator[Run]:
+    """What the server makes of one view of every image, on skewed VGG11, in 30 rounds."""
+    for label, sets in TRAINING.items():
+        sets = {"method": "ecofed", "rounds": "30", **FAST, **sets}
+        yield Run(group="training", preset=SKEWED, label=label, sets=sets)
+
+
 #: Points between bytes and accuracy, and the rivals; what is not said is the default.
 POINTS: dict[str, dict[str, str]] = {
     "64 B an image": {"ecofed.front": "vgg11-w0.5-rgb-64b"},
@@ -178,7 +201,13 @@ def point_runs() -> Iterator[Run]:
         yield Run(group="points", preset=SKEWED, label=UNBOUNDED, seed=seed, sets=sets)
 
 
-GROUPS = {"tune": tune_runs, "table": table_runs, "ablation": ablation_runs, "points": point_runs}
+GROUPS = {
+    "tune": tune_runs,
+    "table": table_runs,
+    "ablation": ablation_runs,
+    "training": training_runs,
+    "points": point_runs,
+}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -281,7 +310,7 @@ def _curve(rounds: list[dict[str, Any]]) -> list[list[float | None]]:
 def _tables(records: Mapping[str, Any]) -> dict[str, str]:
     presets = dict.fromkeys(run.preset for run in table_runs())
     tables = {preset: _table(records, "table", preset) for preset in presets}
-    return tables | {group: _table(records, group, SKEWED) for group in ("ablation", "points", "tune")}
+    return tables | {group: _table(records, group, SKEWED) for group in GROUPS if group != "table"}
 
 
 def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
