@@ -7,7 +7,7 @@
 
 Needs CIFAR-10 where ``ecofed data list`` finds it. A run is one ``ecofed run`` command; its folder is
 ``runs/results/NAME``. Groups: ``tune`` (10 rounds on the tuning images), ``table`` (the five methods), ``ablation``,
-``training`` (how the server trains), ``points`` (from few bytes to many, and the rivals).
+``training`` (how the server trains), ``unequal`` (a mixed fleet), ``points`` (from few bytes to many, and the rivals).
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ TRAINING: dict[str, dict[str, str]] = {
     "sampling = class": {"ecofed.sampling": "class"},
     "schedule = constant": {"ecofed.schedule": "constant"},
     "twice the steps": {"ecofed.server_steps": "500"},
+    "initialisation = whole (a pre-trained back, as the baselines have)": {"initialisation": "whole"},
 }
 
 
@@ -171,6 +172,17 @@ def training_runs() -> Iterator[Run]:
         yield Run(group="training", preset=SKEWED, label=label, sets=sets)
 
 
+#: Half of the devices are Raspberry Pi 3, half Raspberry Pi 5.
+MIXED = {"clock.device": "raspberry-pi-3,raspberry-pi-5", "clock.link": "wifi", "rounds": "30"}
+
+
+def unequal_runs() -> Iterator[Run]:
+    """A mixed fleet on skewed VGG11, in 30 rounds: everybody runs the whole front, or the slow ones stop earlier."""
+    for label, cuts in (("everybody runs the whole front", "none"), ("weak devices stop early (auto)", "auto")):
+        sets = {"method": "ecofed", **MIXED, **FAST, **PERIODIC, "ecofed.device_cuts": cuts}
+        yield Run(group="unequal", preset=SKEWED, label=label, sets=sets)
+
+
 #: Points between bytes and accuracy, and the rivals; what is not said is the default.
 POINTS: dict[str, dict[str, str]] = {
     "64 B an image": {"ecofed.front": "vgg11-w0.5-rgb-64b"},
@@ -206,6 +218,7 @@ GROUPS = {
     "table": table_runs,
     "ablation": ablation_runs,
     "training": training_runs,
+    "unequal": unequal_runs,
     "points": point_runs,
 }
 
@@ -314,6 +327,8 @@ def _tables(records: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
+    from ecofed.reports.units import human_seconds
+
     rows: dict[str, list[dict[str, Any]]] = {}
     for run in GROUPS[group]():
         if run.preset == preset and run.name in records:
@@ -322,13 +337,20 @@ def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
         return "Not run yet."
     classic = mean(row["bytes"] for row in rows["classic-fl"]) if "classic-fl" in rows else None
     lines = [
-        "| | accuracy | bytes | classic-fl's bytes over these | seeds | command (seed 0), commit |",
-        "|---|--:|--:|--:|--:|---|",
+        "| | accuracy | bytes | classic-fl's bytes over these | simulated time | seeds | command (first seed), commit |",
+        "|---|--:|--:|--:|--:|--:|---|",
     ]
     for label, runs in rows.items():
         total = mean(row["bytes"] for row in runs)
         ratio = f"{classic / total:,.1f}x" if classic else "-"
-        cells = (label, _interval([row["accuracy"] for row in runs]), f"{total / 1e6:,.1f} MB", ratio, str(len(runs)))
+        cells = (
+            label,
+            _interval([row["accuracy"] for row in runs]),
+            f"{total / 1e6:,.1f} MB",
+            ratio,
+            human_seconds(mean(row["simulated_seconds"] for row in runs)),
+            str(len(runs)),
+        )
         lines.append(f"| {' | '.join(cells)} | `{runs[0]['command']}` {(runs[0]['commit'] or '-')[:9]} |")
     return "\n".join(lines)
 

@@ -1,50 +1,47 @@
 """The tables of docs/results-time.md: time of a round, and time to an accuracy, by the simulated clock.
 
-    python benchmarks/simulated_time.py                              the table of rounds (nothing is trained)
-    python benchmarks/simulated_time.py runs/a runs/b --target 0.5   and the times to an accuracy of these runs
+    python benchmarks/simulated_time.py
 
-A run is a folder with a ``result.json``; its accuracies are the run's, its time is worked out for every link.
+Nothing is trained: accuracies are those of the recorded runs (docs/results/runs.json, ``benchmarks/results.py``), and
+their time is worked out for every link. Needs CIFAR-10 where ``ecofed data list`` finds it (entropy coding depends on
+the images).
 """
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from statistics import mean
+from typing import Any
 
 from ecofed.config import PAPER_METHODS, Config, Settings
 from ecofed.costs.plan import MethodPlan
 from ecofed.costs.profiles import load_link, load_server
+from ecofed.method_configs import EcoFedConfig
 from ecofed.planning import plan_run
-from ecofed.reports import read_result
 from ecofed.reports.units import human_bytes, human_seconds, times
-from ecofed.results import RunResult
 
+RECORDS = Path(__file__).parents[1] / "docs" / "results" / "runs.json"
 PAGE = Path(__file__).parents[1] / "docs" / "results-time.md"
 PRESET = "paper-vgg11-cifar10"
 DEVICE = "raspberry-pi-4"
 LINKS = ("ten-mbit", "4g", "4g-plus", "wifi")
 SERVERS = ("two-core", "workstation", "data-centre-gpu")
 #: Ours beside the paper's: the same network and devices, our defaults for everything that is EcoFed's.
-DEFAULTS = (
-    *("ecofed.codec=uniform", "ecofed.bits=4", "ecofed.server=pooled", "ecofed.front_delivery=download"),
-    "normalisation=frozen",
-)
+OURS = {f"ecofed.{key.name}": getattr(EcoFedConfig(), key.name) for key in fields(EcoFedConfig)}
+FRONT = "vgg11-w1-rgb-128b"
+RECORDED = "cpu-vgg11-cifar10-skewed"
+TARGETS = (0.4, 0.44)
 
 
-def main(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Folders with a result.json.")] = None,
-    target: Annotated[list[float] | None, typer.Option(help="Test accuracy to reach; repeatable.")] = None,
-) -> None:
+def main() -> None:
     """Write the tables into docs/results-time.md."""
     page = PAGE.read_text(encoding="utf-8")
     page = _replaced(page, "rounds", rounds_table())
     page = _replaced(page, "servers", servers_table())
-    if runs:
-        results = [read_result(folder) for folder in runs]
-        page = _replaced(page, "targets", targets_table(results, target or [0.5]))
+    page = _replaced(page, "targets", targets_table(json.loads(RECORDS.read_text(encoding="utf-8"))))
     PAGE.write_text(page, encoding="utf-8")
     print(PAGE)
 
@@ -54,7 +51,9 @@ def variants() -> dict[str, Config]:
     paper = Settings.load(PRESET)
     rows = {method: paper.for_method(method) for method in PAPER_METHODS}
     rows["ecofed (paper)"] = rows.pop("ecofed")
-    return rows | {"ecofed (our defaults)": Settings.load(PRESET, DEFAULTS).for_method("ecofed")}
+    sets = [f"{key}={'none' if value is None else value}" for key, value in OURS.items()]
+    ours = Settings.load(PRESET, [*sets, f"ecofed.front={FRONT}", "normalisation=frozen"])
+    return rows | {"ecofed (our defaults, 128 B an image)": ours.for_method("ecofed")}
 
 
 def on(config: Config, link: str, server: str = "workstation") -> MethodPlan:
@@ -92,55 +91,63 @@ def servers_table() -> str:
     return _markdown(head, rows)
 
 
-def targets_table(results: list[RunResult], targets: list[float]) -> str:
-    """Time to the first evaluation at or above each accuracy, over every link; baselines come first."""
-    names = [load_link(link).title for link in LINKS]
+def targets_table(records: dict[str, Any]) -> str:
+    """Accuracy, and rounds, bytes and time to the first evaluation at or above each target; means over the seeds."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for name, record in records.items():
+        if name.startswith(f"table-{RECORDED}-"):
+            runs.setdefault(record["label"], []).append(record)
     head = [
-        "run",
+        "method",
+        "seeds",
         "accuracy at the end",
-        "target",
+        "to",
         "rounds",
-        *names,
-        "4G against classic-fl",
-        "4G against vanilla-dpfl",
+        "bytes",
+        *(load_link(link).title for link in LINKS),
     ]
+    head += ["bytes: classic-fl over these", "4G: classic-fl over these", "4G: vanilla-dpfl over these"]
     rows = []
-    reference: dict[tuple[str, float], float] = {}
-    """Seconds over 4G of the first run of a method, by target."""
-    for result in results:
-        config = Config.from_dict(result.config)
-        configs = {_label(config): config}
-        if config.method == "classic-fl":
-            # SplitFed v1 averages the same gradients in two places: round for round the same accuracy.
-            split = config.replace(method="vanilla-dpfl")
-            configs[f"{_label(split)} (accuracies of classic-fl)"] = split
-        for label, one in configs.items():
-            seconds = [on(one, link).seconds_per_round for link in LINKS]
-            for target in targets:
-                reached = next((r.round for r in result.rounds if (r.test_accuracy or 0) >= target), None)
-                cells = ["never" if reached is None else human_seconds(reached * each) for each in seconds]
-                final = f"{result.totals.final_test_accuracy:.3f}"
-                ratios = ["-", "-"]
-                if reached is not None:
-                    mine = reached * seconds[LINKS.index("4g")]
-                    reference.setdefault((one.method, target), mine)
-                    others = [reference.get((method, target)) for method in ("classic-fl", "vanilla-dpfl")]
-                    ratios = ["-" if other is None else times(other / mine) for other in others]
-                rows.append([label, final, f"{target:g}", str(reached or "-"), *cells, *ratios])
+    for target in TARGETS:
+        costs = {label: [_cost(record, target) for record in own] for label, own in runs.items()}
+        for label in sorted(runs, key=lambda label: ORDER.index(label.partition(" ")[0])):
+            cells = [label, str(len(runs[label])), f"{mean(record['accuracy'] for record in runs[label]):.3f}"]
+            found = [cost for cost in costs[label] if cost is not None]
+            if len(found) < len(runs[label]):
+                rows.append([*cells, f"{target:g}", f"never in {len(runs[label]) - len(found)}", *["-"] * 8])
+                continue
+            rounds, size, seconds = (mean(cost[at] for cost in found) for at in (0, 1, 3))
+            over = [human_seconds(mean(cost[2 + at] for cost in found)) for at in range(len(LINKS))]
+            ratios = []
+            for other, mine, at in (("classic-fl", size, 1), ("classic-fl", seconds, 3), ("vanilla-dpfl", seconds, 3)):
+                theirs = [cost[at] for cost in costs.get(other, []) if cost is not None]
+                ratios.append(times(mean(theirs) / mine) if theirs else "-")
+            rows.append([*cells, f"{target:g}", f"{rounds:.0f}", human_bytes(size), *over, *ratios])
     return _markdown(head, rows)
+
+
+ORDER = (*PAPER_METHODS, "send-images", "closed-form")
+
+
+def _method(sets: list[str]) -> str:
+    """The method that ``--set`` words name."""
+    return next((word.removeprefix("method=") for word in sets if word.startswith("method=")), "ecofed")
+
+
+def _cost(record: dict[str, Any], target: float) -> tuple[float, ...] | None:
+    """Rounds, bytes, and seconds over every link until a recorded run had this accuracy; ``None``: never."""
+    reached = next(((round_, size) for round_, accuracy, size, _ in record["rounds"] if accuracy >= target), None)
+    if reached is None:
+        return None
+    sets = re.findall(r"--set (\S+=\S+)", record["command"])
+    settings = Settings.load(record["preset"], [*sets, f"rounds={reached[0]}"])
+    config = settings.for_method(_method(sets))
+    return *reached, *(on(config, link).total_seconds for link in LINKS)
 
 
 def _with_server(plan: MethodPlan) -> str:
     share = plan.server_seconds_per_round / plan.seconds_per_round
     return f"{human_seconds(plan.seconds_per_round)} (server computes {share:.0%})"
-
-
-def _label(config: Config) -> str:
-    extra = ""
-    if config.method == "ecofed":
-        extra = f" ({config.ecofed.front}, {config.ecofed.bits} bits, {config.ecofed.refresh})"
-    model = f"{config.model.name} x {config.model.width:g}, {config.data.name} {config.data.partition}"
-    return f"{config.method}{extra}: {model}"
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -154,4 +161,4 @@ def _replaced(page: str, name: str, table: str) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()
