@@ -337,7 +337,7 @@ def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
         return "Not run yet."
     classic = mean(row["bytes"] for row in rows["classic-fl"]) if "classic-fl" in rows else None
     lines = [
-        "| | accuracy | bytes | classic-fl's bytes over these | simulated time | seeds | command (first seed), commit |",
+        "| | accuracy | bytes | classic-fl's bytes over these | simulated time | seeds | command, commit |",
         "|---|--:|--:|--:|--:|--:|---|",
     ]
     for label, runs in rows.items():
