@@ -21,9 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ecofed.reports.plots.frontier import PlottedPoint
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "runs" / "results"
@@ -32,6 +35,7 @@ PAGE = ROOT / "docs" / "results.md"
 PICTURES = ROOT / "docs" / "images"
 
 SKEWED = "cpu-vgg11-cifar10-skewed"
+DEVICES = 100
 
 #: What tuning chose for each method (see the tuning table); the other keys are the preset's.
 TUNED: dict[str, dict[str, str]] = {
@@ -271,17 +275,47 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
 
 @app.command()
 def picture() -> None:
-    """The picture of README: accuracy against bytes of the finished runs on skewed VGG11, seed 0."""
+    """README's picture, where its runs are on this machine; that of bytes against accuracy, from the records."""
     from ecofed.reports import read_result
     from ecofed.reports.plots import draw_plots
+    from ecofed.reports.plots.frontier import write_frontier_plot
     from ecofed.results import Comparison
 
+    PICTURES.mkdir(exist_ok=True)
     runs = [run for run in table_runs() if run.preset == SKEWED and run.seed == 0 and run.label in TUNED]
-    results = [read_result(run.folder) for run in runs if run.finished]
-    for plot in draw_plots(Comparison(results=results)):
-        if plot.name in ("accuracy-bytes", "accuracy-time"):
-            PICTURES.mkdir(exist_ok=True)
-            (PICTURES / f"results-{plot.name}.png").write_bytes(plot.png)
+    if all(run.finished for run in runs):
+        for plot in draw_plots(Comparison(results=[read_result(run.folder) for run in runs])):
+            if plot.name in ("accuracy-bytes", "accuracy-time"):
+                (PICTURES / f"results-{plot.name}.png").write_bytes(plot.png)
+    write_frontier_plot(_frontier(recorded()), FLOORS, PICTURES / "results-frontier.png")
+
+
+#: Of one device: its 500 images as they are (32 x 32 x 3), and as the JPEGs of the data set.
+FLOORS = (("raw images", 500 * 3072.0), ("their JPEGs", 150_000.0))
+
+
+def _frontier(records: Mapping[str, Any]) -> list[PlottedPoint]:
+    """Seed 0 of the methods and the points on skewed VGG11."""
+    from ecofed.reports.plots.frontier import PlottedPoint
+
+    found: dict[str, tuple[str, float, float]] = {}
+    for group in ("table", "points"):
+        for run in GROUPS[group]():
+            if run.preset == SKEWED and run.seed == 0 and run.name in records:
+                record = records[run.name]
+                label = f"{run.label} (default)" if run.label == "ecofed" else run.label
+                method = run.sets.get("method", "ecofed")
+                found[label] = (method, record["bytes"] / DEVICES, record["accuracy"])
+    return [
+        PlottedPoint(
+            label=label,
+            method=method,
+            bytes_per_device=size,
+            accuracy=accuracy,
+            efficient=not any(s <= size and a >= accuracy and (s, a) != (size, accuracy) for _, s, a in found.values()),
+        )
+        for label, (method, size, accuracy) in found.items()
+    ]
 
 
 def recorded() -> dict[str, Any]:
