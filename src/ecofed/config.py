@@ -209,15 +209,10 @@ class Config:
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
         require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "must be at least 1")
         require(1 <= self.threads <= 1024, "threads", self.threads, "must be in 1..1024")
-        require(
-            self.sampled_devices <= self.devices,
-            "sampled_devices",
-            self.sampled_devices,
-            f"must not exceed devices = {self.devices}",
-        )
-        require(
-            0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be a finite number above 0"
-        )
+        sampled, most = self.sampled_devices, f"must not exceed devices = {self.devices}"
+        require(sampled <= self.devices, "sampled_devices", sampled, most)
+        rate = self.learning_rate
+        require(0 < rate < math.inf, "learning_rate", rate, "must be a finite number above 0")
         few = self.runtime != "processes" or self.devices <= MAX_PROCESSES
         rule = f"runtime=processes starts a process each, at most {MAX_PROCESSES}; use runtime=in-process"
         require(few, "devices", self.devices, rule)
