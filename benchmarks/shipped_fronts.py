@@ -42,6 +42,8 @@ FRONTS = {
     },
     "vgg11-w1-rgb-128b": "--model vgg11 --width 1 --epochs 3 --channels 8 --bits 2 "
     "--start vgg11-w1-rgb --probe cifar10",
+    "vgg11-w1-rgb-256b": "--model vgg11 --width 1 --epochs 4 --channels 16 --bits 2 "
+    "--start vgg11-w1-rgb --probe cifar10",
     "vgg11-w0.25-grey-256b": "--model vgg11 --width 0.25 --epochs 6 --grey --channels 16 --bits 2 "
     "--start vgg11-w0.25-grey --probe fashion-mnist",
     "lenet-w1-rgb": "--model lenet --width 1 --epochs 5 --probe cifar10",

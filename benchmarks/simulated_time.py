@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 from ecofed.config import PAPER_METHODS, Config, Settings
 from ecofed.costs.plan import MethodPlan
 from ecofed.costs.profiles import load_link, load_server
-from ecofed.method_configs import EcoFedConfig
 from ecofed.planning import plan_run
 from ecofed.reports.units import human_bytes, human_seconds, times
 
@@ -30,8 +28,7 @@ DEVICE = "raspberry-pi-4"
 LINKS = ("ten-mbit", "4g", "4g-plus", "wifi")
 SERVERS = ("two-core", "workstation", "data-centre-gpu")
 #: Ours beside the paper's: the same network and devices, our defaults for everything that is EcoFed's.
-OURS = {f"ecofed.{key.name}": getattr(EcoFedConfig(), key.name) for key in fields(EcoFedConfig)}
-FRONT = "vgg11-w1-rgb-128b"
+OURS = "paper-vgg11-cifar10-thrifty"
 RECORDED = "cpu-vgg11-cifar10-skewed"
 TARGETS = (0.4, 0.44)
 
@@ -51,9 +48,7 @@ def variants() -> dict[str, Config]:
     paper = Settings.load(PRESET)
     rows = {method: paper.for_method(method) for method in PAPER_METHODS}
     rows["ecofed (paper)"] = rows.pop("ecofed")
-    sets = [f"{key}={'none' if value is None else value}" for key, value in OURS.items()]
-    ours = Settings.load(PRESET, [*sets, f"ecofed.front={FRONT}", "normalisation=frozen"])
-    return rows | {"ecofed (our defaults, 128 B an image)": ours.for_method("ecofed")}
+    return rows | {"ecofed (our defaults)": Settings.load(OURS).for_method("ecofed")}
 
 
 def on(config: Config, link: str, server: str = "workstation") -> MethodPlan:
