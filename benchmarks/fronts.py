@@ -33,35 +33,82 @@ PLOT = ROOT / "docs" / "images" / "fronts-probe.png"
 SHIPPED = "vgg11-w0.5-rgb"
 NARROW = {f"{size} B": f"{SHIPPED}-{size}b" for size in (64, 128, 256, 512)}
 
-#: Fronts that do not ship, at the shipped one's width.
+#: Fronts that do not ship, at the width of the shipped ones that they are held against.
 MADE = {
-    "fractals": "--images fractals --epochs 5",
-    "rotations": "--images tiny-imagenet-32 --labels rotations --epochs 4",
+    "fractals": "--images fractals --epochs 5 --width 0.5",
+    "rotations": "--images tiny-imagenet-32 --labels rotations --epochs 4 --width 0.5",
+    "fractals-grey": "--images fractals --epochs 5 --width 0.25 --grey",
 }
 
 #: Uploads every other round of 4-bit codes, for fronts of full size.
 WIDE = {"ecofed.bits": "4", "ecofed.refresh": "period"}
+FAST = {"precision": "bfloat16"}
 
-#: Label, settings, seeds. Everything else is the preset's.
-ARMS: dict[str, tuple[dict[str, str], tuple[int, ...]]] = {
-    "random front": ({**WIDE, "ecofed.front": "random"}, (0, 1, 2)),
-    "Tiny-ImageNet front (shipped)": (WIDE, (0, 1, 2)),
-    "bottleneck front, 256 B an image": ({"ecofed.refresh": "period"}, (0,)),
-    "the same, one upload in a device's life (default)": ({}, (0,)),
-    "fractal front": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, (0,)),
-    "rotations front": ({**WIDE, "ecofed.front": "runs/fronts/rotations.safetensors"}, (0,)),
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the arms of one table have in common."""
+
+    preset: str
+    sets: Mapping[str, str]
+    arms: Mapping[str, tuple[Mapping[str, str], int]]
+    """By label: settings, everything else is the preset's; and how many seeds."""
+
+
+ENDS = {
+    "bottleneck front, 256 B an image": ({"ecofed.refresh": "period"}, 1),
+    "the same, one upload in a device's life (default)": ({}, 1),
 }
-PRESET = "cpu-vgg11-cifar10-skewed"
-ROUNDS = 30
+SETTINGS = {
+    "runs": Setting(
+        preset="cpu-vgg11-cifar10-skewed",
+        sets={"rounds": "30", **FAST},
+        arms={
+            "random front": ({**WIDE, "ecofed.front": "random"}, 3),
+            "Tiny-ImageNet front (shipped)": (WIDE, 3),
+            **ENDS,
+            "fractal front": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, 1),
+            "rotations front": ({**WIDE, "ecofed.front": "runs/fronts/rotations.safetensors"}, 1),
+            "Tiny-ImageNet front, pre-trained back": ({**WIDE, "initialisation": "whole"}, 1),
+            "end to end: the images on the server (JPEG 95)": (
+                {"method": "send-images", "initialisation": "whole", "send-images.quality": "95"},
+                1,
+            ),
+        },
+    ),
+    "runs-iid": Setting(
+        preset="cpu-vgg11-cifar10",
+        sets={"rounds": "30", **FAST},
+        arms={
+            "random front, IID": ({**WIDE, "ecofed.front": "random"}, 1),
+            "Tiny-ImageNet front (shipped), IID": (WIDE, 1),
+            "one upload of the bottleneck front (default), IID": ({}, 1),
+        },
+    ),
+    "runs-fashion": Setting(
+        preset="quickstart",
+        sets={},
+        arms={
+            "random front, Fashion-MNIST": ({**WIDE, "ecofed.front": "random"}, 1),
+            "Tiny-ImageNet front (shipped), Fashion-MNIST": (WIDE, 1),
+            "one upload of the bottleneck front (default), Fashion-MNIST": ({}, 1),
+            "fractal front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/fractals-grey.safetensors"}, 1),
+            "end to end: the images on the server (JPEG 95), Fashion-MNIST": (
+                {"method": "send-images", "send-images.quality": "95"},
+                1,
+            ),
+        },
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One ``ecofed run``."""
 
+    setting: str
     label: str
     seed: int
-    sets: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -73,8 +120,9 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        sets = {"rounds": str(ROUNDS), "precision": "bfloat16", **self.sets, "seed": str(self.seed)}
-        return ["run", PRESET, *(word for key, value in sets.items() for word in ("--set", f"{key}={value}"))]
+        setting = SETTINGS[self.setting]
+        sets = {**setting.sets, **setting.arms[self.label][0], "seed": str(self.seed)}
+        return ["run", setting.preset, *(word for key, value in sets.items() for word in ("--set", f"{key}={value}"))]
 
     @property
     def finished(self) -> bool:
@@ -84,7 +132,12 @@ class Run:
 
 def runs() -> list[Run]:
     """First seeds first, so that every arm has a figure early."""
-    every = [Run(label=label, seed=seed, sets=sets) for label, (sets, seeds) in ARMS.items() for seed in seeds]
+    every = [
+        Run(setting=name, label=label, seed=seed)
+        for name, setting in SETTINGS.items()
+        for label, (_, seeds) in setting.arms.items()
+        for seed in range(seeds)
+    ]
     return sorted(every, key=lambda run: run.seed)
 
 
@@ -103,7 +156,7 @@ def make() -> None:
 def made_command(name: str) -> list[str]:
     """The ``ecofed`` words that make a front."""
     out = f"runs/fronts/{name}.safetensors"
-    return ["pretrain", *shlex.split(MADE[name]), "--width", "0.5", "--threads", "1", "--resume", "--out", out]
+    return ["pretrain", *shlex.split(MADE[name]), "--threads", "1", "--resume", "--out", out]
 
 
 @app.command("run")
@@ -152,7 +205,7 @@ def probe(train: int = 5_000) -> None:
     for seed in (0, 1, 2):
         add(f"random, seed {seed}, 4 bit", random_front(ModelConfig(width=0.5), 3, seed), 4)
     add("random, seed 0, 1 bit", random_front(ModelConfig(width=0.5), 3, 0), 1)
-    for name in MADE:
+    for name in ("fractals", "rotations"):
         if (FOLDER / f"{name}.safetensors").exists():
             add(f"{name}, 4 bit", FrontBundle.load(FOLDER / f"{name}.safetensors"), 4)
     records["probes"] = found
@@ -167,12 +220,14 @@ def write() -> None:
     kept |= {run.name: _record(run) for run in runs() if run.finished}
     _save(records)
     text = PAGE.read_text(encoding="utf-8")
-    for name, table in {"runs": _run_table(kept), "probes": _probe_table(records.get("probes", {}))}.items():
+    tables = {name: _run_table(kept, setting) for name, setting in SETTINGS.items()}
+    for name, table in (tables | {"probes": _probe_table(records.get("probes", {}))}).items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = f"{re.escape(begin)}.*?{end}"
         text = re.sub(pattern, lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL)
     PAGE.write_text(text, encoding="utf-8")
-    _plot(records.get("probes", {}))
+    if records.get("probes"):
+        _plot(records["probes"])
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -192,9 +247,9 @@ def _record(run: Run) -> dict[str, Any]:
     }
 
 
-def _run_table(records: Mapping[str, Any]) -> str:
+def _run_table(records: Mapping[str, Any], setting: Setting) -> str:
     lines = ["| front | accuracy | bytes | seeds | command (seed 0) |", "|---|--:|--:|--:|---|"]
-    for label in ARMS:
+    for label in setting.arms:
         found = [record for record in records.values() if record["label"] == label]
         if found:
             size = mean(record["bytes"] for record in found) / 1e6

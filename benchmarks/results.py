@@ -357,7 +357,33 @@ def _curve(rounds: list[dict[str, Any]]) -> list[list[float | None]]:
 def _tables(records: Mapping[str, Any]) -> dict[str, str]:
     presets = dict.fromkeys(run.preset for run in table_runs())
     tables = {preset: _table(records, "table", preset) for preset in presets}
-    return tables | {group: _table(records, group, SKEWED) for group in GROUPS if group != "table"}
+    tables |= {group: _table(records, group, SKEWED) for group in GROUPS if group != "table"}
+    return tables | {"paper-bytes": _paper_bytes()}
+
+
+def _paper_bytes() -> str:
+    """Bytes of the whole training in the paper's setting; the planner's are those of the ledger."""
+    from ecofed.config import PAPER_METHODS, Settings
+    from ecofed.planning import plan_run
+    from ecofed.reports.units import human_bytes, times
+
+    paper, ours = "paper-vgg11-cifar10", "paper-vgg11-cifar10-thrifty"
+    tiny = "--set ecofed.front=vgg11-w1-rgb-128b"
+    rows = [(method, paper, "") for method in PAPER_METHODS[:-1]] + [("ecofed (as in the paper)", paper, "")]
+    rows += [("ecofed, 256 B an image", ours, ""), ("ecofed, 128 B an image", ours, tiny)]
+    total: dict[str, int] = {}
+    lines = [
+        "| | bytes of the whole training | classic-fl's over these | vanilla-dpfl's over these | planned by |",
+        "|---|--:|--:|--:|---|",
+    ]
+    for label, preset, words in rows:
+        settings = Settings.load(preset, [words.removeprefix("--set ")] if words else [])
+        row = plan_run(settings.for_method(re.split("[ ,]", label)[0]))
+        size = total[label] = row.total_uplink_bytes + row.total_downlink_bytes
+        ratios = [times(total[other] / size) if other in total else "-" for other in ("classic-fl", "vanilla-dpfl")]
+        command = f"ecofed plan {preset} {words}".strip()
+        lines.append(f"| {label} | {human_bytes(size)} | {ratios[0]} | {ratios[1]} | `{command}` |")
+    return "\n".join(lines)
 
 
 def _table(records: Mapping[str, Any], group: str, preset: str) -> str:

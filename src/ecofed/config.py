@@ -241,10 +241,7 @@ class Config:
 
 
 # Method sections are dashed in TOML and on the command line; Python attributes use underscores.
-_DASHED = {
-    "classic_fl": "classic-fl",
-    "vanilla_dpfl": "vanilla-dpfl",
-}
+_DASHED = {name.replace("-", "_"): name for name in METHODS}
 
 
 def _dashed(name: str) -> str:

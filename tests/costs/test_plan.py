@@ -6,8 +6,9 @@ import pytest
 
 from ecofed import experiment
 from ecofed.config import Settings
+from ecofed.costs.plan import MethodPlan
 from ecofed.errors import ConfigError, ModelError
-from ecofed.planning import Plan, plan
+from ecofed.planning import Plan, plan, plan_run
 from plain import PLAIN_SETS
 
 TINY = [
@@ -61,6 +62,22 @@ def test_what_does_not_fit_a_device_is_said_and_ecofed_still_fits() -> None:
     assert rows["classic-fl"].bytes_per_device_round == pytest.approx(275.5e6, rel=1e-3)
     assert rows["vanilla-dpfl"].bytes_per_device_round == pytest.approx(33.38e6, rel=1e-3)
     assert rows["ecofed"].bytes_per_device_round == pytest.approx(2.05e6, rel=1e-2)
+
+
+def test_the_papers_setting_with_a_hundred_thousandth_of_the_bytes() -> None:
+    """500 rounds, the front's delivery counted, and even without entropy coding (docs/results.md)."""
+    settings = Settings.load("paper-vgg11-cifar10-thrifty", ["ecofed.entropy=none"])
+    methods = ("classic-fl", "vanilla-dpfl", "ecofed")
+    config = settings.for_method("ecofed")
+    assert (config.rounds, config.ecofed.front_delivery, config.ecofed.front) == (500, "download", "auto")
+    total = {method: whole_run(plan_run(settings.for_method(method))) for method in methods}
+    assert total["classic-fl"] == pytest.approx(500 * 20 * 275.53e6, rel=1e-3)
+    assert total["classic-fl"] > 100_000 * total["ecofed"]
+    assert total["vanilla-dpfl"] > 10_000 * total["ecofed"]
+
+
+def whole_run(row: MethodPlan) -> int:
+    return row.total_uplink_bytes + row.total_downlink_bytes
 
 
 def test_slow_links_ask_for_fewer_bits() -> None:
