@@ -38,7 +38,7 @@ FRONTS = {
     **{
         f"vgg11-w0.5-rgb-{16 * channels}b": f"--model vgg11 --width 0.5 --epochs {epochs} --channels {channels} "
         "--bits 2 --start vgg11-w0.5-rgb --probe cifar10"
-        for channels, epochs in ((4, 3), (8, 3), (16, 16), (32, 3))
+        for channels, epochs in ((4, 3), (8, 3), (16, 16), (22, 16), (32, 3))
     },
     "vgg11-w1-rgb-128b": "--model vgg11 --width 1 --epochs 3 --channels 8 --bits 2 "
     "--start vgg11-w1-rgb --probe cifar10",
