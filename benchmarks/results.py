@@ -398,7 +398,9 @@ def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
             rows.setdefault(run.label, []).append(records[run.name])
     if not rows:
         return "Not run yet."
-    classic = mean(row["bytes"] for row in rows["classic-fl"]) if "classic-fl" in rows else None
+    rivals = [run for run in table_runs() if run.preset == preset and run.label == "classic-fl" and run.name in records]
+    comparable = group in ("table", "points")  # the others have fewer rounds
+    classic = mean(records[run.name]["bytes"] for run in rivals) if rivals and comparable else None
     lines = [
         "| | accuracy | bytes | classic-fl's bytes over these | simulated time | seeds | command, commit |",
         "|---|--:|--:|--:|--:|--:|---|",
