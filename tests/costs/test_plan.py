@@ -117,6 +117,13 @@ def test_a_front_that_the_user_names_is_kept() -> None:
     assert (best.front, best.bits, best.refresh, best.period) == (None, 4, "period", 2)
 
 
+def test_a_front_for_two_bits_alone_is_recommended_with_two() -> None:
+    sets = ["ecofed.front=vgg11-w0.5-rgb-128b", "ecofed.entropy=none", "rounds=4", "clock.link=wifi"]
+    best = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"]).recommendation
+    assert best is not None
+    assert (best.front, best.bits, best.refresh) == (None, 2, "once")
+
+
 def test_mistakes_are_one_line() -> None:
     with pytest.raises(ConfigError, match="no profile 'moon'"):
         plan(Settings.load(None, [*TINY, "clock.link=moon"]))

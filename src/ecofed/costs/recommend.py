@@ -88,6 +88,7 @@ def recommend(
     """
     cut, reason = _cut(config, fleet, usual_cut, cuts, plan)
     usable = narrow if cut == usual_cut and config.ecofed.front == "auto" else ()
+    chosen, share = None, 1.0
     for best in [_one_upload(cut, front) for front in usable] or [_wide(cut, *step) for step in WIDE]:
         tried = config.replace(
             ecofed__front=best.front or config.ecofed.front,
@@ -102,15 +103,18 @@ def recommend(
             share = link_share(plan, tried, cut, fleet)
         except ConfigError:  # the configured front was made for other bits
             continue
-        chosen = dataclasses.replace(
-            best, reasons=(reason, f"{best.reasons[0]}: links take {share:.0%} of the training")
-        )
+        why = f"{best.reasons[0]}: links take {share:.0%} of the training"
+        chosen = dataclasses.replace(best, reasons=(reason, why))
         if share <= LINK_SHARE:
-            break
-    if share > LINK_SHARE and not usable:
-        advice = "a front with a bottleneck sends less ('ecofed front list')"
-        return dataclasses.replace(chosen, reasons=(*chosen.reasons, advice))
-    return _with_early_cuts(chosen, tried, fleet, plan)
+            return _with_early_cuts(chosen, tried, fleet, plan)
+    if chosen is None:
+        own = config.ecofed
+        kept = _wide(cut, own.bits, own.refresh, own.period, own.views)
+        return dataclasses.replace(kept, reasons=(reason, f"{kept.reasons[0]}: the front takes no other bits"))
+    if usable:
+        return chosen
+    advice = "a front with a bottleneck sends less ('ecofed front list')"
+    return dataclasses.replace(chosen, reasons=(*chosen.reasons, advice))
 
 
 def _one_upload(cut: str, front: Narrow) -> Recommendation:
