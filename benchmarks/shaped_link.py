@@ -50,6 +50,7 @@ SETTINGS = (
 )
 
 Page = Annotated[Path | None, typer.Option(help="Write the table into this page, between its markers.")]
+Only = Annotated[list[str] | None, typer.Option(help="Measure over this link alone; repeatable. Other rows stay.")]
 
 
 @contextmanager
@@ -93,17 +94,19 @@ def compared(config: Config, link: Link, seed: int = 0) -> tuple[float, float, f
     return up + down, transfer / predicted, predicted, measured
 
 
-def main(page: Page = None) -> None:
+def main(page: Page = None, only: Only = None) -> None:
     """Measure, and print a table."""
     if reason := why_not():
         raise SystemExit(f"error: {reason}")
-    lines = ["| link | method | bytes a device and round | of it transfer | predicted | measured | error |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    head = ["| link | method | bytes a device and round | of it transfer | predicted | measured | error |"]
+    head += ["|---|---|---|---|---|---|---|"]
+    links = only or LINKS
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         here, lossy = Path(folder) / "here.toml", Path(folder) / "lossy-4g.toml"
         here.write_text(to_toml(measure("here", threads=1)), encoding="utf-8")
         lossy.write_text(LOSSY_4G, encoding="utf-8")
-        for name in LINKS:
+        for name in links:
             link = str(lossy) if name == "lossy-4g" else name
             clock = [f"clock.device={here}", f"clock.server={here}", f"clock.link={link}"]
             for method in METHODS:
@@ -111,17 +114,20 @@ def main(page: Page = None) -> None:
                 alone = ["devices=1", "sampled_devices=1"] if method == "vanilla-dpfl" else []
                 config = Settings.load(None, [*SETTINGS, *alone, *clock]).for_method(method)
                 sent, share, predicted, measured = compared(config, load_link(link))
-                lines.append(
+                rows.append(
                     f"| {name} | {method} | {human_bytes(sent)} | {share:.0%} | {predicted:.2f} s | {measured:.2f} s "
                     f"| {predicted / measured - 1:+.0%} |"
                 )
-                print(lines[-1], flush=True)
-    table = "\n".join(lines)
-    print(table)
+                print(rows[-1], flush=True)
+    print("\n".join([*head, *rows]))
     if page is not None:
-        pattern = r"(<!-- table: shaped-link -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda match: f"{match[1]}{table}\n{match[2]}", page.read_text("utf-8"), flags=re.DOTALL)
-        page.write_text(text, encoding="utf-8")
+        text = page.read_text("utf-8")
+        before, inside, after = re.split(
+            r"(?<=<!-- table: shaped-link -->\n)(.*?)(?=<!-- end -->)", text, flags=re.DOTALL
+        )
+        kept = [row for row in inside.splitlines()[2:] if row.split()[1] not in links]
+        ordered = sorted([*kept, *rows], key=lambda row: LINKS.index(row.split()[1]))
+        page.write_text(before + "\n".join([*head, *ordered, ""]) + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
