@@ -291,6 +291,7 @@ def _plot(probes: Mapping[str, Any]) -> None:
         rows = sorted(rows, key=lambda row: row["bytes"])
         axes.plot([row["bytes"] for row in rows], [row["accuracy"] for row in rows], marker="o", label=label)
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda size, _: f"{size:,.0f}")
     axes.set_xlabel("bytes an image")
     axes.set_ylabel("linear probe accuracy, CIFAR-10 (JPEG)")
     axes.grid(alpha=0.3)
