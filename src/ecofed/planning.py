@@ -102,6 +102,7 @@ class _Planner:
         self._networks: dict[str, CountedNetwork] = {}
         self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
         self._courses: dict[Hashable, Course] = {}
+        self._works: dict[Hashable, Workload] = {}
         self._sent: dict[tuple[object, ...], float] = {}
         self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
         self._network_of(self.base).halves(self.cut)
@@ -144,9 +145,14 @@ class _Planner:
         cuts = device_cuts(
             config, network, cut, self.samples, bundle=bundle, fleet=fleet, lenient=cut != self.cut, **problem
         )
-        work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
-        if config.method == "ecofed" and config.ecofed.entropy != "none":
-            work = self._entropy_coded(config, cut, work)
+        place = (dataclasses.replace(config.ecofed, device_cuts=None), config.normalisation, config.method)
+        key = (*place, config.initialisation, cut, tuple(cuts or ()))
+        if key not in self._works:
+            work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
+            if config.method == "ecofed" and config.ecofed.entropy != "none":
+                work = self._entropy_coded(config, cut, work)
+            self._works[key] = work
+        work = self._works[key]
         draw = (config.seed, config.rounds, config.devices, config.sampled_devices)
         if draw not in self._sampled:
             self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]

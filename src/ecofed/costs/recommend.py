@@ -134,7 +134,8 @@ def _wide(cut: str, bits: int, refresh: str, period: int, views: int) -> Recomme
 
 def _with_early_cuts(best: Recommendation, config: Config, fleet: Fleet, plan: Planner) -> Recommendation:
     """The same, with weak devices stopping early if that is worth it."""
-    if config.ecofed.device_cuts is not None:
+    equal = len(set(fleet.devices)) == 1 and len(set(fleet.links)) == 1
+    if config.ecofed.device_cuts is not None or equal:  # nobody is weaker than the others
         return best
     alike = plan(config, best.cut, fleet)
     own = plan(config.replace(ecofed__device_cuts="auto"), best.cut, fleet)
