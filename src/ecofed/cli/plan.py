@@ -55,11 +55,11 @@ def plan(
     Devices, links and server are those that the keys clock.device, clock.link and clock.server name; 'ecofed profile
     --list' lists the shipped profiles. Bytes are those of the real run with the same seed, to the byte.
     """
-    from ecofed.planning import plan as make_plan
-
-    settings = Settings.load(source, sets or ())
-    gc.disable()  # a plan makes many small objects, and none of them in a circle
+    gc.disable()  # PyTorch's import and a plan make many small objects, hardly one of them in a circle
     try:
+        from ecofed.planning import plan as make_plan
+
+        settings = Settings.load(source, sets or ())
         result = make_plan(settings, method_names(methods, settings), every_layer=every_layer)
     finally:
         gc.enable()
