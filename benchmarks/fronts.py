@@ -38,6 +38,7 @@ MADE = {
     "fractals": "--images fractals --epochs 5 --width 0.5",
     "rotations": "--images tiny-imagenet-32 --labels rotations --epochs 4 --width 0.5",
     "fractals-grey": "--images fractals --epochs 5 --width 0.25 --grey",
+    "rotations-grey": "--images tiny-imagenet-32 --labels rotations --epochs 4 --width 0.25 --grey",
 }
 
 #: Uploads every other round of 4-bit codes, for fronts of full size.
@@ -74,6 +75,7 @@ SETTINGS = {
                 {"method": "send-images", "initialisation": "whole", "send-images.quality": "95"},
                 1,
             ),
+            "end to end, a new back": ({"method": "send-images", "send-images.quality": "95"}, 1),
         },
     ),
     "runs-iid": Setting(
@@ -83,6 +85,10 @@ SETTINGS = {
             "random front, IID": ({**WIDE, "ecofed.front": "random"}, 1),
             "Tiny-ImageNet front (shipped), IID": (WIDE, 1),
             "one upload of the bottleneck front (default), IID": ({}, 1),
+            "fractal front, IID": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, 1),
+            "rotations front, IID": ({**WIDE, "ecofed.front": "runs/fronts/rotations.safetensors"}, 1),
+            "Tiny-ImageNet front, pre-trained back, IID": ({**WIDE, "initialisation": "whole"}, 1),
+            "end to end, a new back, IID": ({"method": "send-images", "send-images.quality": "95"}, 1),
         },
     ),
     "runs-fashion": Setting(
@@ -93,6 +99,8 @@ SETTINGS = {
             "Tiny-ImageNet front (shipped), Fashion-MNIST": (WIDE, 1),
             "one upload of the bottleneck front (default), Fashion-MNIST": ({}, 1),
             "fractal front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/fractals-grey.safetensors"}, 1),
+            "rotations front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/rotations-grey.safetensors"}, 1),
+            "Tiny-ImageNet front, pre-trained back, Fashion-MNIST": ({**WIDE, "initialisation": "whole"}, 1),
             "end to end: the images on the server (JPEG 95), Fashion-MNIST": (
                 {"method": "send-images", "send-images.quality": "95"},
                 1,
