@@ -31,7 +31,6 @@ PAGE = ROOT / "docs" / "results-fronts.md"
 PLOT = ROOT / "docs" / "images" / "fronts-probe.png"
 
 SHIPPED = "vgg11-w0.5-rgb"
-NARROW = {f"{size} B": f"{SHIPPED}-{size}b" for size in (64, 128, 256, 512)}
 
 #: Fronts that do not ship, at the width of the shipped ones that they are held against.
 MADE = {
@@ -68,7 +67,7 @@ SETTINGS = {
             "random front": ({**WIDE, "ecofed.front": "random"}, 3),
             "Tiny-ImageNet front (shipped)": (WIDE, 3),
             **ENDS,
-            "fractal front": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, 1),
+            "fractal front": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, 3),
             "rotations front": ({**WIDE, "ecofed.front": "runs/fronts/rotations.safetensors"}, 1),
             "Tiny-ImageNet front, pre-trained back": ({**WIDE, "initialisation": "whole"}, 1),
             "end to end: the images on the server (JPEG 95)": (
@@ -95,10 +94,10 @@ SETTINGS = {
         preset="quickstart",
         sets={},
         arms={
-            "random front, Fashion-MNIST": ({**WIDE, "ecofed.front": "random"}, 1),
-            "Tiny-ImageNet front (shipped), Fashion-MNIST": (WIDE, 1),
-            "one upload of the bottleneck front (default), Fashion-MNIST": ({}, 1),
-            "fractal front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/fractals-grey.safetensors"}, 1),
+            "random front, Fashion-MNIST": ({**WIDE, "ecofed.front": "random"}, 3),
+            "Tiny-ImageNet front (shipped), Fashion-MNIST": (WIDE, 3),
+            "one upload of the bottleneck front (default), Fashion-MNIST": ({}, 3),
+            "fractal front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/fractals-grey.safetensors"}, 3),
             "rotations front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/rotations-grey.safetensors"}, 1),
             "Tiny-ImageNet front, pre-trained back, Fashion-MNIST": ({**WIDE, "initialisation": "whole"}, 1),
             "end to end: the images on the server (JPEG 95), Fashion-MNIST": (
@@ -136,6 +135,24 @@ class Run:
     def finished(self) -> bool:
         """On this machine."""
         return (self.folder / "result.json").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a table of probes is about."""
+
+    data: str
+    front: str
+    """The shipped front of full size."""
+    width: float
+    made: str
+    """Ending of the names of the fronts in ``MADE``."""
+
+
+PROBES = {
+    "probes": Probed(data="cifar10", front=SHIPPED, width=0.5, made=""),
+    "probes-fashion": Probed(data="fashion-mnist", front="vgg11-w0.25-grey", width=0.25, made="-grey"),
+}
 
 
 def runs() -> list[Run]:
@@ -189,35 +206,47 @@ def _ecofed(words: list[str], log: Path) -> int:
 
 
 @app.command()
-def probe(train: int = 5_000) -> None:
-    """Linear probes of every front on decoded codes, and of random fronts and raw pixels."""
+def probe(train: int = 5_000, only: str = "") -> None:
+    """Linear probes of every front on decoded codes, and of random fronts and raw pixels, on both data sets."""
+    records = _load()
+    for table, probed in PROBES.items():
+        if re.search(only, table):
+            records[table] = _probes(probed, train)
+            _save(records)
+
+
+def _probes(probed: Probed, train: int) -> dict[str, Any]:
     from ecofed.config import ModelConfig
     from ecofed.data import load_dataset
     from ecofed.pretraining import probe_front, probe_pixels, probe_set, random_front, shipped_fronts
     from ecofed.wire import FrontBundle
 
-    sample = probe_set(load_dataset("cifar10"), train=train)
-    records = _load()
-    records["probe_data"] = {"title": sample.title, "train": len(sample.train), "test": len(sample.test)}
-    found: dict[str, Any] = {"raw pixels": {"accuracy": probe_pixels(sample), "bytes": 3072}}
+    sample = probe_set(load_dataset(probed.data), train=train, test=8_000, part="report")
+    pixels = sample.train.images_NHWC[0].size
+    found: dict[str, Any] = {"raw pixels": {"accuracy": probe_pixels(sample), "bytes": pixels}}
 
     def add(label: str, bundle: FrontBundle, bits: int) -> None:
         size = -(-bundle.activation_shape[0] * bundle.activation_shape[1] * bundle.activation_shape[2] * bits // 8)
-        found[label] = {"accuracy": probe_front(bundle, sample, bits), "bytes": size, "bits": bits, "id": bundle.id}
-        print(label, found[label], flush=True)
+        row = {"accuracy": probe_front(bundle, sample, bits), "bytes": size, "bits": bits, "id": bundle.id}
+        found[f"{label}, {bits} bit"] = row
+        print(label, row, flush=True)
 
-    half = {front.name: front for front in shipped_fronts() if front.name.startswith(SHIPPED)}
-    for name, front in half.items():
-        for bits in (1, 2, 4, 8) if name == SHIPPED else sorted(front.load().upper):
-            add(f"{name}, {bits} bit", front.load(), bits)
+    for front in shipped_fronts():
+        if front.name == probed.front:
+            for bits in (1, 2, 4, 8):
+                add(front.name, front.load(), bits)
+        elif front.name.startswith(f"{probed.front}-"):
+            for bits in sorted(front.load().upper):
+                add(front.name, front.load(), bits)
+    model, channels = ModelConfig(width=probed.width), 1 if probed.made else 3
     for seed in (0, 1, 2):
-        add(f"random, seed {seed}, 4 bit", random_front(ModelConfig(width=0.5), 3, seed), 4)
-    add("random, seed 0, 1 bit", random_front(ModelConfig(width=0.5), 3, 0), 1)
+        add(f"random, seed {seed}", random_front(model, channels, seed), 4)
+    add("random, seed 0", random_front(model, channels, 0), 1)
     for name in ("fractals", "rotations"):
-        if (FOLDER / f"{name}.safetensors").exists():
-            add(f"{name}, 4 bit", FrontBundle.load(FOLDER / f"{name}.safetensors"), 4)
-    records["probes"] = found
-    _save(records)
+        file = FOLDER / f"{name}{probed.made}.safetensors"
+        if file.exists():
+            add(name, FrontBundle.load(file), 4)
+    return {"data": sample.title, "train": len(sample.train), "test": len(sample.test), "rows": found}
 
 
 @app.command()
@@ -229,13 +258,14 @@ def write() -> None:
     _save(records)
     text = PAGE.read_text(encoding="utf-8")
     tables = {name: _run_table(kept, setting) for name, setting in SETTINGS.items()}
-    for name, table in (tables | {"probes": _probe_table(records.get("probes", {}))}).items():
+    tables |= {name: _probe_table(records[name]["rows"]) for name in PROBES if name in records}
+    for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = f"{re.escape(begin)}.*?{end}"
         text = re.sub(pattern, lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL)
     PAGE.write_text(text, encoding="utf-8")
-    if records.get("probes"):
-        _plot(records["probes"])
+    if "probes" in records:
+        _plot(records["probes"]["rows"])
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -292,6 +322,8 @@ def _plot(probes: Mapping[str, Any]) -> None:
     groups = {
         "shipped front, 1 to 8 bits": [row for label, row in probes.items() if label.startswith(f"{SHIPPED},")],
         "bottleneck fronts": [row for label, row in probes.items() if label.startswith(f"{SHIPPED}-")],
+        "fractals, 4 bits": [row for label, row in probes.items() if label.startswith("fractals")],
+        "rotations, 4 bits": [row for label, row in probes.items() if label.startswith("rotations")],
         "random front": [row for label, row in probes.items() if label.startswith("random, seed 0")],
         "raw pixels": [row for label, row in probes.items() if label == "raw pixels"],
     }

@@ -9,6 +9,7 @@ Shape legend: N training samples, M test samples, F features, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,11 +38,18 @@ class ProbeSet:
     classes: int
 
 
-def probe_set(dataset: Dataset, *, train: int = 10_000, test: int = 2_000, seed: int = 0) -> ProbeSet:
-    """A keyed sample of the training split, and test images of the tuning part."""
+def probe_set(
+    dataset: Dataset,
+    *,
+    train: int = 10_000,
+    test: int = 2_000,
+    part: Literal["tuning", "report"] = "tuning",
+    seed: int = 0,
+) -> ProbeSet:
+    """A keyed sample of the training split, and test images of one part (one is for choosing, one for reporting)."""
     chosen_N = permutation(seed, "probe-train", len(dataset.train))[:train]
     everything = require_test(dataset)
-    chosen_M = test_indices(len(everything), "tuning", test)
+    chosen_M = test_indices(len(everything), part, test)
     return ProbeSet(
         title=dataset.title,
         train=ImageSet(dataset.train.images_NHWC[chosen_N], dataset.train.labels_N[chosen_N]),
