@@ -73,6 +73,19 @@ def test_toml_and_set_mean_the_same(tmp_path: Path) -> None:
     assert Settings.load(file, ["classic-fl.learning_rate=0.1"]).for_method("classic-fl").learning_rate == 0.1
 
 
+def test_what_is_set_on_top_stands_above_the_files_sections_for_methods(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("learning_rate = 0.01\n[lgl]\nlearning_rate = 0.03\n")
+
+    def rates(settings: Settings) -> list[float]:
+        return [settings.for_method(method).learning_rate for method in ("ecofed", "lgl")]
+
+    assert rates(Settings.load(file)) == [0.01, 0.03]
+    assert rates(Settings.load(file, ["learning_rate=0.1"])) == [0.1, 0.1]
+    assert rates(Settings.load(file).with_set(learning_rate=0.1)) == [0.1, 0.1]
+    assert rates(Settings.load(file, ["lgl.learning_rate=0.2", "learning_rate=0.1"])) == [0.1, 0.2]
+
+
 def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
     settings = Settings.load(None, ["fedgkt.alpha=0.25", "fedgkt.data.alpha=3"])
     assert settings.for_method("fedgkt").fedgkt.alpha == 0.25

@@ -12,7 +12,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -332,6 +332,8 @@ class Settings:
 
     assignments: tuple[tuple[tuple[str, ...], Any], ...] = ()
     source: str = "defaults"
+    from_file: int = 0
+    """How many of the first assignments a preset or file made: later ones win over its sections for methods, too."""
 
     def __post_init__(self) -> None:
         for path, value in self.assignments:
@@ -352,12 +354,13 @@ class Settings:
                 cls(tuple(pairs))
             except ConfigError as error:
                 raise ConfigError(f"{source}: {error}") from None
+        from_file = len(pairs)
         for text in sets:
             key, equals, value = text.partition("=")
             if not equals or not key.strip():
                 raise ConfigError(f"--set {text!r}: must be key=value, for example --set rounds=10")
             pairs.append((tuple(key.strip().split(".")), value.strip()))
-        settings = cls(tuple(pairs), str(source or "defaults"))
+        settings = cls(tuple(pairs), str(source or "defaults"), from_file)
         for method in (settings.method, *METHODS):  # every value is checked, whichever method will run
             settings.for_method(method)
         return settings
@@ -370,24 +373,26 @@ class Settings:
     def with_set(self, **changes: Any) -> Settings:
         """Add assignments; nested keys with ``__``."""
         extra = tuple((tuple(_dashed(part) for part in key.split("__")), value) for key, value in changes.items())
-        return Settings(self.assignments + extra, self.source)
+        return replace(self, assignments=self.assignments + extra)
 
     def for_method(self, method: str) -> Config:
-        """The complete configuration of one method: general keys first, then the method's own overrides."""
+        """The complete configuration of one method: the preset's general keys, its overrides for the method, then
+        what was set on top, in the same order."""
         if method not in METHODS:
             raise ConfigError(f"unknown method '{method}'{nearest(method, METHODS)}; choose from {', '.join(METHODS)}")
-        keys = set(all_keys())
         values: dict[str, Any] = {}
-        overrides: list[tuple[list[str], Any]] = []
-        for path, value in self.assignments:
-            if ".".join(path) in keys:
-                assign(values, list(path), value)
-            elif path[0] == method:  # not a key of the method's own section: a general key, for this method alone
-                overrides.append((list(path[1:]), value))
-        for own_path, value in overrides:
-            assign(values, own_path, value)
+        overridden = False
+        for layer in (self.assignments[: self.from_file], self.assignments[self.from_file :]):
+            # Not a key of the method's own section: a general key, for this method alone.
+            own = [pair for pair in layer if pair[0][0] == method and ".".join(pair[0]) not in _hints()]
+            for path, value in layer:
+                if ".".join(path) in _hints():
+                    assign(values, list(path), value)
+            for path, value in own:
+                assign(values, list(path[1:]), value)
+            overridden = overridden or bool(own)
         values["method"] = method
         try:
             return Config.from_dict(values)
         except ConfigError as error:
-            raise ConfigError(f"{error} (in the settings of {method})" if overrides else str(error)) from None
+            raise ConfigError(f"{error} (in the settings of {method})" if overridden else str(error)) from None

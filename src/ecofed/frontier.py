@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def frontier(
 
 def _ecofed(settings: Settings, changes: dict[str, Any]) -> Config:
     pairs = tuple((tuple(key.split(".")), value) for key, value in changes.items())
-    return Settings(settings.assignments + pairs, settings.source).for_method("ecofed")
+    return replace(settings, assignments=settings.assignments + pairs).for_method("ecofed")
 
 
 def _views(count: int) -> dict[str, Any]:
