@@ -37,9 +37,9 @@ def configuration_page() -> str:
         "`Config.replace`. `ecofed presets --keys` prints this list.",
         "",
         "In a comparison any key may be set for one method alone: `--set classic-fl.learning_rate=0.03`, or",
-        "`learning_rate = 0.03` under `[classic-fl]`. The last assignment wins; one for a method stands above a general one,",
-        "and what `--set` says stands above everything in the preset or file: `--set normalisation=frozen` is for every",
-        "method, also for those that the preset gives another one.",
+        "`learning_rate = 0.03` under `[classic-fl]`. The last assignment wins; one for a method stands above a",
+        "general one; and what `--set` says stands above all that the preset or file says: `--set normalisation=frozen`",
+        "is for every method, also for those that the preset gives another one.",
     ]
     docs = section_docs()
     for section, keys in sections.items():
