@@ -38,7 +38,7 @@ def configuration_page() -> str:
         "",
         "In a comparison any key may be set for one method alone: `--set classic-fl.learning_rate=0.03`, or",
         "`learning_rate = 0.03` under `[classic-fl]`. The last assignment wins; one for a method stands above a",
-        "general one; and what `--set` says stands above all that the preset or file says: `--set normalisation=frozen`",
+        "general one; what `--set` says stands above all that the preset or file says: `--set normalisation=frozen`",
         "is for every method, also for those that the preset gives another one.",
     ]
     docs = section_docs()
