@@ -134,18 +134,29 @@ class Run:
 
 
 def tune_runs() -> Iterator[Run]:
-    """Learning rates from the pre-trained front, then normalisation and initialisation at the best of them."""
+    """Learning rates from the pre-trained front, normalisation and start at the best of them, the best start again."""
     short = {"rounds": "10", "test_part": "tuning", "test_samples": "2000"}
     for method in ("classic-fl", "lgl", "fedgkt"):
         choices: list[dict[str, str]] = [{"learning_rate": rate} for rate in ("0.003", "0.01", "0.03")]
         choices += [{"normalisation": "frozen"}, {"normalisation": "group", "initialisation": "random"}]
         choices += [{"initialisation": start} for start in ("random", "whole")]
+        whole = {"initialisation": "whole"}
+        choices += [{**whole, "learning_rate": rate} for rate in ("0.001", "0.003", "0.03")]
+        choices += [{**whole, "normalisation": "frozen", "learning_rate": rate} for rate in ("0.01", "0.003")]
         for choice in choices:
             sets = {"method": method, **TUNED[method], "initialisation": "front", **choice, **short}
+            yield Run(group="tune", preset=SKEWED, label=_label(method, choice), sets=sets)
+    for method, sets in TUNED.items():  # the two best rates, as long as the table's runs
+        for rate in () if method in ("vanilla-dpfl", "fedgkt") else ("0.003", "0.01"):
+            choice = {"learning_rate": rate, "rounds": "50"}
+            sets = {"method": method, **sets, **short, **FAST, **choice}
             yield Run(group="tune", preset=SKEWED, label=_label(method, choice), sets=sets)
     for rate in ("0.003", "0.01", "0.03"):
         sets = {"method": "ecofed", "learning_rate": rate, **short}
         yield Run(group="tune", preset=SKEWED, label=f"ecofed learning_rate={rate}", sets=sets)
+    for rate in ("0.003", "0.01", "0.03"):
+        sets = {**FAITHFUL, "learning_rate": rate, **short}
+        yield Run(group="tune", preset=SKEWED, label=f"ecofed (as in the paper) learning_rate={rate}", sets=sets)
 
 
 def table_runs() -> Iterator[Run]:

@@ -125,8 +125,6 @@ def test_key_figures(five_methods: Comparison, make: Make) -> None:
 
 def test_warnings(make: Make, five_methods: Comparison) -> None:
     assert warnings(five_methods) == []
-    assert warnings(make(saturated=0.2)) == []
-    assert "up to 31% of the uploaded entries were saturated" in warnings(make(saturated=0.31))[0]
     told = Comparison(
         results=[make(m, notes=["digits stood in for Fashion-MNIST"]) for m in ("classic-fl", "ecofed")],
         notes=["stopped early"],

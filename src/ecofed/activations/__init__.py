@@ -1,7 +1,15 @@
 """Codecs, replay buffer and refresh policies: the heart of the system. numpy only."""
 
 from ecofed.activations.buffer import ReplayBuffer, View
-from ecofed.activations.codecs import CODECS, Codec, EncodedActivation, configured_codec, early_codec, make_codec
+from ecofed.activations.codecs import (
+    CODECS,
+    SATURATION_WARNED,
+    Codec,
+    EncodedActivation,
+    configured_codec,
+    early_codec,
+    make_codec,
+)
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
 from ecofed.activations.entropy import compress, decompress
 from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_policy
@@ -9,6 +17,7 @@ from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_poli
 __all__ = [
     "BUFFER_FOLDER",
     "CODECS",
+    "SATURATION_WARNED",
     "Codec",
     "DiskBuffer",
     "EncodedActivation",

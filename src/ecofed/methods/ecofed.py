@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import (
+    SATURATION_WARNED,
     Uploads,
     View,
     configured_buffer,
@@ -101,9 +102,13 @@ class EcoFed(Method):
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
         worst = max(saturated, default=None)
-        if worst is not None and worst > 0.2 and not self._saturation_noted:
+        if worst is not None and worst > SATURATION_WARNED and not self._saturation_noted:
             self._saturation_noted = True  # once a run: every record has its own saturated_fraction
-            notes.append(f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than 20 %)")
+            notes.append(
+                f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than "
+                f"{SATURATION_WARNED:.0%}): its images are unlike those that the front was pre-trained on; "
+                "'ecofed pretrain' makes a front from images like them"
+            )
         return RoundOutcome(
             train_loss=loss,
             refreshed=bool(asked),

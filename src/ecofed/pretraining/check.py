@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ecofed.activations import SATURATION_WARNED
 from ecofed.config import ModelConfig
 from ecofed.data import Dataset, compressed_sizes
 from ecofed.errors import ConfigError
@@ -14,8 +15,6 @@ from ecofed.pretraining.limits import saturated_fraction
 from ecofed.pretraining.probe import features, probe_front, probe_pixels, probe_set
 from ecofed.wire import FrontBundle
 
-MOST_SATURATED = 0.2
-"""More entries than this above the quantiser's limit are warned about, here as in a run."""
 _WORTHWHILE = 0.01
 """Differences of accuracy below this are within the noise of two thousand test images."""
 
@@ -42,11 +41,11 @@ class FrontCheck:
     def advice(self) -> str:
         """One sentence."""
         gain = self.probe_accuracy - self.random_front_accuracy
-        if self.saturated_fraction > MOST_SATURATED:
+        if self.saturated_fraction > SATURATION_WARNED:
             return (
                 f"{self.saturated_fraction:.0%} of the entries are above the quantiser's limits (more than "
-                f"{MOST_SATURATED:.0%}): these images are unlike those that the front was made with; pre-train one on "
-                "public images of this kind"
+                f"{SATURATION_WARNED:.0%}): these images are unlike those that the front was made with; pre-train one "
+                "on public images of this kind"
             )
         if self.probe_accuracy < self.pixels_accuracy + _WORTHWHILE:
             return (

@@ -10,8 +10,6 @@ from ecofed.reports.tables import Row, as_comparison, rows
 from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
 from ecofed.results import Comparison, RunGroup, RunResult, flatten
 
-#: More saturated entries than this, and the quantiser clips what it should carry.
-SATURATION_LIMIT = 0.20
 _NOTES_SHOWN = 12
 
 
@@ -117,7 +115,7 @@ def warnings(result: Comparison | RunResult) -> list[str]:
     for group in comparison.groups():
         for run in group.results:
             name = group.label if len(group.results) == 1 else f"{group.label} (seed {run.seed})"
-            lines += [f"{name}: {line}" for line in (*_saturation(run), *run.notes, *_round_notes(run))]
+            lines += [f"{name}: {line}" for line in (*run.notes, *_round_notes(run))]
     # A note that every run of a comparison carries is said once.
     return list(dict.fromkeys(_said_by_all(lines, comparison.groups())))
 
@@ -158,16 +156,6 @@ def _said_by_all(lines: list[str], groups: list[RunGroup]) -> list[str]:
         text = line.removeprefix(f"{name}: ") if name else line
         said.append(text if name and all(f"{other}: {text}" in known for other in names) else line)
     return said
-
-
-def _saturation(run: RunResult) -> list[str]:
-    fractions = [record.saturated_fraction for record in run.rounds if record.saturated_fraction is not None]
-    if not fractions or max(fractions) <= SATURATION_LIMIT:
-        return []
-    return [
-        f"up to {max(fractions):.0%} of the uploaded entries were saturated (the quantiser's upper limit); above "
-        f"{SATURATION_LIMIT:.0%} the front's constants do not suit these images: pre-train a front on images like them."
-    ]
 
 
 def _round_notes(run: RunResult) -> list[str]:

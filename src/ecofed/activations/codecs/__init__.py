@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.codecs.base import Codec, EncodedActivation
+from ecofed.activations.codecs.base import SATURATION_WARNED, Codec, EncodedActivation
 from ecofed.activations.codecs.float32 import Float32Codec
 from ecofed.activations.codecs.lloyd_max import LloydMaxCodec
 from ecofed.activations.codecs.minmax import MinMaxCodec
@@ -16,6 +16,7 @@ from ecofed.method_configs import EcoFedConfig
 
 __all__ = [
     "CODECS",
+    "SATURATION_WARNED",
     "Codec",
     "EncodedActivation",
     "Float32Codec",

@@ -42,6 +42,8 @@ class EncodedActivation:
 
 
 NO_SCALES = np.empty(0, np.float32)
+SATURATION_WARNED = 0.2
+"""More entries than this above the quantiser's limit, and a front does not suit the images: a run and a check warn."""
 
 
 class Codec(ABC):
