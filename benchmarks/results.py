@@ -141,13 +141,13 @@ def tune_runs() -> Iterator[Run]:
         choices += [{"normalisation": "frozen"}, {"normalisation": "group", "initialisation": "random"}]
         choices += [{"initialisation": start} for start in ("random", "whole")]
         whole = {"initialisation": "whole"}
-        choices += [{**whole, "learning_rate": rate} for rate in ("0.001", "0.003", "0.03")]
+        choices += [{**whole, "learning_rate": rate} for rate in ("0.0003", "0.001", "0.003", "0.03")]
         choices += [{**whole, "normalisation": "frozen", "learning_rate": rate} for rate in ("0.01", "0.003")]
         for choice in choices:
             sets = {"method": method, **TUNED[method], "initialisation": "front", **choice, **short}
             yield Run(group="tune", preset=SKEWED, label=_label(method, choice), sets=sets)
-    for method, sets in TUNED.items():  # the two best rates, as long as the table's runs
-        for rate in () if method in ("vanilla-dpfl", "fedgkt") else ("0.003", "0.01"):
+    for method, sets in TUNED.items():  # the best rates, as long as the table's runs
+        for rate in () if method == "vanilla-dpfl" else ("0.001", "0.003", "0.01"):
             choice = {"learning_rate": rate, "rounds": "50"}
             sets = {"method": method, **sets, **short, **FAST, **choice}
             yield Run(group="tune", preset=SKEWED, label=_label(method, choice), sets=sets)

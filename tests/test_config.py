@@ -127,6 +127,10 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
          " (did you mean 'iid'?)"),
         ("sampled_devices=101", "sampled_devices = 101: must not exceed devices = 100"),
         ("ecofed.codec=minmax", "ecofed.bits = 2: the 'minmax' codec is 8 bits; set ecofed.bits=8"),
+        ("batch_size=1000000000000", "batch_size = 1000000000000: must be in 1..65536"),
+        ("ecofed.server_steps=1000000000000", "ecofed.server_steps = 1000000000000: must be in 1..10000000"),
+        ("fedgkt.temperature=1e300", "fedgkt.temperature = 1e+300: must be above 0, at most 1000"),
+        ("send-images.size=64", "send-images.size = 64: must be in 4..32: networks take 32 x 32 pixels"),
         ("rounds", "--set 'rounds': must be key=value, for example --set rounds=10"),
         ("=3", "--set '=3': must be key=value, for example --set rounds=10"),
     ],
@@ -135,6 +139,18 @@ def test_a_wrong_assignment_is_one_line_that_says_what_to_do(assignment: str, me
     with pytest.raises(ConfigError) as caught:
         Settings.load(None, [assignment])
     assert str(caught.value) == message
+
+
+def test_what_cannot_be_delivered_is_refused_before_anything_is_trained() -> None:
+    sets = ["ecofed.codec=top-k", "delivery=int8"]
+    with pytest.raises(ConfigError, match=r"delivery = 'int8': ecofed.codec=top-k cannot be written as ONNX"):
+        Settings.load(None, sets)
+    assert Config().replace(method="lgl", ecofed__codec="top-k", delivery="int8").delivery == "int8"
+
+
+def test_a_value_has_no_keys_of_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"model\.cut\.x: 'cut' is one value and has no keys of its own"):
+        Config().replace(model__cut__x=1)
 
 
 def test_an_unknown_method_is_named_with_its_nearest() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ecofed.config import Settings
+from ecofed.config import ModelConfig, Settings
 from ecofed.errors import ConfigError
 from ecofed.frontier import Frontier, frontier
+from ecofed.pretraining.bundling import random_front
 
 TINY = [
     *("data.name=digits", "data.samples_per_device=20", "model.name=lenet", "model.width=0.5", "devices=4"),
@@ -20,6 +21,18 @@ TINY = [
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_fronts_of_the_same_file_name_keep_their_own_folders(tmp_path: Path) -> None:
+    random = random_front(ModelConfig(name="lenet", width=0.5), 1, 0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        random.save(tmp_path / name / "front.safetensors")
+    fronts = [str(tmp_path / name / "front.safetensors") for name in ("a", "b")]
+    made = sweep(tmp_path / "sweep", bits=[2], fronts=fronts, baselines=[])
+    assert len({point.label for point in made.points}) == 2
+    assert len({point.result for point in made.points}) == 2
+    assert sweep(tmp_path / "sweep", bits=[2], fronts=fronts, baselines=[], resume=True) == made
 
 
 def sweep(folder: Path, *, resume: bool = False, **changes: object) -> Frontier:

@@ -55,6 +55,8 @@ def assign(values: dict[str, Any], path: list[str], value: Any) -> None:
     """Set ``values[path[0]][path[1]]...`` in place, with the dicts on the way."""
     for part in path[:-1]:
         values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{'.'.join(path)}: '{part}' is one value and has no keys of its own")
     values[path[-1]] = value
 
 

@@ -205,9 +205,9 @@ class Config:
     def __post_init__(self) -> None:
         require(self.method in METHODS, "method", self.method, f"must be one of {', '.join(METHODS)}")
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be in 0..2^63-1")
-        for key in ("rounds", "devices", "sampled_devices", "batch_size", "local_epochs", "test_samples"):
+        for key in ("rounds", "devices", "sampled_devices", "local_epochs", "test_samples", "evaluate_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
-        require(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "must be at least 1")
+        require(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "must be in 1..65536")
         require(1 <= self.threads <= 1024, "threads", self.threads, "must be in 1..1024")
         sampled, most = self.sampled_devices, f"must not exceed devices = {self.devices}"
         require(sampled <= self.devices, "sampled_devices", sampled, most)
@@ -218,10 +218,12 @@ class Config:
         require(few, "devices", self.devices, rule)
         counts = 0 <= self.quorum <= 1 or (self.quorum < math.inf and self.quorum == int(self.quorum))
         require(counts and self.quorum >= 0, "quorum", self.quorum, "must be a share of 0..1, or a whole number from 2")
-        deadline = self.deadline_seconds
-        usable = deadline is None or 0 < deadline < math.inf
-        require(usable, "deadline_seconds", deadline, "must be a finite number above 0, or none")
+        usable = self.deadline_seconds is None or 0 < self.deadline_seconds < math.inf
+        require(usable, "deadline_seconds", self.deadline_seconds, "must be a finite number above 0, or none")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "must be in [0, 1)")
+        exportable = self.method != "ecofed" or self.ecofed.exportable
+        rule = f"ecofed.codec={self.ecofed.codec} cannot be written as ONNX; use delivery=none"
+        require(self.delivery == "none" or exportable, "delivery", self.delivery, rule)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dict with the dashed names of TOML; :meth:`from_dict` reads it back."""

@@ -15,6 +15,7 @@ from ecofed.activations import BUFFER_FOLDER
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Config, Settings
 from ecofed.costs import Availability, Ledger
+from ecofed.data import require_test
 from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
@@ -109,6 +110,9 @@ def run(
         observer.note(text)
 
     prepared = prepare(config, note)
+    if folder is not None and not resume:  # what another run left there would be mistaken for this one's
+        (folder / RESULT_FILE).unlink(missing_ok=True)
+        _tidy(folder)
     transport = (
         connect(prepared)
         if connect is not None
@@ -207,6 +211,7 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None) -> Method
         bundle=prepared.bundle,
         early=prepared.early,
         torch_device=prepared.torch_device,
+        image_size=require_test(prepared.dataset).images_NHWC.shape[1:3],
         folder=folder,
     )
     return METHOD_CLASSES[prepared.task.config.method](context)

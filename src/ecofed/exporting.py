@@ -86,6 +86,7 @@ def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
     name, example = add_network(graph, network.back, value)
     description = {
         "classes": network.classes,
+        "normalisation": task.config.normalisation,
         "in_channels": task.in_channels,
         "input_size": task.input_size,
         "mean": task.mean,

@@ -109,7 +109,7 @@ def frontier(
                 if missing:
                     notes.append(f"{front}: {missing}")
                     continue
-                label = f"ecofed front={Path(front).stem} bits={count} views={view or 'unbounded'}"
+                label = f"ecofed front={_short(front, fronts)} bits={count} views={view or 'unbounded'}"
                 runs.append((label, config))
     if not runs:
         raise ConfigError(f"no point of the sweep is possible ({'; '.join(dict.fromkeys(notes)) or 'nothing asked'})")
@@ -128,6 +128,12 @@ def frontier(
     write_json(folder / FRONTIER_FILE, made.to_dict())
     _plot(made, folder)
     return made
+
+
+def _short(front: str, fronts: Sequence[str]) -> str:
+    """A front's name for labels and folders: without its path, unless another's is the same."""
+    stem = Path(front).stem
+    return stem if sum(Path(other).stem == stem for other in fronts) == 1 else front
 
 
 def _ecofed(settings: Settings, changes: dict[str, Any]) -> Config:

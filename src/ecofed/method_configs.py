@@ -40,7 +40,7 @@ class FedGKTConfig:
     """Weight of the distillation loss beside the cross-entropy."""
 
     def __post_init__(self) -> None:
-        require(0 < self.temperature < math.inf, "fedgkt.temperature", self.temperature, "must be above 0")
+        require(0 < self.temperature <= 1000, "fedgkt.temperature", self.temperature, "must be above 0, at most 1000")
         require(0 <= self.alpha < math.inf, "fedgkt.alpha", self.alpha, "must not be negative")
 
 
@@ -70,7 +70,8 @@ class PooledTraining:
     def check(self, section: str) -> None:
         """Raise :class:`ConfigError` for an impossible value; ``section`` names the key."""
         steps = self.server_steps
-        require(steps is None or steps >= 1, f"{section}.server_steps", steps, "must be at least 1")
+        most = 10_000_000
+        require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
         require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
         for key in ("ema", "label_smoothing", "weight_decay"):
             require(0 <= getattr(self, key) < 1, f"{section}.{key}", getattr(self, key), "must be in [0, 1)")
@@ -177,6 +178,11 @@ class EcoFedConfig(PooledTraining):
         return self.early_bits == LOSSLESS_BITS
 
     @property
+    def exportable(self) -> bool:
+        """Whether what the codec does to an activation can be written as ONNX."""
+        return self.codec in ("uniform", "minmax", "float32")
+
+    @property
     def limit_bits(self) -> int | None:
         """For how many bits the codec takes quantiser limits from the front's bundle; ``None``: it needs none."""
         return self.bits if self.codec in ("uniform", "lloyd-max", "top-k") else None
@@ -194,7 +200,9 @@ class SendImagesConfig(PooledTraining):
     def __post_init__(self) -> None:
         require(1 <= self.quality <= 95, "send-images.quality", self.quality, "must be in 1..95")
         if self.size is not None:
-            require(4 <= self.size <= 1024, "send-images.size", self.size, "must be in 4..1024")
+            require(
+                4 <= self.size <= 32, "send-images.size", self.size, "must be in 4..32: networks take 32 x 32 pixels"
+            )
         self.check("send-images")
 
 

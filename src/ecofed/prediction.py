@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ecofed.data import to_input
+from ecofed.data.images import decode_one
+from ecofed.data.transforms import padded, with_channels
 from ecofed.errors import DataError, MissingExtraError, ModelError
 from ecofed.onnx import Session
 
@@ -39,11 +41,22 @@ def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]
             ``model.safetensors`` or the run folder that holds it (needs ``ecofed[train]``).
         images: image files; larger or much smaller ones are scaled to the network's input.
 
+    Warns (``UserWarning``) where the answers depend on which images are asked together: a network that was trained with
+    ``normalisation=batch`` has no statistics of its own.
+
     Raises:
-        DataError: a file is not an image. ModelError: not a trained network.
+        DataError: a file is not an image, or there is none. ModelError: not a trained network.
     """
+    if not images:
+        raise DataError("no image to predict the class of: give at least one")
     path = Path(model)
     network = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path)
+    if network.by_the_batch:
+        warnings.warn(
+            "this network was trained with normalisation=batch, which normalises by the images that are asked "
+            "together: ask for many mixed ones at once, or train with normalisation=frozen",
+            stacklevel=2,
+        )
     pixels = [_read_image(Path(image), network.channels, network.size) for image in images]
     logits_NK = network(np.stack(pixels))
     probabilities_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
@@ -65,6 +78,7 @@ class OnnxNetwork:
             self.classes = [str(name) for name in description["classes"]]
             self.channels = int(description["in_channels"])
             self.size = int(description["input_size"])
+            self.by_the_batch = description.get("normalisation") == "batch"
             self._mean = tuple(float(value) for value in description["mean"])
             self._std = tuple(float(value) for value in description["std"])
         except (KeyError, TypeError, ValueError) as error:
@@ -86,6 +100,7 @@ class _TorchNetwork:
         self.classes = self._network.classes
         self.channels = self._network.task.in_channels
         self.size = self._network.task.input_size
+        self.by_the_batch = self._network.task.config.normalisation == "batch"
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
         return np.asarray(self._network.logits(images_NHWC).numpy())
@@ -101,14 +116,10 @@ def _torch_network(path: Path) -> _TorchNetwork:
 
 
 def _read_image(path: Path, channels: int, size: int) -> np.ndarray:
-    """An image file as (size, size, C) uint8; smaller ones get a black border, as in training."""
+    """An image file as (size, size, C) uint8: read, scaled and bordered as a data set's pictures are for training."""
     try:
-        with Image.open(path) as image:
-            converted = image.convert("RGB" if channels == 3 else "L")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from error
-    if max(converted.size) > size or min(converted.size) < 28:
-        converted = converted.resize((size, size), Image.Resampling.BILINEAR)
-    bordered = Image.new(converted.mode, (size, size))
-    bordered.paste(converted, ((size - converted.width) // 2, (size - converted.height) // 2))
-    return np.asarray(bordered, np.uint8).reshape(size, size, channels)
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    picture_HWC, _ = decode_one(str(path), data)
+    return np.asarray(padded(with_channels(picture_HWC[None], channels), size)[0])

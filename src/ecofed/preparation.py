@@ -43,6 +43,8 @@ from ecofed.unequal import early_fronts
 from ecofed.wire import FrontBundle
 
 Note = Callable[[str], None]
+#: More negative activations than this are worth a note where the codec cannot say them.
+NEGATIVE_NOTED = 0.01
 #: Methods whose devices hold a frozen front.
 WITH_FROZEN_FRONT = ("ecofed", "closed-form")
 
@@ -160,8 +162,19 @@ def _initial_network(
         with torch.no_grad():
             halves.front.eval()
             h_NCHW = torch.cat([halves.front(batch) for batch in torch.split(x_NCHW, 100)])
+        if config.method == "ecofed" and config.ecofed.limit_bits is not None:
+            _note_negative(float((h_NCHW < 0).double().mean()), cut, config.ecofed.codec, note)
         calibrate(halves.back, h_NCHW)
     return model.train(), halves, bundle, mean, std
+
+
+def _note_negative(fraction: float, cut: str, codec: str, note: Note) -> None:
+    """The codecs that take limits from the bundle have levels from zero up."""
+    if fraction > NEGATIVE_NOTED:
+        note(
+            f"{fraction:.0%} of the activations after '{cut}' are negative, and ecofed.codec={codec} makes them 0; cut "
+            "after the activation function, or set ecofed.codec=minmax ecofed.bits=8"
+        )
 
 
 def _narrow(halves: Partition, bundle: FrontBundle, normalisation: str) -> None:

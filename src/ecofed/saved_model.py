@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ecofed.activations import configured_codec
 from ecofed.config import Config
-from ecofed.data import load_dataset, require_test, to_input
+from ecofed.data import Dataset, load_dataset, mixed_order, require_test, to_input
 from ecofed.errors import DataError, ModelError
 from ecofed.methods import EcoFed, Method
 from ecofed.methods.loop import TEST_BATCH
+from ecofed.methods.send_images import as_received
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion
 from ecofed.preparation import Prepared
@@ -55,6 +56,8 @@ class TrainedNetwork:
     @torch.no_grad()
     def logits(self, images_NHWC: np.ndarray) -> Tensor:
         """uint8 images (N, H, W, C) to logits (N, K), in fixed batches; codes are made as in training."""
+        if self.task.config.method == "send-images":
+            images_NHWC = as_received(images_NHWC, self.task.config.send_images)
         x_NCHW = torch.from_numpy(to_input(images_NHWC, self.task.mean, self.task.std, self.task.input_size))
         return torch.cat([self._forward(batch) for batch in torch.split(x_NCHW, TEST_BATCH)])
 
@@ -125,21 +128,43 @@ def load_model(path: str | Path) -> TrainedNetwork:
 
 
 def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
-    """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on)."""
+    """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on).
+
+    Classes are matched by name, where both sides have names; a data set may hold some of the network's.
+
+    Raises:
+        ModelError: not a trained network. DataError: no such data set, or one of other channels or classes.
+    """
     network = load_model(model)
     config: Config = network.task.config
     dataset = load_dataset(data or config.data.name, fallback=None if data else config.data.fallback)
     test = require_test(dataset)
-    if dataset.channels != network.task.in_channels or len(dataset.classes) > network.task.classes:
+    if dataset.channels != network.task.in_channels:
         raise DataError(
-            f"{dataset.title} has {dataset.channels} channels and {len(dataset.classes)} classes; the network was "
-            f"trained for {network.task.in_channels} and {network.task.classes}"
+            f"{dataset.title} has {dataset.channels} channels; the network was trained for {network.task.in_channels}"
         )
-    logits_NK = network.logits(test.images_NHWC)
-    labels_N = torch.from_numpy(test.labels_N)
+    positions_K = _positions(dataset, network.classes)
+    # A network that normalises by the batch needs mixed ones, and test sets may be sorted by class.
+    order_N = mixed_order(len(test))
+    logits_NK = network.logits(test.images_NHWC[order_N])
+    labels_N = torch.from_numpy(positions_K[test.labels_N[order_N]])
     return Evaluation(
         accuracy=float((logits_NK.argmax(dim=1) == labels_N).double().mean()),
         loss=float(torch.nn.functional.cross_entropy(logits_NK, labels_N)),
         samples=len(test),
         data=dataset.title,
+    )
+
+
+def _positions(dataset: Dataset, classes: Sequence[str]) -> np.ndarray:
+    """For each class of the data set, its number among the network's."""
+    if set(dataset.classes) <= set(classes):
+        return np.array([classes.index(name) for name in dataset.classes], np.int64)
+    # Numbers name nothing: then only the order can be meant.
+    unnamed = any(all(name.isdecimal() for name in names) for names in (dataset.classes, classes))
+    if unnamed and len(dataset.classes) <= len(classes):
+        return np.arange(len(dataset.classes))
+    strange = next(name for name in dataset.classes if name not in classes)
+    raise DataError(
+        f"{dataset.title} has a class '{strange}' that the network does not know; its classes: {', '.join(classes)}"
     )

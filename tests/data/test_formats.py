@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_builders import cifar_records, encode, pictures, write_archive, write_idx, write_parquet, write_rows
+from PIL import Image
 
 from ecofed.data import load_dataset, require_test
 from ecofed.errors import DataError
@@ -241,6 +242,32 @@ class TestFolders:
         self.write(tmp_path / "train", pictures(1), ["ant"])
         self.write(tmp_path / "test", pictures(1), ["bat"])
         fails(tmp_path, "class 'bat' occurs in the test split but not in training")
+
+    def test_a_picture_that_changes_its_folder_changes_its_label(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "train", pictures(4), ["ant", "ant", "bee", "bee"])
+        assert load_dataset(str(tmp_path)).train.labels_N.tolist() == [0, 0, 1, 1]
+        (tmp_path / "train/ant/1.png").rename(tmp_path / "train/bee/1.png")
+        assert load_dataset(str(tmp_path)).train.labels_N.tolist() == [0, 1, 1, 1]
+        (tmp_path / "train/bee").rename(tmp_path / "train/wasp")
+        assert load_dataset(str(tmp_path)).classes == ("ant", "wasp")
+
+    def test_every_format_that_can_be_read_is_taken(self, tmp_path: Path) -> None:
+        for number, suffix in enumerate(("png", "jpg", "bmp", "gif", "webp")):
+            folder = tmp_path / "train" / f"class{number}"
+            folder.mkdir(parents=True)
+            Image.fromarray(pictures(1)[0]).save(folder / f"0.{suffix}")
+        assert len(load_dataset(str(tmp_path)).classes) == 5
+
+    def test_what_systems_leave_behind_is_no_class_and_no_picture(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "train", pictures(2), ["ant", "bee"])
+        self.write(tmp_path / "train", pictures(1), [".ipynb_checkpoints"])
+        (tmp_path / "train/ant/._0.png").write_bytes(b"not a picture")
+        assert load_dataset(str(tmp_path)).classes == ("ant", "bee")
+
+    def test_a_class_without_a_readable_picture_is_not_left_out_in_silence(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "train", pictures(2), ["ant", "bee"])
+        self.write(tmp_path / "train", pictures(1), ["cow"], suffix="tiff")
+        fails(tmp_path, "train/cow: no picture in it, 0.tiff is none", ".png")
 
     def test_a_broken_picture_is_named(self, tmp_path: Path) -> None:
         self.write(tmp_path / "train", pictures(2), ["ant", "bee"])

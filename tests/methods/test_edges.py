@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,13 @@ from tiny import StopAfter, outcome, run, started, tiny_config, weights
 
 from ecofed import experiment
 from ecofed.config import METHODS
+from ecofed.devices.local_data import LocalData
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError
 from ecofed.methods.ecofed import EcoFed
+from ecofed.methods.transport import Answer, Transport
 from ecofed.models import load_arrays, state_arrays
-from ecofed.wire import Failure, InstallFront, Refresh, decode, encode
+from ecofed.runtimes import InProcessTransport
+from ecofed.wire import Distilled, Failure, InstallFront, LocallyTrained, Refresh, Upload, decode, encode
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -48,6 +53,72 @@ def test_more_devices_than_samples_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"devices.*2000|2000.*devices") as error:
         run(tiny_config("ecofed", devices=2000))
     assert "\n" not in str(error.value)
+
+
+class HugeActivations:
+    """Device 0 uploads numbers that are finite, and that no training survives."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def exchange_all(self, requests: Any, deadline: float | None) -> Iterator[tuple[int, Answer]]:
+        for device, answer in self.inner.exchange_all(requests, deadline):
+            replies = [self._worse(reply) for reply in answer.replies] if device == 0 else answer.replies
+            yield device, replace(answer, replies=replies)
+
+    def _worse(self, reply: bytes) -> bytes:
+        message = decode(reply)[0]
+        if isinstance(message, Upload):
+            return encode(replace(message, codes=np.full(len(message.codes) // 4, 1e30, "<f4").tobytes())).data
+        if isinstance(message, (LocallyTrained, Distilled)):
+            return encode(replace(message, activation_NCHW=np.full_like(message.activation_NCHW, 1e30))).data
+        return reply
+
+
+@pytest.mark.parametrize("method", ["lgl", "fedgkt", "ecofed"])
+def test_a_device_with_huge_activations_costs_only_itself(method: str) -> None:
+    changes = {"ecofed__codec": "float32", "ecofed__entropy": "none"} if method == "ecofed" else {}
+    config = tiny_config(method, rounds=2, sampled_devices=4, ecofed__period=1, **changes)
+    result = run(config, connect=lambda prepared: HugeActivations(InProcessTransport(prepared.worker)))
+    for record in result.rounds:
+        assert [note.partition(":")[0] for note in record.notes] == ["device 0"]
+        assert record.notes[0].endswith("left out of this round")
+        assert np.isfinite(record.test_loss or np.nan)
+
+
+def test_every_local_epoch_sees_other_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, set[bytes]] = {}
+
+    def noted(self: LocalData, samples_B: np.ndarray, view: int) -> Any:
+        x_BCHW = inputs(self, samples_B, view)
+        for sample, x_CHW in zip(samples_B.tolist(), x_BCHW, strict=True):
+            seen.setdefault(sample, set()).add(x_CHW.numpy().tobytes())
+        return x_BCHW
+
+    inputs = LocalData.inputs
+    monkeypatch.setattr(LocalData, "inputs", noted)
+    run(tiny_config("classic-fl", rounds=1, devices=1, sampled_devices=1, local_epochs=4))
+    assert np.mean([len(versions) for versions in seen.values()]) > 3.5  # two of 81 crops may be the same
+
+
+def test_a_run_in_the_folder_of_another_can_be_continued(tmp_path: Path) -> None:
+    first, second = tiny_config("ecofed"), tiny_config("ecofed", seed=1)
+    run(first, out=tmp_path, report=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(second, out=tmp_path, observer=StopAfter(2), report=False)
+    assert outcome(run(second, out=tmp_path, resume=True, report=False)) == outcome(run(second))
+
+
+def test_negative_activations_that_the_codec_cuts_off_are_told() -> None:
+    changes = {"model__name": "resnet9", "model__width": 0.0625, "model__cut": "block2.norm", "rounds": 1}
+    notes = run(tiny_config("ecofed", **changes)).notes
+    assert any(
+        "of the activations after 'block2.norm' are negative, and ecofed.codec=uniform makes" in n for n in notes
+    )
+    assert run(tiny_config("ecofed", **changes, ecofed__codec="minmax", ecofed__bits=8)).notes == []
 
 
 def test_a_replay_round_with_fewer_buffered_devices_than_sampled_ones() -> None:

@@ -12,7 +12,7 @@ from tiny import outcome, run, started, tiny_config, weights
 from torch.optim import SGD
 
 from ecofed.config import METHODS
-from ecofed.devices.local_data import TRAINING_VIEWS, LocalData
+from ecofed.devices.local_data import LocalData
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import balanced_rows
 from ecofed.models import build_model, load_arrays, state_arrays
@@ -42,8 +42,8 @@ def test_one_device_is_end_to_end_sgd(method_name: str, normalisation: str) -> N
     for round_ in (1, 2):
         method.train_round(round_, [0])
         optimiser = SGD(model.parameters(), lr=config.learning_rate, momentum=config.momentum)
-        for samples_B in data.batches(round_):
-            loss = F.cross_entropy(model(data.inputs(samples_B, TRAINING_VIEWS + round_)), data.labels(samples_B))
+        for samples_B, view in data.batches(round_):
+            loss = F.cross_entropy(model(data.inputs(samples_B, view)), data.labels(samples_B))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ecofed.config import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models import (
+    activation_shape,
     add_bottleneck,
     add_expansion,
     build_model,
@@ -147,6 +148,54 @@ def test_a_parameter_outside_layers_belongs_to_the_side_that_uses_it() -> None:
     assert set(halves.back.state_dict()) == {"second.weight", "second.bias", "scale"}
     with pytest.raises(ModelError, match="tied weight"):
         partition(Network(lambda net, x: net.second(net.first(x * net.scale)) * net.scale), "first")
+
+
+def test_a_forward_pass_may_compute_with_buffers_and_constants() -> None:
+    model = Network(
+        lambda net, x: net.second(net.first((x - net.mean.view(1, 3, 1, 1)) * torch.tensor(0.5))) * net.scale
+    )
+    model.register_buffer("mean", torch.rand(3))
+    before = set(vars(model))
+    halves = partition(model, "first")
+    assert "mean" in halves.front.state_dict()
+    assert set(vars(model)) == before
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(partition(model, "first").back(halves.front(x)), model(x))
+
+
+def returns_a_dict(net: Network, x: Tensor) -> dict[str, Tensor]:
+    return {"logits": net.second(net.first(x)) * net.scale}
+
+
+def test_a_network_must_return_one_tensor() -> None:
+    with pytest.raises(ModelError, match="returns a dict"):
+        partition(Network(returns_a_dict), "first")
+
+
+def test_an_activation_without_height_and_width_is_refused() -> None:
+    front = partition(small("vgg11"), "head.flatten").front
+    with pytest.raises(ModelError, match="not channels x height x width; cut earlier"):
+        activation_shape(front, 3)
+
+
+@pytest.mark.parametrize(
+    "activate",
+    [
+        nn.LeakyReLU(inplace=True),
+        lambda h: nn.functional.leaky_relu(h, inplace=True),
+        lambda h: h.relu_(),
+    ],
+)
+def test_the_back_leaves_the_activation_it_is_given_alone(activate: Callable[[Tensor], Tensor]) -> None:
+    model = Network(lambda net, x: net.second(net.activate(net.first(x))) * net.scale)
+    model.activate = activate
+    halves = partition(model, "first")
+    h = torch.randn(2, 3, 8, 8)
+    kept = h.clone()
+    halves.back(h)
+    assert torch.equal(h, kept)
+    halves.back(h.requires_grad_()).sum().backward()  # an in-place change of a leaf would be an error
+    assert h.grad is not None
 
 
 def test_a_tied_weight_is_refused() -> None:

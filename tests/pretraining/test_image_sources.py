@@ -32,6 +32,13 @@ def test_a_users_folder_is_padded_and_can_be_turned_grey(folder: Path) -> None:
     assert len(grey.mean) == len(grey.std) == 1
 
 
+def test_a_limit_keeps_every_class_of_a_sorted_folder(folder: Path) -> None:
+    for seed in range(3):
+        limited = load_images(str(folder), channels=3, limit=8, seed=seed)
+        assert len(limited.images_NHWC) == 8
+        assert set(limited.labels_N.tolist()) == {0, 1}
+
+
 def test_rotations_replace_the_labels(folder: Path) -> None:
     turned = load_images(str(folder), channels=3, labels="rotations")
     assert turned.classes == 4

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small import method_over, prepared_for, small_config
 
-from ecofed.config import PAPER_METHODS
+from ecofed.config import METHODS, PAPER_METHODS
 from ecofed.devices import DeviceWorker
 from ecofed.errors import DeviceError
 from ecofed.methods import Method
@@ -137,7 +137,7 @@ def test_nonsense_costs_only_who_says_it(method_name: str, name: str, pictures: 
         np.testing.assert_array_equal(array, expected[key], err_msg=key)
 
 
-@pytest.mark.parametrize("method_name", PAPER_METHODS)
+@pytest.mark.parametrize("method_name", METHODS)
 def test_below_the_quorum_the_state_is_untouched_and_the_bytes_count(method_name: str, pictures: Path) -> None:
     config = small_config(pictures, method_name, sampled_devices=4, quorum=1)
     prepared = prepared_for(config)

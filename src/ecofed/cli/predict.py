@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +25,11 @@ def register(app: typer.Typer) -> None:
 
 def predict(model: Model, images: Images, json: Json = False) -> None:
     """Name the most likely class of each image, with its probability."""
-    predictions = ecofed.predict(model, images)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        predictions = ecofed.predict(model, images)
+    for warning in caught:
+        print(f"note: {warning.message}", file=sys.stderr)
     if json:
         print(json_format.dumps([prediction.to_dict() for prediction in predictions]))
     else:

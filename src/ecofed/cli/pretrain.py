@@ -46,7 +46,7 @@ Bits = Annotated[
     int | None, typer.Option("--bits", min=1, max=8, help="Bottleneck: train through a quantiser of so many bits.")
 ]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Passes over the images.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=2, help="At most this many images.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=2, help="At most this many images, drawn at random.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random draw is a function of it.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="PyTorch threads.")]
 Start = Annotated[

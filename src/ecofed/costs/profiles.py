@@ -96,21 +96,25 @@ def load_link(name: str) -> Link:
     return _load(name, ("links",), Link)
 
 
+MOST_DEALT = 10_000
+"""Of one profile, in a row."""
+
+
 def dealt(text: str, what: str = "profile") -> list[str]:
     """``"a:2,b"`` is ``["a", "a", "b"]``: the pattern in which profiles are dealt to the devices, over and over.
 
     ``what`` they are, for the error.
 
     Raises:
-        ConfigError: an empty list, or a count that is not a positive number.
+        ConfigError: an empty list, or a count that is not in 1..10,000.
     """
     pattern: list[str] = []
     for item in (part.strip() for part in text.split(",")):
         name, colon, count = item.rpartition(":")
         if not colon:
             name, count = item, "1"
-        if not name or not count.isdigit() or int(count) < 1:
-            raise ConfigError(f"{what} '{item}': must be NAME, or NAME:COUNT with a count of at least 1")
+        if not name or not count.isdecimal() or not 1 <= int(count[:9]) <= MOST_DEALT:
+            raise ConfigError(f"{what} '{item}': must be NAME, or NAME:COUNT with a count in 1..{MOST_DEALT}")
         pattern += [name] * int(count)
     return pattern
 

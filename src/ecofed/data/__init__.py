@@ -3,7 +3,7 @@
 from ecofed.data.dataset import Dataset, ImageSet, compressed_sizes, compressed_upload_bytes, require_test
 from ecofed.data.fetching import fetch
 from ecofed.data.loading import list_datasets, load_dataset
-from ecofed.data.partitions import label_counts, partition, test_indices
+from ecofed.data.partitions import label_counts, mixed_order, partition, test_indices
 from ecofed.data.transforms import augment, to_input
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "label_counts",
     "list_datasets",
     "load_dataset",
+    "mixed_order",
     "partition",
     "require_test",
     "test_indices",

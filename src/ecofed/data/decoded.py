@@ -1,7 +1,7 @@
 """Read both splits of a source, through a cache of decoded arrays.
 
 Decoding 50,000 JPEGs takes seconds; the decoded arrays load in a fraction of one. Entries are keyed by the source's
-path and by the names, sizes and modification times of its files; a damaged entry is rebuilt.
+path and by the paths, sizes and modification times of its files; a damaged entry is rebuilt.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ecofed.data.images import Split
 from ecofed.data.places import cache_folder
 from ecofed.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Raise when what is stored, or how pictures are decoded, changes."""
 
 
@@ -44,7 +44,8 @@ def read_splits(path: Path, layout: Format) -> tuple[Split, Split | None]:
 
 
 def _entry(path: Path, layout: Format) -> Path:
-    stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in layout.find(path)]
+    # With their folders: a picture's folder is its label, and moving it changes nothing else.
+    stamps = [(os.path.relpath(file, path), file.stat().st_size, file.stat().st_mtime_ns) for file in layout.find(path)]
     source = _digest(str(path.resolve()))
     return cache_folder() / "decoded" / f"{source}-{_digest(repr((VERSION, stamps)))}.npz"
 

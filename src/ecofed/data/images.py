@@ -60,7 +60,7 @@ def decode(encoded: Iterable[tuple[str, bytes]]) -> Decoded:
     resized = False
     header: bytes | None = None
     for where, data in encoded:
-        picture, changed = _decode_one(where, data)
+        picture, changed = decode_one(where, data)
         resized |= changed
         pictures.append(picture)
         sizes.append(len(data))
@@ -93,7 +93,11 @@ def _common_start(first: bytes, second: bytes) -> bytes:
     return first[:length]
 
 
-def _decode_one(where: str, data: bytes) -> tuple[np.ndarray, bool]:
+def decode_one(where: str, data: bytes) -> tuple[np.ndarray, bool]:
+    """One picture (H, W, 1 or 3), uint8, 28 to 32 pixels a side, and whether it was resized to that.
+
+    Raises :class:`DataError`, naming ``where``.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

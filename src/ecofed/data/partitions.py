@@ -41,12 +41,17 @@ def test_indices(total: int, part: Literal["tuning", "report"], count: int) -> n
     ``tuning`` is its first 2,000 images (a fifth of a set below 10,000), ``report`` the others. An empty answer is
     a :class:`ConfigError`.
     """
-    order = permutation(0, "test split", total)
+    order = mixed_order(total)
     tuning = TUNING_IMAGES if total >= 5 * TUNING_IMAGES else total // 5
     chosen = (order[:tuning] if part == "tuning" else order[tuning:])[:count]
     if len(chosen) == 0:
         raise ConfigError(f"test_part = '{part}': a test set of {total} images leaves none for it")
     return chosen
+
+
+def mixed_order(total: int) -> np.ndarray:
+    """The fixed permutation of a test set, int64: its classes are mixed, however the source sorts them."""
+    return permutation(0, "test split", total)
 
 
 # Not a test, whatever its name looks like to pytest.

@@ -75,7 +75,7 @@ def find(name: str, *, network: bool = True) -> tuple[Found | None, str]:
 
 
 def _at_path(name: str) -> tuple[Found | None, str]:
-    path = Path(name).expanduser()
+    path = _expanded(name)
     if not path.exists():
         return None, f"data.name = '{name}': no such file or folder{nearest(path.name, KNOWN)}"
     layout = _layout(path)
@@ -86,12 +86,20 @@ def _at_path(name: str) -> tuple[Found | None, str]:
     return Found(name=stem, place="path", path=path, layout=layout), ""
 
 
+def _expanded(name: str) -> Path:
+    """``~`` is the home folder; a ``~user`` that nobody is stays as it is."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def _folders(name: str) -> list[tuple[str, Path | None, str]]:
     """Place, folder (or ``None``) and, without a folder, why there is none."""
     root = os.environ.get("ECOFED_DATA")
     system = KNOWN[name].system_folder if name in KNOWN else None
     folders: list[tuple[str, Path | None, str]] = [
-        ("$ECOFED_DATA", Path(root).expanduser() / name if root else None, "not set"),
+        ("$ECOFED_DATA", _expanded(root) / name if root else None, "not set"),
         ("cache", cache_folder() / "data" / name, ""),
     ]
     if system is not None:

@@ -12,6 +12,8 @@ from ecofed.randomness import generator
 
 PADDING = 4
 """Zero pixels on each side before the random crop."""
+# ITU-R BT.601, what image libraries mean by "grey".
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def augment(
@@ -62,3 +64,20 @@ def to_input(images_NHWC: np.ndarray, mean: tuple[float, ...], std: tuple[float,
         table = ((levels - mean[channel]) / std[channel]).astype(np.float32)
         inputs_NCHW[:, channel] = table[padded_NHWC[..., channel]]
     return inputs_NCHW
+
+
+def with_channels(images_NHWC: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 images with 1 or 3 channels: colour becomes grey by luminance, grey becomes three equal channels."""
+    if images_NHWC.shape[3] == channels:
+        return images_NHWC
+    if channels == 3:
+        return np.repeat(images_NHWC, 3, axis=3)
+    grey_NHW = np.rint(np.dot(images_NHWC.astype(np.float32), _LUMINANCE)).astype(np.uint8)
+    return np.expand_dims(grey_NHW, 3)
+
+
+def padded(images_NHWC: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """With a black border, centred, up to ``size`` x ``size``."""
+    top, left = (size - images_NHWC.shape[1]) // 2, (size - images_NHWC.shape[2]) // 2
+    bottom, right = size - images_NHWC.shape[1] - top, size - images_NHWC.shape[2] - left
+    return np.pad(images_NHWC, ((0, 0), (top, bottom), (left, right), (0, 0)))

@@ -14,6 +14,13 @@ from ecofed.task import Task
 
 #: Views used by training rounds and by uploads are numbered apart, so that no two draws share a key.
 TRAINING_VIEWS = 1 << 24
+#: A view is a 32-bit number: so many local epochs have views of their own.
+_OWN_EPOCHS = 255
+
+
+def training_view(round_: int, epoch: int = 0) -> int:
+    """Which augmented view of its images a device trains on."""
+    return TRAINING_VIEWS * (1 + epoch % _OWN_EPOCHS) + round_
 
 
 class LocalData(LocalImages):
@@ -34,8 +41,8 @@ class LocalData(LocalImages):
         """Labels (B,) int64 on the training device."""
         return torch.from_numpy(self.labels_N[samples_B].astype(np.int64)).to(self.torch_device)
 
-    def batches(self, round_: int, *, shuffled: bool = True) -> Iterator[np.ndarray]:
-        """Sample numbers (B,) of each batch of the local epochs; the last batch of an epoch may be smaller."""
+    def batches(self, round_: int, *, shuffled: bool = True) -> Iterator[tuple[np.ndarray, int]]:
+        """Sample numbers (B,) and view of each batch of the local epochs; an epoch's last batch may be smaller."""
         config = self.task.config
         for epoch in range(config.local_epochs):
             order = (
@@ -44,4 +51,4 @@ class LocalData(LocalImages):
                 else np.arange(len(self))
             )
             for start in range(0, len(self), config.batch_size):
-                yield order[start : start + config.batch_size]
+                yield order[start : start + config.batch_size], training_view(round_, epoch)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from ecofed.config import ModelConfig
-from ecofed.devices.local_data import TRAINING_VIEWS, LocalData
+from ecofed.devices.local_data import LocalData, training_view
 from ecofed.errors import DeviceError
 from ecofed.models import (
     AuxiliaryClassifier,
@@ -65,8 +65,8 @@ class LocalTrainer:
         load_arrays(model, request.weights)
         optimiser = self._sgd(model)
         losses = Mean()
-        for samples_B in self._data.batches(request.round):
-            loss = F.cross_entropy(model(self._inputs(samples_B, request.round)), self._data.labels(samples_B))
+        for samples_B, view in self._data.batches(request.round):
+            loss = F.cross_entropy(model(self._data.inputs(samples_B, view)), self._data.labels(samples_B))
             step(optimiser, loss)
             losses.add(loss, len(samples_B))
         return TrainedWhole(
@@ -101,8 +101,8 @@ class LocalTrainer:
         load_arrays(auxiliary, request.auxiliary)
         optimiser = self._sgd(front, auxiliary)
         losses, activations, order = Mean(), [], []
-        for samples_B in self._data.batches(request.round):
-            h_BCHW = front(self._inputs(samples_B, request.round))
+        for samples_B, view in self._data.batches(request.round):
+            h_BCHW = front(self._data.inputs(samples_B, view))
             activations.append(_array(h_BCHW))
             order.append(samples_B)
             loss = F.cross_entropy(auxiliary(h_BCHW), self._data.labels(samples_B))
@@ -128,8 +128,8 @@ class LocalTrainer:
         load_arrays(auxiliary, request.auxiliary)
         optimiser = self._sgd(front, auxiliary)
         losses = Mean()
-        for samples_B in self._data.batches(request.round, shuffled=False):
-            logits_BK = auxiliary(front(self._inputs(samples_B, request.round)))
+        for samples_B, view in self._data.batches(request.round, shuffled=False):
+            logits_BK = auxiliary(front(self._data.inputs(samples_B, view)))
             loss = F.cross_entropy(logits_BK, self._data.labels(samples_B))
             if self._server_logits_NK is not None:
                 teacher_BK = torch.from_numpy(self._server_logits_NK[samples_B]).to(logits_BK.device)
@@ -140,7 +140,7 @@ class LocalTrainer:
         with torch.no_grad():
             for start in range(0, len(self._data), config.batch_size):
                 samples_B = np.arange(start, min(start + config.batch_size, len(self._data)))
-                h_BCHW = front(self._inputs(samples_B, request.round))
+                h_BCHW = front(self._data.inputs(samples_B, training_view(request.round)))
                 activations.append(_array(h_BCHW))
                 logits.append(_array(auxiliary(h_BCHW)))
         return Distilled(
@@ -162,11 +162,12 @@ class LocalTrainer:
         return Acknowledge(round=request.round)
 
     def _next_activation(self, session: _SplitSession) -> SplitBatch | FrontTrained:
-        samples_B = next(session.batches, None)
-        if samples_B is None:
+        batch = next(session.batches, None)
+        if batch is None:
             self._split = None
             return FrontTrained(round=session.round, samples=len(self._data), front=parameter_arrays(session.front))
-        session.h_BCHW = session.front(self._inputs(samples_B, session.round))
+        samples_B, view = batch
+        session.h_BCHW = session.front(self._data.inputs(samples_B, view))
         if not bool(torch.isfinite(session.h_BCHW).all()):
             raise DeviceError(DIVERGED)
         return SplitBatch(
@@ -175,9 +176,6 @@ class LocalTrainer:
             activation_BCHW=_array(session.h_BCHW),
             labels_B=self._data.labels_N[samples_B],
         )
-
-    def _inputs(self, samples_B: np.ndarray, round_: int) -> Tensor:
-        return self._data.inputs(samples_B, TRAINING_VIEWS + round_)
 
     def _sgd(self, *modules: nn.Module) -> SGD:
         config = self._task.config
@@ -229,7 +227,9 @@ def _shared_whole(
 class _SplitSession:
     """vanilla-dpfl between two messages."""
 
-    def __init__(self, front: nn.Module, optimiser: SGD, batches: Iterator[np.ndarray], round_: int) -> None:
+    def __init__(
+        self, front: nn.Module, optimiser: SGD, batches: Iterator[tuple[np.ndarray, int]], round_: int
+    ) -> None:
         self.front = front
         self.optimiser = optimiser
         self.batches = batches

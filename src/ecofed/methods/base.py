@@ -40,6 +40,8 @@ class Context:
     """What device ``d`` of ``ecofed`` is sent: ``early[d % len(early)]``, a front that stops early, or ``None`` for the
     whole of ``bundle``."""
     torch_device: torch.device
+    image_size: tuple[int, int] = (32, 32)
+    """Height and width of the data set's images, before their border."""
     folder: Path | None = None
     """The run's folder, for what is too large for memory; ``None``: nothing is written."""
 

@@ -53,7 +53,8 @@ class ClosedForm(Method):
                 reply=Statistics,
             ),
         ]
-        for device, (samples, gram_DD, cross_DK) in self.channel.visit(asked, lambda _: asks, self._opened):
+        # All of them first: a round below the quorum leaves no trace.
+        for device, (samples, gram_DD, cross_DK) in list(self.channel.visit(asked, lambda _: asks, self._opened)):
             self._heard.add(device)
             self._samples += samples
             self._gram_DD += gram_DD

@@ -18,7 +18,7 @@ from torch import Tensor
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Context, RoundOutcome, check_converging, mean, under
 from ecofed.methods.channel import Ask
-from ecofed.methods.lgl import LocalLossMethod
+from ecofed.methods.lgl import LocalLossMethod, Trained
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.models.distillation import distillation_loss
 from ecofed.wire import Acknowledge, Distilled, Message, ServerLogits, TrainDistilled
@@ -41,35 +41,41 @@ class FedGKT(LocalLossMethod):
         request = TrainDistilled(
             round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
         )
-        for device, reply in self.channel.visit(sampled, lambda device: self._opening(device, request), self._checked):
+        for device, done in self.channel.visit(
+            sampled, lambda device: self._opening(device, request), lambda _, replies: self._train_back(replies)
+        ):
             self._to_resend.discard(device)
-            labels_N = self.labels(reply.labels_N)
-            if not len(labels_N):
-                continue
-            back = copy.deepcopy(self.halves.back).train()
-            optimiser = self.sgd(back)
-            server_logits = []
-            for batch in self.batches(len(labels_N)):
-                logits_BK = back(self.tensor(reply.activation_NCHW[batch]))
-                loss = self._loss(logits_BK, labels_N[batch], self.tensor(reply.logits_NK[batch]))
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(float(loss.detach()))
-                check_converging(losses[-1])
-                server_logits.append(logits_BK.detach().cpu().numpy())
-            answers[device] = np.concatenate(server_logits)
-
-            weight = self.weight(len(labels_N))
-            fronts.add(reply.front, weight)
-            auxiliaries.add(reply.auxiliary, weight)
-            backs.add(state_arrays(back), weight)
+            losses += done.losses
+            if done.losses:
+                answers[device] = np.concatenate(done.logits)
+                weight = self.weight(len(done.reply.labels_N))
+                fronts.add(done.reply.front, weight)
+                auxiliaries.add(done.reply.auxiliary, weight)
+                backs.add(state_arrays(done.back), weight)
         if losses:
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.auxiliary, auxiliaries.result())
             load_arrays(self.halves.back, backs.result())
         self._answer(round_, answers)
         return RoundOutcome(train_loss=mean(losses))
+
+    def _train_back(self, replies: Sequence[Message]) -> Trained[Distilled]:
+        """On a copy: a device on whose activations training diverges costs only itself."""
+        reply = self._checked(replies[-1])
+        labels_N = self.labels(reply.labels_N)
+        back = copy.deepcopy(self.halves.back).train()
+        optimiser = self.sgd(back)
+        losses, server_logits = [], []
+        for batch in self.batches(len(labels_N)):
+            logits_BK = back(self.tensor(reply.activation_NCHW[batch]))
+            loss = self._loss(logits_BK, labels_N[batch], self.tensor(reply.logits_NK[batch]))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            losses.append(float(loss.detach()))
+            check_converging(losses[-1])
+            server_logits.append(logits_BK.detach().cpu().numpy())
+        return Trained(reply, back, losses, server_logits)
 
     def _loss(self, logits_BK: Tensor, y_B: Tensor, device_logits_BK: Tensor) -> Tensor:
         config = self.config.fedgkt
@@ -83,8 +89,7 @@ class FedGKT(LocalLossMethod):
         logits = ServerLogits(round=request.round, logits_NK=self._logits[device])
         return [Ask(request=logits, reply=Acknowledge, retransmission=True), train]
 
-    def _checked(self, _device: int, replies: Sequence[Message]) -> Distilled:
-        reply = replies[-1]
+    def _checked(self, reply: Message) -> Distilled:
         assert isinstance(reply, Distilled)
         self.check_upload(reply)
         if reply.logits_NK.shape != (len(reply.labels_N), self.context.task.classes):

@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from torch import nn
 
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.models import AuxiliaryClassifier, WeightedAverage, activation_shape, initialise, load_arrays, state_arrays
 from ecofed.wire import Distilled, LocallyTrained, TrainLocally
+
+R = TypeVar("R", LocallyTrained, Distilled)
+
+
+@dataclass(frozen=True)
+class Trained(Generic[R]):
+    """What one device sent, and the back that was trained on it."""
+
+    reply: R
+    back: nn.Module
+    losses: list[float]
+    """Of each batch; empty for a device without samples."""
+    logits: list[np.ndarray] = field(default_factory=list)
+    """The back's own of each batch, for fedgkt."""
 
 
 class LocalLossMethod(Method):
@@ -51,25 +67,27 @@ class LGL(LocalLossMethod):
         request = TrainLocally(
             round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
         )
-        for _, reply in self.channel.broadcast(sampled, request, LocallyTrained, self._checked):
-            labels_N = self.labels(reply.labels_N)
-            back = copy.deepcopy(self.halves.back).train()
-            optimiser = self.sgd(back)
-            losses += [
-                train_on(back, optimiser, self.tensor(reply.activation_NCHW[batch]), labels_N[batch])
-                for batch in self.batches(len(labels_N))
-            ]
-            if len(labels_N):
-                weight = self.weight(len(labels_N))
-                fronts.add(reply.front, weight)
-                auxiliaries.add(reply.auxiliary, weight)
-                backs.add(state_arrays(back), weight)
+        for _, done in self.channel.broadcast(sampled, request, LocallyTrained, self._train_back):
+            losses += done.losses
+            if done.losses:
+                weight = self.weight(len(done.reply.labels_N))
+                fronts.add(done.reply.front, weight)
+                auxiliaries.add(done.reply.auxiliary, weight)
+                backs.add(state_arrays(done.back), weight)
         if losses:
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.auxiliary, auxiliaries.result())
             load_arrays(self.halves.back, backs.result())
         return RoundOutcome(train_loss=mean(losses))
 
-    def _checked(self, _device: int, reply: LocallyTrained) -> LocallyTrained:
+    def _train_back(self, _device: int, reply: LocallyTrained) -> Trained[LocallyTrained]:
+        """On a copy: a device on whose activations training diverges costs only itself."""
         self.check_upload(reply)
-        return reply
+        labels_N = self.labels(reply.labels_N)
+        back = copy.deepcopy(self.halves.back).train()
+        optimiser = self.sgd(back)
+        losses = [
+            train_on(back, optimiser, self.tensor(reply.activation_NCHW[batch]), labels_N[batch])
+            for batch in self.batches(len(labels_N))
+        ]
+        return Trained(reply, back, losses)

@@ -17,10 +17,17 @@ from ecofed.activations import ReplayBuffer, View
 from ecofed.data import augment, to_input
 from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images
 from ecofed.errors import WireError
+from ecofed.method_configs import SendImagesConfig
 from ecofed.methods.base import Context, Method, RoundOutcome, under
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.models import set_normalisation, state_arrays
 from ecofed.wire import Images, SendImages
+
+
+def as_received(images_NHWC: np.ndarray, settings: SendImagesConfig) -> np.ndarray:
+    """uint8 images as the server would get them from a device: compressed, and where asked scaled, and back."""
+    batch = compress_images(images_NHWC, settings.quality, settings.size)
+    return decompress_images(batch, images_NHWC.shape[3])
 
 
 class SendImagesMethod(Method):
@@ -45,7 +52,8 @@ class SendImagesMethod(Method):
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if not self.buffer.views_of(device)]
         request = SendImages(round=round_, quality=self._settings.quality, size=self._settings.size or 0)
-        for device, view in self.channel.broadcast(asked, request, Images, self._opened):
+        # All of them first: a round below the quorum leaves no trace.
+        for device, view in list(self.channel.broadcast(asked, request, Images, self._opened)):
             self.buffer.put(device, 0, view, "images")
         known = [device for device in sampled if self.buffer.views_of(device)]
         if not self.buffer.devices:
@@ -94,12 +102,12 @@ class SendImagesMethod(Method):
 
     def test_input(self, x_NCHW: Tensor) -> Tensor:
         """Test images are compressed as training images are: a network learns the look of its images."""
-        task = self.context.task
+        task, (height, width) = self.context.task, self.context.image_size
         mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) for values in (task.mean, task.std))
         pixels_NCHW = np.rint((x_NCHW.cpu().numpy() * std + mean) * 255).clip(0, 255).astype(np.uint8)
-        images_NHWC = np.ascontiguousarray(pixels_NCHW.transpose(0, 2, 3, 1))
-        batch = compress_images(images_NHWC, self._settings.quality, self._settings.size)
-        received_NHWC = decompress_images(batch, task.in_channels)
+        top, left = (task.input_size - height) // 2, (task.input_size - width) // 2
+        images_NHWC = pixels_NCHW.transpose(0, 2, 3, 1)[:, top : top + height, left : left + width]
+        received_NHWC = as_received(np.ascontiguousarray(images_NHWC), self._settings)
         return self.tensor(to_input(received_NHWC, task.mean, task.std, task.input_size))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:

@@ -29,6 +29,9 @@ class Partition:
 class _Tracer(fx.Tracer):
     """Keeps childless modules whole (what they do may depend on training mode), and notes what every module returns."""
 
+    # Without it a buffer that the forward pass computes with would be frozen into a constant.
+    proxy_buffer_attributes = True
+
     def __init__(self) -> None:
         super().__init__()
         self.outputs: dict[str, list[fx.Node | None]] = {}
@@ -125,6 +128,7 @@ def partition(model: nn.Module, layer: str, *, example: Tensor | None = None, ch
     _check_names(model, halves)
     if checked:
         _check_values(model, halves, example)
+    _forget_constants(model)  # the halves have them
     return halves
 
 
@@ -149,17 +153,28 @@ def between(model: nn.Module, first: str, last: str) -> nn.Module:
 
 
 def activation_shape(front: nn.Module, in_channels: int, size: int = 32) -> tuple[int, int, int]:
-    """Channels, height and width of the front's output for one ``size`` x ``size`` image."""
+    """Channels, height and width of the front's output for one ``size`` x ``size`` image.
+
+    Raises:
+        ModelError: it has others.
+    """
     device = next((value.device for value in front.parameters()), torch.device("cpu"))
     shape = _evaluate(front, torch.zeros(1, in_channels, size, size, device=device)).shape
+    if len(shape) != 4:
+        raise ModelError(
+            f"the front's output for one image has shape {tuple(shape[1:])}, not channels x height x width; cut earlier"
+        )
     return int(shape[1]), int(shape[2]), int(shape[3])
 
 
 def _trace(model: nn.Module) -> _Traced:
     tracer = _Tracer()
     try:
+        _forget_constants(model)
         graph = tracer.trace(model)
-        other_mode = _Tracer().trace(_in_mode(model, training=not model.training))
+        other = _in_mode(model, training=not model.training)
+        _forget_constants(other)
+        other_mode = _Tracer().trace(other)
     except Exception as error:  # tracing runs the user's code, which may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -173,6 +188,12 @@ def _trace(model: nn.Module) -> _Traced:
     if sum(node.op == "placeholder" for node in graph.nodes) != 1:
         raise ModelError(f"{type(model).__name__} cannot be cut: it must take exactly one input")
     return _Traced(model, graph, tracer.outputs)
+
+
+def _forget_constants(model: nn.Module) -> None:
+    """Tracing leaves the constants of a forward pass on the network; numbered anew, they would look like others."""
+    for name in [name for name in vars(model) if name.startswith("_tensor_constant")]:
+        delattr(model, name)
 
 
 def _in_mode(model: nn.Module, *, training: bool) -> nn.Module:
@@ -229,11 +250,29 @@ def _front(traced: _Traced, cut: fx.Node) -> nn.Module:
 
 def _back(traced: _Traced, cut: fx.Node) -> nn.Module:
     drop, graph = traced.ancestors(cut), fx.Graph()
-    copies = {cut: graph.placeholder("activation")}
+    activation = graph.placeholder("activation")
+    copies = {cut: activation}
     for node in traced.graph.nodes:
         if node not in drop and node.op != "placeholder":
             copies[node] = graph.node_copy(node, lambda old: copies[old])
-    return _module(traced.model, graph, "Back")
+    back = _module(traced.model, graph, "Back")
+    for user in list(activation.users):
+        _leave_input(back, user)
+    assert isinstance(back, fx.GraphModule)
+    back.recompile()
+    return back
+
+
+def _leave_input(back: nn.Module, node: fx.Node) -> None:
+    """Let what reads the activation not write into it: it may be used again, and may need a gradient."""
+    if node.op == "call_module":
+        module = back.get_submodule(str(node.target))
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    elif node.kwargs.get("inplace"):
+        node.update_kwarg("inplace", False)
+    elif node.op == "call_method" and str(node.target).endswith("_") and not str(node.target).endswith("__"):
+        node.target = str(node.target).removesuffix("_")
 
 
 def _module(model: nn.Module, graph: fx.Graph, name: str) -> nn.Module:
@@ -267,7 +306,11 @@ def _evaluate(module: nn.Module, x: Tensor) -> Tensor:
     try:
         with torch.no_grad():
             output = module(x)
+    except Exception as error:  # the user's code, which may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"the network does not run on an input of shape {tuple(x.shape)} ({reason})") from error
     finally:
         module.train(was_training)
-    assert isinstance(output, Tensor)
+    if not isinstance(output, Tensor):
+        raise ModelError(f"the network returns a {type(output).__name__}; it must return one tensor")
     return output

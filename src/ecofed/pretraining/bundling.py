@@ -63,11 +63,15 @@ def make_bundle(
     Its normalisation becomes ``frozen`` (GroupNorm stays) with statistics set from all of ``public_NHWC``, uint8.
     Without a bottleneck the limits of 1 to 8 bits are searched on the same images; a front that was trained through its
     quantiser (``trained_bits``) keeps the limit 1 it was trained with.
+
+    Raises:
+        ModelError: the front's output has no channels, height and width.
     """
     grouped = any(isinstance(module, nn.GroupNorm) for module in front.modules())
     if not grouped:
         set_normalisation(front, "frozen")
     _round_to_half(front)
+    shape_CHW = activation_shape(front, in_channels)
     x_NCHW = to_input(public_NHWC, mean, std)
     calibrate(front, torch.from_numpy(x_NCHW))
     h_NCHW = activations(front, x_NCHW[:: max(1, len(x_NCHW) // LIMIT_IMAGES)])
@@ -84,7 +88,7 @@ def make_bundle(
         in_channels=in_channels,
         mean=mean,
         std=std,
-        activation_shape=activation_shape(front, in_channels),
+        activation_shape=shape_CHW,
         weights=state,
         upper=limits,
         expansion=state_arrays(expansion) if expansion is not None else {},

@@ -8,15 +8,14 @@ from typing import Literal
 import numpy as np
 
 from ecofed.data import load_dataset
+from ecofed.data.transforms import padded, with_channels
 from ecofed.errors import ConfigError
 from ecofed.pretraining.fractals import fractal_images
+from ecofed.randomness import permutation
 
 FRACTALS = "fractals"
 FRACTAL_COUNT = 30_000
 Labels = Literal["labels", "rotations"]
-
-# ITU-R BT.601, what image libraries mean by "grey".
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +47,8 @@ def load_images(
             splits only the training split is used.
         labels: ``rotations`` ignores the labels: the task is to tell by which multiple of 90 degrees an image was
             turned, so any pictures will do (self-supervised).
-        seed: for the fractals.
-        limit: at most this many images (the first).
+        seed: for the fractals, and for the choice of ``limit`` images.
+        limit: at most this many images, of a set drawn at random.
 
     Raises:
         DataError: the set is missing or malformed. ConfigError: fewer than two classes in it.
@@ -59,7 +58,8 @@ def load_images(
         images_NHWC, labels_N, title, flip = fractals.images_NHWC, fractals.labels_N, "rendered fractals", False
     else:
         dataset = load_dataset(source)
-        images_NHWC, labels_N = dataset.train.images_NHWC[:limit], dataset.train.labels_N[:limit]
+        chosen_N = _some(len(dataset.train), limit, seed)
+        images_NHWC, labels_N = dataset.train.images_NHWC[chosen_N], dataset.train.labels_N[chosen_N]
         title, flip = dataset.title, dataset.flip
         images_NHWC = padded(with_channels(images_NHWC, channels))
     if labels == "rotations":
@@ -84,16 +84,8 @@ def load_images(
     )
 
 
-def with_channels(images_NHWC: np.ndarray, channels: int) -> np.ndarray:
-    if images_NHWC.shape[3] == channels:
-        return images_NHWC
-    if channels == 3:
-        return np.repeat(images_NHWC, 3, axis=3)
-    grey_NHW = np.rint(np.dot(images_NHWC.astype(np.float32), _LUMINANCE)).astype(np.uint8)
-    return np.expand_dims(grey_NHW, 3)
-
-
-def padded(images_NHWC: np.ndarray, size: int = 32) -> np.ndarray:
-    top, left = (size - images_NHWC.shape[1]) // 2, (size - images_NHWC.shape[2]) // 2
-    bottom, right = size - images_NHWC.shape[1] - top, size - images_NHWC.shape[2] - left
-    return np.pad(images_NHWC, ((0, 0), (top, bottom), (left, right), (0, 0)))
+def _some(total: int, limit: int | None, seed: int) -> np.ndarray | slice:
+    """Which images, ascending: a set may be sorted by class, so its first ones need not have all classes."""
+    if limit is None or limit >= total:
+        return slice(None)
+    return np.sort(permutation(seed, "pretraining images", total)[:limit])

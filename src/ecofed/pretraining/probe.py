@@ -16,9 +16,9 @@ import torch
 
 from ecofed.activations import make_codec
 from ecofed.data import Dataset, ImageSet, require_test, test_indices, to_input
+from ecofed.data.transforms import padded, with_channels
 from ecofed.models import build_front
 from ecofed.pretraining.bundling import activations
-from ecofed.pretraining.images import padded, with_channels
 from ecofed.randomness import permutation
 from ecofed.wire import FrontBundle
 

@@ -42,6 +42,8 @@ class EncodedActivation:
 
 
 NO_SCALES = np.empty(0, np.float32)
+LARGEST = 65504.0
+"""What half precision can say. An upload of larger activations is refused: training would end at it."""
 SATURATION_WARNED = 0.2
 """More entries than this above the quantiser's limit, and a front does not suit the images: a run and a check warn."""
 
@@ -113,6 +115,8 @@ class Codec(ABC):
             raise WireError(f"upload with {scales.size} scales; {self.scales_of(samples, batch_size)} are needed")
         if not (np.isfinite(scales).all() and (scales >= 0).all()):
             raise WireError("upload with a scale that is negative or not finite")
+        if scales.max(initial=0) * 128 > LARGEST:
+            raise WireError(f"upload with a scale of {scales.max():g}: its activations could be above {LARGEST:g}")
         rows = np.frombuffer(codes, np.uint8).reshape(samples, self.row_bytes)
         self.check_content(rows)
         return rows, np.repeat(scales, batch_size)[:samples]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.codecs.base import NO_SCALES, Codec, EncodedActivation
+from ecofed.activations.codecs.base import LARGEST, NO_SCALES, Codec, EncodedActivation
 from ecofed.errors import WireError
 
 
@@ -24,5 +24,8 @@ class Float32Codec(Codec):
         return np.ascontiguousarray(rows).view("<f4").reshape(len(rows), *self.shape_CHW)
 
     def check_content(self, rows: np.ndarray) -> None:
-        if not np.isfinite(self.decode(rows)).all():
+        h_NCHW = self.decode(rows)
+        if not np.isfinite(h_NCHW).all():
             raise WireError("upload with non-finite activations (NaN or infinity)")
+        if h_NCHW.size and np.abs(h_NCHW).max() > LARGEST:
+            raise WireError(f"upload with activations above {LARGEST:g}")

@@ -1,4 +1,7 @@
-"""Folders of pictures: ``train/<class>/*.png`` and ``test/<class>/*.png`` (or ``.jpg``)."""
+"""Folders of pictures: ``train/<class>/*.png`` and ``test/<class>/*.png`` (or another format of :data:`SUFFIXES`).
+
+Names that begin with a dot are what systems leave behind (``.ipynb_checkpoints``, ``._001.png``), not pictures.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ecofed.data.images import Split, decode
 from ecofed.errors import DataError
 
 MAX_FILE_BYTES = 256 << 20
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def find(path: Path) -> list[Path]:
@@ -23,8 +26,12 @@ def find(path: Path) -> list[Path]:
 
 
 def read(path: Path, part: Literal["train", "test"]) -> Split | None:
-    """One split; classes are the sub-folders in alphabetical order."""
+    """One split; classes are the sub-folders in alphabetical order.
+
+    Raises :class:`DataError` for a sub-folder of files none of which is a picture: a class would silently be missing.
+    """
     classes = _classes(path / part)
+    _require_pictures(path / part, {name for name, _ in classes})
     if not classes:
         return None
     decoded = decode(_contents([f for _, files in classes for f in files]))
@@ -40,14 +47,29 @@ def read(path: Path, part: Literal["train", "test"]) -> Split | None:
 
 def _classes(folder: Path) -> list[tuple[str, list[Path]]]:
     """Class names with their pictures; a sub-folder without pictures is no class."""
-    if not folder.is_dir():
-        return []
-    classes = [
-        (entry.name, sorted(file for file in entry.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()))
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir()
-    ]
+    classes = [(entry.name, [f for f in _files(entry) if f.suffix.lower() in SUFFIXES]) for entry in _folders(folder)]
     return [(name, files) for name, files in classes if files]
+
+
+def _require_pictures(folder: Path, classes: set[str]) -> None:
+    for entry in _folders(folder):
+        files = [] if entry.name in classes else _files(entry)
+        if files:
+            raise DataError(
+                f"{entry}: no picture in it, {files[0].name} is none; the formats are {', '.join(SUFFIXES)}"
+            )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in _shown(folder) if entry.is_dir()] if folder.is_dir() else []
+
+
+def _files(folder: Path) -> list[Path]:
+    return [entry for entry in _shown(folder) if entry.is_file()]
+
+
+def _shown(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def _contents(files: list[Path]) -> Iterator[tuple[str, bytes]]:

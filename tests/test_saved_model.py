@@ -1,0 +1,93 @@
+"""A trained network on other data than its own, and as it was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ecofed
+from ecofed.config import Config
+from ecofed.errors import DataError
+
+CLASSES = ("ant", "bee", "cow")
+
+
+def write_pictures(folder: Path, classes: tuple[str, ...] = CLASSES, side: int = 32) -> Path:
+    """Noise that is brightest in a corner of the class's own."""
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 40)):
+        for name in classes:
+            place = folder / part / name
+            place.mkdir(parents=True)
+            row, column = divmod(CLASSES.index(name) if name in CLASSES else 3, 2)
+            for number in range(count):
+                pixels = draw.integers(0, 90, (side, side), dtype=np.uint8)
+                half = side // 2
+                pixels[half * row : half * (row + 1), half * column : half * (column + 1)] += 120
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    return folder
+
+
+BASE: dict[str, Any] = {
+    "model__name": "resnet9",
+    "model__width": 0.0625,
+    "devices": 4,
+    "sampled_devices": 4,
+    "batch_size": 8,
+    "rounds": 6,
+    "learning_rate": 0.05,
+    "test_part": "report",
+    "test_samples": 10_000,
+    "data__augment": False,
+    "initialisation": "random",
+    "ecofed__front": "random",
+}
+
+
+def trained(data: Path, out: Path, method: str, **changes: Any) -> ecofed.RunResult:
+    config = Config().replace(**(BASE | {"method": method, "data__name": str(data)} | changes))
+    return ecofed.run(config, out=out, report=False)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_classes_are_matched_by_name(tmp_path: Path) -> None:
+    trained(write_pictures(tmp_path / "all"), tmp_path / "run", "ecofed")
+    whole = ecofed.evaluate(tmp_path / "run")
+    assert whole.samples == 120
+    assert whole.accuracy > 0.9
+    some = ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "some", ("bee", "cow"))))
+    assert some.samples == 80
+    assert some.accuracy > 0.9
+    with pytest.raises(DataError, match="has a class 'dog' that the network does not know; its classes: ant, bee, cow"):
+        ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "strange", ("bee", "dog"))))
+
+
+def test_a_network_that_normalises_by_the_batch_gets_mixed_batches_and_says_so(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "all")
+    result = trained(data, tmp_path / "run", "classic-fl", normalisation="batch")
+    evaluation = ecofed.evaluate(tmp_path / "run")  # the pictures are sorted by class
+    assert result.totals.final_test_accuracy > 0.9
+    assert evaluation.accuracy > 0.9
+    with pytest.warns(UserWarning, match="normalisation=batch, which normalises by the images"):
+        ecofed.predict(tmp_path / "run", [data / "test/ant/0.png", data / "test/bee/0.png"])
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_send_images_is_tested_and_used_on_images_like_those_it_was_trained_on(side: int, tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "all", side=side)
+    sent = {"send_images__size": 14, "send_images__quality": 20}
+    result = trained(data, tmp_path / "run", "send-images", rounds=8, **sent)
+    last = result.rounds[-1]
+    assert last.test_accuracy is not None
+    # The run tests on four fifths of the same images.
+    evaluation = ecofed.evaluate(tmp_path / "run")
+    assert evaluation.accuracy == pytest.approx(last.test_accuracy, abs=0.05)
+    assert evaluation.loss == pytest.approx(last.test_loss, rel=0.25)
