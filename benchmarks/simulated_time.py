@@ -107,17 +107,19 @@ def targets_table(records: dict[str, Any]) -> str:
     rows = []
     for target in TARGETS:
         costs = {label: [_cost(record, target) for record in own] for label, own in runs.items()}
-        for label in sorted(runs, key=lambda label: ORDER.index(label.partition(" ")[0])):
+        for label in sorted(runs, key=lambda label: (ORDER.index(label.partition(" ")[0]), label)):
             cells = [label, str(len(runs[label])), f"{mean(record['accuracy'] for record in runs[label]):.3f}"]
             found = [cost for cost in costs[label] if cost is not None]
             if len(found) < len(runs[label]):
-                rows.append([*cells, f"{target:g}", f"never in {len(runs[label]) - len(found)}", *["-"] * 8])
+                rows.append([*cells, f"{target:g}", f"in {len(found)} of {len(runs[label])} seeds", *["-"] * 8])
                 continue
             rounds, size, seconds = (mean(cost[at] for cost in found) for at in (0, 1, 3))
             over = [human_seconds(mean(cost[2 + at] for cost in found)) for at in range(len(LINKS))]
             ratios = []
             for other, mine, at in (("classic-fl", size, 1), ("classic-fl", seconds, 3), ("vanilla-dpfl", seconds, 3)):
-                theirs = [cost[at] for cost in costs.get(other, []) if cost is not None]
+                # The baseline's faster learning rate, where it was run.
+                rival = costs.get(f"{other} (learning rate 0.001)") or costs.get(other, [])
+                theirs = [cost[at] for cost in rival if cost is not None]
                 ratios.append(times(mean(theirs) / mine) if theirs else "-")
             rows.append([*cells, f"{target:g}", f"{rounds:.0f}", human_bytes(size), *over, *ratios])
     return _markdown(head, rows)

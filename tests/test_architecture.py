@@ -24,6 +24,7 @@ FOUNDATION = {
     "presets",
     "randomness",
     "results",
+    "simulation_configs",
     "task",
 }
 

@@ -153,6 +153,17 @@ def test_a_value_has_no_keys_of_its_own() -> None:
         Config().replace(model__cut__x=1)
 
 
+def test_a_presets_fallback_stands_in_for_the_presets_own_data_only() -> None:
+    def fallbacks(*sets: str) -> list[str | None]:
+        settings = Settings.load("quickstart", sets)
+        return [settings.for_method(method).data.fallback for method in ("classic-fl", "ecofed")]
+
+    assert fallbacks() == ["digits", "digits"]
+    assert fallbacks("data.name=cifr10") == [None, None]
+    assert fallbacks("data.name=./pictures") == [None, None]
+    assert fallbacks("data.name=./pictures", "data.fallback=digits") == ["digits", "digits"]
+
+
 def test_an_unknown_method_is_named_with_its_nearest() -> None:
     with pytest.raises(ConfigError, match=r"must be one of classic-fl, .* \(did you mean 'ecofed'\?\)"):
         Settings.load(None, ["method=ecofedd"])

@@ -9,7 +9,7 @@ import pytest
 
 from ecofed.config import ModelConfig, Settings
 from ecofed.errors import ConfigError
-from ecofed.frontier import Frontier, frontier
+from ecofed.frontier import Frontier, _beats, frontier
 from ecofed.pretraining.bundling import random_front
 
 TINY = [
@@ -33,6 +33,13 @@ def test_fronts_of_the_same_file_name_keep_their_own_folders(tmp_path: Path) -> 
     assert len({point.label for point in made.points}) == 2
     assert len({point.result for point in made.points}) == 2
     assert sweep(tmp_path / "sweep", bits=[2], fronts=fronts, baselines=[], resume=True) == made
+
+
+def test_of_two_points_with_the_same_bytes_the_better_one_is_efficient() -> None:
+    assert _beats((100, 0.5), (100, 0.4))
+    assert not _beats((100, 0.4), (100, 0.5))
+    assert not _beats((100, 0.5), (100, 0.5))
+    assert not _beats((90, 0.4), (100, 0.5))
 
 
 def sweep(folder: Path, *, resume: bool = False, **changes: object) -> Frontier:

@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ecofed import config, method_configs
+from ecofed import config, method_configs, simulation_configs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,8 @@ def section_docs() -> dict[str, str]:
 def _field_docs() -> dict[tuple[str, str], str]:
     """``(class, field)`` -> the docstring under the field, on one line."""
     docs = {}
-    for node in [*ast.parse(inspect.getsource(config)).body, *ast.parse(inspect.getsource(method_configs)).body]:
+    modules = (config, method_configs, simulation_configs)
+    for node in [node for module in modules for node in ast.parse(inspect.getsource(module)).body]:
         if not isinstance(node, ast.ClassDef):
             continue
         for field, after in zip(node.body, node.body[1:], strict=False):

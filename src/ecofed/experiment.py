@@ -13,7 +13,7 @@ from typing import Protocol
 from ecofed._version import __version__
 from ecofed.activations import BUFFER_FOLDER
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
-from ecofed.config import Config, Settings
+from ecofed.config import PAPER_METHODS, Config, Settings
 from ecofed.costs import Availability, Ledger
 from ecofed.data import require_test
 from ecofed.environment import describe_environment, git_commit
@@ -68,7 +68,7 @@ class SilentObserver:
 
 
 def run(
-    config: Config,
+    config: Config | Settings,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -80,7 +80,7 @@ def run(
     """Train one method.
 
     Args:
-        config: what to run.
+        config: what to run; of settings, the method that they name.
         out: folder for ``result.json``, ``metrics.jsonl``, ``model.safetensors``, ``report.html`` and the checkpoint;
             ``None`` writes nothing.
         resume: continue from the folder's checkpoint; a finished run is returned as it is.
@@ -92,6 +92,8 @@ def run(
     Raises:
         EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
     """
+    if isinstance(config, Settings):
+        config = config.for_method(config.method)
     observer = observer or SilentObserver()
     folder = None if out is None else Path(out)
     if folder is not None:
@@ -136,14 +138,14 @@ def run(
             restored = Ledger.from_dict(checkpoint.ledger)
             ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
             records, wall_before = list(checkpoint.records), checkpoint.wall_seconds
+        clock = clock_of(prepared)  # which may refuse a profile: before anything is written
+        if clock is not None:
+            channel.too_late = clock.too_late
         started = time.perf_counter()
         observer.started(config, records)
         if folder is not None:
             _write_metrics(folder, records)
         evaluate = Evaluator(method, *prepared.test_set())
-        clock = clock_of(prepared)
-        if clock is not None:
-            channel.too_late = clock.too_late
         next_checkpoint = 0.0
         rounds = train(method, evaluate, first_round=len(records) + 1, clock=None if clock is None else clock.round)
         with deferred(observer.note) as stop_asked:
@@ -179,7 +181,7 @@ def run(
 
 def compare(
     settings: Settings,
-    methods: Sequence[str],
+    methods: Sequence[str] = PAPER_METHODS,
     *,
     out: str | Path,
     resume: bool = False,

@@ -173,13 +173,16 @@ def _points(labels: Sequence[str], results: Sequence[RunResult]) -> list[Point]:
             bytes_per_device=result.total_bytes / result.config["devices"],
             uplink_bytes_per_device=result.totals.uplink_bytes / result.config["devices"],
             images_leave_device=result.method == "send-images",
-            efficient=not any(
-                other_bytes < own_bytes and other_accuracy >= own_accuracy for other_bytes, other_accuracy in figures
-            ),
+            efficient=not any(_beats(other, (own_bytes, own_accuracy)) for other in figures),
             result=f"{_folder_name(label)}/result.json",
         )
         for label, result, (own_bytes, own_accuracy) in zip(labels, results, figures, strict=True)
     ]
+
+
+def _beats(one: tuple[int, float], other: tuple[int, float]) -> bool:
+    """As few bytes and as accurate, and better in one of them. A point is its bytes and its accuracy."""
+    return one != other and one[0] <= other[0] and one[1] >= other[1]
 
 
 def _plot(made: Frontier, folder: Path) -> None:

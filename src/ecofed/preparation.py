@@ -16,6 +16,7 @@ from ecofed.data import (
     label_counts,
     load_dataset,
     partition,
+    raw_bytes,
     require_test,
     test_indices,
     to_input,
@@ -217,7 +218,7 @@ def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int) -> Da
         classes=list(dataset.classes),
         label_counts=label_counts(dataset.train.labels_N, parts, len(dataset.classes)).tolist(),
         floors=Floors(
-            raw_bytes=int(np.prod(dataset.train.images_NHWC.shape[1:])) * len(used),
+            raw_bytes=raw_bytes(dataset) * len(used),
             compressed_bytes=sum(compressed_upload_bytes(dataset, own) for own in parts),
             compressed_as=dataset.compressed_as or "PNG",
         ),

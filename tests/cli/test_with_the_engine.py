@@ -62,6 +62,29 @@ def test_run_then_evaluate_then_predict(cli: Cli, tiny: str, tmp_path: Path) -> 
     assert cli("evaluate", "nowhere").code == 1
 
 
+def test_one_commands_folder_is_not_continued_by_another(cli: Cli, tiny: str) -> None:
+    short = ["--set", "rounds=1", "--out", "k"]
+    assert cli("compare", tiny, "--methods", "ecofed", *short).code == 0
+    ended = cli("run", tiny, *short, "--resume")
+    assert ended.code == 2
+    assert ended.error.startswith("error: k holds summary.json of another command; choose another folder: --out k-2")
+    assert cli("run", tiny, "--set", "rounds=1", "--out", "one").code == 0
+    ended = cli("compare", tiny, "--set", "rounds=1", "--out", "one", "--resume")
+    assert ended.code == 2
+    assert "holds result.json of another command" in ended.error
+
+
+def test_a_refused_start_leaves_nothing_in_the_way(cli: Cli, tiny: str, tmp_path: Path) -> None:
+    assert cli("run", tiny, "--set", "clock.device=raspberry-pi-6", "--out", "o").code == 2
+    assert not any((tmp_path / "o").iterdir())
+    assert cli("run", tiny, "--set", "rounds=1", "--out", "o").code == 0
+
+
+def test_what_final_accuracy_means_is_said(cli: Cli, tiny: str) -> None:
+    ended = cli("run", tiny)
+    assert "final accuracy: the mean of all 3 evaluations, on 50 test images" in ended.out
+
+
 def test_a_fallback_is_told(cli: Cli, tiny: str) -> None:
     ended = cli("run", tiny, "--set", "data.name=./nowhere", "--set", "data.fallback=digits", "--set", "rounds=1")
     assert "./nowhere was found nowhere: using Digits" in ended.err

@@ -1,6 +1,7 @@
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def test_headlines(make: Make, five_methods: Comparison) -> None:
     assert (
         headline(five_methods) == f"ecofed reached 0.84 accuracy with {ratio:.0f}x fewer bytes than classic-fl (0.77)"
     )
+    classic = make("classic-fl")
+    better = replace(classic, totals=replace(classic.totals, final_test_accuracy=0.95))
+    worse = Comparison(results=[better, make("ecofed")])
+    assert re.fullmatch(
+        r"ecofed ended 0\.\d\d below classic-fl \(0\.\d\d, 0\.95\), with \d+x fewer bytes than it", headline(worse)
+    )
+    assert "to reach classic-fl's accuracy" not in [card.name for card in key_figures(worse)]
     assert re.fullmatch(r"ecofed reached 0\.\d\d accuracy and moved [\d.]+ MB", headline(make()))
     rivals = Comparison(results=[make("classic-fl"), make("lgl")])
     assert "classic-fl reached the best accuracy, 0.77; lgl moved the fewest bytes" in headline(rivals)

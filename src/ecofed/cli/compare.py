@@ -53,7 +53,7 @@ def compare(
     """
     settings = Settings.load(source, sets or ())
     names = method_names(methods, settings)
-    folder = output_folder(out, settings, "", resume=resume)
+    folder = output_folder(out, settings, "", resume=resume, foreign=("result.json", "metrics.jsonl", "frontier.json"))
     with resumable(folder), progress_view() as view:
         result = ecofed.compare(settings, names, out=folder, resume=resume, observer=view, command=command_line())
     if json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,11 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(json: Json = False) -> None:
-    """List the fronts in this package. 'auto' takes the plain one for the model, width and input of a run."""
+    """List the fronts in this package.
+
+    'auto' takes one for the model, width and input of a run: that of 256 bytes an image where codes have 2 bits,
+    otherwise the full-size one.
+    """
     need_torch("fronts")
     from ecofed.pretraining import shipped_fronts
 
@@ -50,7 +54,7 @@ def list_(json: Json = False) -> None:
             f"{front.model} x {front.width:g}",
             "grey" if front.in_channels == 1 else "colour",
             f"{front.card['bytes_per_image']} B at {front.card['bits']} bits",
-            str(front.card.get("probe_accuracy", "-")),
+            _probe_of(front.card),
             str(front.card["images"]),
         )
         for front in fronts
@@ -67,7 +71,16 @@ def show(name: Name, json: Json = False) -> None:
     if json:
         print(json_format.dumps(card))
     else:
-        print_table(("field", "value"), [(key, str(value)) for key, value in card.items()])
+        own = card.pop("card")
+        rows = [(key, str(value)) for key, value in (card | own).items()]
+        for key, value in rows:  # plain lines: a value may be a long command
+            print(f"{key:{max(len(name) for name, _ in rows)}}  {value}")
+
+
+def _probe_of(card: dict[str, Any]) -> str:
+    if "probe_accuracy" not in card:
+        return "-"
+    return f"{card['probe_accuracy']} on {card.get('probe_data', 'an unnamed set')}"
 
 
 def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Json = False) -> None:

@@ -21,6 +21,7 @@ FEWEST_COLUMNS = 4
 def print_results(result: Comparison | RunResult, folder: Path) -> None:
     """The table of a run or comparison, then where its files are."""
     from ecofed.reports.tables import plain_text, rich_table
+    from ecofed.reports.words import accuracy_sentence
 
     console = Console()
     if console.is_terminal:
@@ -32,6 +33,7 @@ def print_results(result: Comparison | RunResult, folder: Path) -> None:
         console.print(table)
     else:
         print(plain_text(result))
+    print(accuracy_sentence(result))
     for text in result.notes:
         print(f"note: {text}")
     for name in FILES:

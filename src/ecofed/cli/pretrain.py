@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -150,6 +151,8 @@ def _check_out(out: Path, *, resume: bool) -> Path:
     if unfinished.exists() and not resume:
         raise ConfigError(f"{unfinished} holds an unfinished pre-training; add --resume, or delete it")
     out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"--out {out}: {out.parent} cannot be written to; choose another with --out")
     return unfinished
 
 

@@ -30,7 +30,7 @@ def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resum
     """
     settings = Settings.load(source, sets or ())
     config = settings.for_method(settings.method)
-    folder = output_folder(out, settings, f"-{config.method}", resume=resume)
+    folder = output_folder(out, settings, f"-{config.method}", resume=resume, foreign=("summary.json", "frontier.json"))
     with resumable(folder), progress_view() as view:
         result = ecofed.run(config, out=folder, resume=resume, observer=view, command=command_line())
     if json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -43,11 +43,15 @@ def add_command(app: typer.Typer, name: str, function: Callable[..., None], *exa
     app.command(name, help=text, epilog=example(*examples))(function)
 
 
-def output_folder(out: Path | None, settings: Settings, suffix: str, *, resume: bool) -> Path:
+def output_folder(
+    out: Path | None, settings: Settings, suffix: str, *, resume: bool, foreign: Sequence[str] = ()
+) -> Path:
     """Where a command writes: ``out``, or ``runs/<preset or file name><suffix>``.
 
+    ``foreign`` are files that another command leaves there: that is nothing to resume.
+
     Raises:
-        ConfigError: the folder holds something and the user did not say ``--resume``.
+        ConfigError: the folder holds something and the user did not say ``--resume``, or something of another command.
     """
     folder = out or Path("runs") / f"{Path(settings.source).stem}{suffix}"
     if folder.exists() and not folder.is_dir():
@@ -56,6 +60,9 @@ def output_folder(out: Path | None, settings: Settings, suffix: str, *, resume: 
         raise ConfigError(
             f"{folder} is not empty; add --resume to continue it, or choose another: --out {_free(folder)}"
         )
+    strange = next((name for name in foreign if (folder / name).exists()), None)
+    if resume and strange is not None:
+        raise ConfigError(f"{folder} holds {strange} of another command; choose another folder: --out {_free(folder)}")
     return folder
 
 

@@ -1,6 +1,6 @@
 """Data: sources, partitions over devices, transforms. numpy only."""
 
-from ecofed.data.dataset import Dataset, ImageSet, compressed_sizes, compressed_upload_bytes, require_test
+from ecofed.data.dataset import Dataset, ImageSet, compressed_sizes, compressed_upload_bytes, raw_bytes, require_test
 from ecofed.data.fetching import fetch
 from ecofed.data.loading import list_datasets, load_dataset
 from ecofed.data.partitions import label_counts, mixed_order, partition, test_indices
@@ -18,6 +18,7 @@ __all__ = [
     "load_dataset",
     "mixed_order",
     "partition",
+    "raw_bytes",
     "require_test",
     "test_indices",
     "to_input",

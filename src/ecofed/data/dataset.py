@@ -56,11 +56,18 @@ class Dataset:
     """int64, bytes of each training image as stored; ``None`` together with ``compressed_as``."""
     shared_header_bytes: int
     """Bytes that every compressed training image begins with. Small JPEGs are mostly that: equal tables."""
+    stored_bytes: int = 0
+    """Of one raw image as the source has it, where it was scaled up for use; otherwise 0."""
 
     @property
     def channels(self) -> int:
         """1 (grey) or 3 (colour)."""
         return int(self.train.images_NHWC.shape[3])
+
+
+def raw_bytes(dataset: Dataset) -> int:
+    """Of one image as raw pixels, at the source's size if that is smaller than the one used."""
+    return dataset.stored_bytes or int(np.prod(dataset.train.images_NHWC.shape[1:]))
 
 
 def require_test(dataset: Dataset) -> ImageSet:
@@ -80,7 +87,7 @@ def compressed_sizes(dataset: Dataset, indices_N: np.ndarray) -> np.ndarray:
     """
     if dataset.compressed_bytes_N is not None:
         return np.asarray(dataset.compressed_bytes_N[indices_N])
-    return np.array([_png_bytes(dataset.train.images_NHWC[index]) for index in indices_N], np.int64)
+    return np.array([png_bytes(dataset.train.images_NHWC[index]) for index in indices_N], np.int64)
 
 
 def compressed_upload_bytes(dataset: Dataset, indices_N: np.ndarray) -> int:
@@ -94,7 +101,8 @@ def compressed_upload_bytes(dataset: Dataset, indices_N: np.ndarray) -> int:
     return dataset.shared_header_bytes + int(own_N.sum())
 
 
-def _png_bytes(image_HWC: np.ndarray) -> int:
+def png_bytes(image_HWC: np.ndarray) -> int:
+    """What an image takes as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image_HWC[:, :, 0] if image_HWC.shape[2] == 1 else image_HWC).save(buffer, "PNG")
     return buffer.tell()

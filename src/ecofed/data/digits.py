@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ecofed.data.dataset import PNG_HEADER_BYTES, png_bytes
 from ecofed.data.images import Split, native_size
 from ecofed.errors import MissingExtraError
 from ecofed.randomness import permutation
@@ -22,5 +23,17 @@ def read_digits() -> tuple[Split, Split]:
     images_NHWC, labels_N = native_size(levels[..., None]), source.target.astype(np.int64)
     order = permutation(0, "digits split", len(labels_N))
     count = len(order) * 4 // 5
-    train, test = (Split(images_NHWC=images_NHWC[part], labels_N=labels_N[part]) for part in np.split(order, [count]))
+    # What sending them would cost is that of 8x8 pixels.
+    sizes_N = np.array([png_bytes(image[..., None]) for image in levels], np.int64)
+    train, test = (
+        Split(
+            images_NHWC=images_NHWC[part],
+            labels_N=labels_N[part],
+            compressed_as="PNG",
+            compressed_bytes_N=sizes_N[part],
+            shared_header_bytes=PNG_HEADER_BYTES,
+            stored_bytes=levels[0].size,
+        )
+        for part in np.split(order, [count])
+    )
     return train, test

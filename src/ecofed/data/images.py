@@ -35,6 +35,8 @@ class Split:
     compressed_as: str | None = None
     compressed_bytes_N: np.ndarray | None = None
     shared_header_bytes: int = 0
+    stored_bytes: int = 0
+    """Of one raw image at the source's own size, where that is smaller than ``images_NHWC``; otherwise 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,7 @@ def assemble(name: str, place: str, train: Split, test: Split | None) -> Dataset
         compressed_as=train.compressed_as,
         compressed_bytes_N=train.compressed_bytes_N,
         shared_header_bytes=train.shared_header_bytes if train.compressed_as is not None else PNG_HEADER_BYTES,
+        stored_bytes=train.stored_bytes,
     )
 
 

@@ -16,6 +16,8 @@ from ecofed.randomness import generator, permutation
 
 TUNING_IMAGES = 2000
 """Test images kept for tuning and stopping; published figures use the others."""
+FEW_IMAGES = 250
+"""A test set below this is not divided."""
 
 
 def partition(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
@@ -38,15 +40,14 @@ def label_counts(labels_N: np.ndarray, parts: list[np.ndarray], classes: int) ->
 def test_indices(total: int, part: Literal["tuning", "report"], count: int) -> np.ndarray:
     """At most ``count`` indices into a test set of ``total`` images, by a fixed permutation (no seed).
 
-    ``tuning`` is its first 2,000 images (a fifth of a set below 10,000), ``report`` the others. An empty answer is
-    a :class:`ConfigError`.
+    ``tuning`` is its first 2,000 images (a fifth of a set below 10,000), ``report`` the others; of fewer than 250
+    images, of which a fifth would say little, all are in both.
     """
     order = mixed_order(total)
+    if total < FEW_IMAGES:
+        return order[:count]
     tuning = TUNING_IMAGES if total >= 5 * TUNING_IMAGES else total // 5
-    chosen = (order[:tuning] if part == "tuning" else order[tuning:])[:count]
-    if len(chosen) == 0:
-        raise ConfigError(f"test_part = '{part}': a test set of {total} images leaves none for it")
-    return chosen
+    return (order[:tuning] if part == "tuning" else order[tuning:])[:count]
 
 
 def mixed_order(total: int) -> np.ndarray:

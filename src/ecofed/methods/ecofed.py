@@ -106,8 +106,8 @@ class EcoFed(Method):
             self._saturation_noted = True  # once a run: every record has its own saturated_fraction
             notes.append(
                 f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than "
-                f"{SATURATION_WARNED:.0%}): its images are unlike those that the front was pre-trained on; "
-                "'ecofed pretrain' makes a front from images like them"
+                f"{SATURATION_WARNED:.0%}): its constants were set on other images; 'ecofed pretrain' makes a front "
+                "from images like these"
             )
         return RoundOutcome(
             train_loss=loss,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ecofed.activations import SATURATION_WARNED
 from ecofed.config import ModelConfig
-from ecofed.data import Dataset, compressed_sizes
+from ecofed.data import Dataset, compressed_sizes, raw_bytes
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.limits import saturated_fraction
@@ -97,7 +97,7 @@ def check_front(
         test_samples=len(sample.test),
         bits=bits,
         bytes_per_image=-(-h_NF.shape[1] * bits // 8),
-        raw_bytes_per_image=int(np.prod(dataset.train.images_NHWC.shape[1:])),
+        raw_bytes_per_image=raw_bytes(dataset),
         compressed_bytes_per_image=round(float(compressed_sizes(dataset, kept).mean())),
         probe_accuracy=probe_front(bundle, sample, bits),
         random_front_accuracy=probe_front(opponent, sample, bits),

@@ -13,7 +13,7 @@ from ecofed.config import Config, ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front
-from ecofed.pretraining.shipped import automatic_front, shipped_front
+from ecofed.pretraining.shipped import automatic_front, shipped_front, shipped_fronts
 from ecofed.wire import FrontBundle
 
 
@@ -38,7 +38,7 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
             return shipped.load()
         note(
             f"no shipped front for {config.model.name} x {config.model.width:g} cut at {cut}, {channels} channels: "
-            "using a random one; ecofed.front=pretrain makes one"
+            f"using a random one; {_other_widths(config, cut, channels)}ecofed.front=pretrain makes one"
         )
         return _random_front(config.model, channels, config.seed, _front_normalisation(config))
     if name == "pretrain":
@@ -58,6 +58,13 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
 def _random_front(model: ModelConfig, channels: int, seed: int, normalisation: str) -> FrontBundle:
     """Rendered and calibrated once for the methods of a comparison."""
     return random_front(model, channels, seed, normalisation=normalisation)
+
+
+def _other_widths(config: Config, cut: str, channels: int) -> str:
+    """Where the same network of another width has a shipped front: which."""
+    place = (config.model.name, cut, channels)
+    widths = {front.width for front in shipped_fronts() if (front.model, front.cut, front.in_channels) == place}
+    return f"model.width={min(widths):g} has one, " if widths else ""
 
 
 def _front_normalisation(config: Config) -> str:

@@ -22,7 +22,8 @@ REPORT_FILE = "report.html"
 #: How to read each plot, one sentence.
 CAPTIONS = {
     "accuracy-bytes": "Further left is cheaper, higher is better: each line follows one method from its first round "
-    "to its last; the dotted marks are what sending every image once would cost, in its raw and its compressed form.",
+    "to its last, and its label gives the final accuracy, the mean of the last five evaluations. The dotted marks are "
+    "what sending every image once would cost, in its raw and its compressed form.",
     "accuracy-rounds": "The same evaluations by round: how fast each method learns when bytes are left out of account.",
     "accuracy-time": "The same evaluations by the simulated clock of the device and link profiles.",
     "round-timeline": "What the server and the first devices do in round 1, each method on a time axis of its own: the "
@@ -175,8 +176,14 @@ def _data(comparison: Comparison, plots: list[Plot]) -> str:
 
 
 def _fronts(comparison: Comparison) -> str:
-    cards = {json.dumps(run.front, sort_keys=True, default=str): run for run in comparison.results if run.front}
-    tables = [f"<h3>{escape(run.method)}</h3>" * (len(cards) > 1) + _pairs(run.front or {}) for run in cards.values()]
+    users: dict[str, list[RunResult]] = {}
+    for run in comparison.results:
+        if run.front:
+            users.setdefault(json.dumps(run.front, sort_keys=True, default=str), []).append(run)
+    tables = []
+    for runs in users.values():
+        methods = ", ".join(dict.fromkeys(run.method for run in runs))
+        tables.append(f"<h3>{escape(methods)}</h3>" * (len(users) > 1) + _pairs(runs[0].front or {}))
     return _section("The front", "".join(tables)) if tables else ""
 
 

@@ -11,6 +11,8 @@ from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, time
 from ecofed.results import Comparison, RunGroup, RunResult, flatten
 
 _NOTES_SHOWN = 12
+#: Evaluations that final accuracy is the mean of.
+AVERAGED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,9 @@ def headline(result: Comparison | RunResult) -> str:
         bytes_ = f"{fewer_or_more(hero.times_fewer)} bytes than"
         if bytes_.startswith("as many"):
             bytes_ = "as many bytes as"
+        behind = _final(classic) - _final(hero)
+        if behind >= 0.01:
+            return f"{hero.label} ended {behind:.2f} below classic-fl ({_two(hero)}, {_two(classic)}), with {bytes_} it"
         return f"{hero.label} reached {_two(hero)} accuracy with {bytes_} classic-fl ({_two(classic)})"
     if len(table) == 1:
         return f"{table[0].label} reached {_two(table[0])} accuracy and moved {human_bytes(table[0].total_bytes)}"
@@ -42,6 +47,15 @@ def headline(result: Comparison | RunResult) -> str:
         f"{best.label} reached the best accuracy, {_two(best)}; "
         f"{least.label} moved the fewest bytes, {human_bytes(least.total_bytes)}, and reached {_two(least)}"
     )
+
+
+def accuracy_sentence(result: Comparison | RunResult) -> str:
+    """What "final accuracy" means: the mean of the last five evaluations, on so many images."""
+    run = as_comparison(result).results[0]
+    evaluations = sum(record.test_accuracy is not None for record in run.rounds)
+    last = f"the last {AVERAGED}" if evaluations > AVERAGED else f"all {evaluations}"
+    mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
+    return f"final accuracy: {mean}, on {run.data.test_samples:,} test images"
 
 
 def floor_sentence(result: Comparison | RunResult) -> str:
@@ -87,7 +101,7 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
             )
         )
         reached = _reaching(comparison, subject, classic)
-        if reached:
+        if reached and _final(subject) >= _final(classic):
             cards.append(
                 KeyFigure(
                     value=human_bytes(reached),

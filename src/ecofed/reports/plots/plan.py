@@ -47,6 +47,7 @@ def write_plan_plots(
 def cuts_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Time and bytes of a round, over the cuts; one line a method, on logarithmic scales."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     cuts = list(dict.fromkeys(row["cut"] for row in sorted(rows, key=lambda row: row["position"])))
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
@@ -69,6 +70,8 @@ def cuts_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 ms=5,
             )
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(lambda value, _, human=human: human(value))
         axes.set_ylabel(label)
     panels[1].set_xticks(range(len(cuts)), cuts, rotation=30 if len(cuts) > 6 else 0)
