@@ -309,7 +309,7 @@ def picture() -> None:
     runs = [run for run in table_runs() if run.preset == SKEWED and run.seed == 0 and run.label in TUNED]
     if all(run.finished for run in runs):
         for plot in draw_plots(Comparison(results=[read_result(run.folder) for run in runs])):
-            if plot.name in ("accuracy-bytes", "accuracy-time"):
+            if plot.name == "accuracy-bytes":
                 (PICTURES / f"results-{plot.name}.png").write_bytes(plot.png)
     write_frontier_plot(_frontier(recorded()), FLOORS, PICTURES / "results-frontier.png")
 

@@ -70,7 +70,7 @@ def test_probing_codes_sees_what_the_server_sees(sample: ProbeSet) -> None:
 GOOD = FrontCheck(
     data="x",
     train_samples=1,
-    test_samples=1,
+    test_samples=2000,
     bits=4,
     bytes_per_image=256,
     raw_bytes_per_image=3072,
@@ -87,6 +87,7 @@ GOOD = FrontCheck(
     [
         ({}, "suits these images: 10.0 points better than a random front, at 256 bytes an image"),
         ({"saturated_fraction": 0.3}, "30% of the entries are above the quantiser's limits"),
+        ({"test_samples": 4, "pixels_accuracy": 1.0}, "4 test images are too few for a verdict; give at least 200"),
         ({"random_front_accuracy": 0.6}, "a random front is as good"),
         ({"pixels_accuracy": 0.62}, "the raw pixels are as good"),
     ],

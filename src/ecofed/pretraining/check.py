@@ -15,6 +15,8 @@ from ecofed.pretraining.limits import saturated_fraction
 from ecofed.pretraining.probe import features, probe_front, probe_pixels, probe_set
 from ecofed.wire import FrontBundle
 
+_FEWEST = 200
+"""Fewer test images, and a difference of points says nothing."""
 _WORTHWHILE = 0.01
 """Differences of accuracy below this are within the noise of two thousand test images."""
 
@@ -47,6 +49,8 @@ class FrontCheck:
                 f"{SATURATION_WARNED:.0%}): these images are unlike those that the front was made with; pre-train one "
                 "on public images of this kind"
             )
+        if self.test_samples < _FEWEST:
+            return f"{self.test_samples} test images are too few for a verdict; give at least {_FEWEST}"
         if self.probe_accuracy < self.pixels_accuracy + _WORTHWHILE:
             return (
                 "the raw pixels are as good: this front does not suit these images; pre-train one on images like them"
