@@ -184,18 +184,29 @@ def compare(
     methods: Sequence[str] = PAPER_METHODS,
     *,
     out: str | Path,
+    seeds: Sequence[int] = (),
     resume: bool = False,
     observer: Observer | None = None,
     command: str = "",
 ) -> Comparison:
     """Run several methods on the same devices, data, model and seed; write one report.
 
-    Each method runs in ``out/<method>``; with ``resume`` finished methods are not run again.
+    Each method runs in ``out/<method>``; with several ``seeds`` (default: the one that the settings name) once with
+    each, in ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again.
     """
     configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
-    folder = Path(out)
+    if seeds:
+        configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
+    folder, several = Path(out), len(set(seeds)) > 1
     results = [
-        run(config, out=folder / config.method, resume=resume, observer=observer, command=command, report=False)
+        run(
+            config,
+            out=folder / (f"{config.method}-seed={config.seed}" if several else config.method),
+            resume=resume,
+            observer=observer,
+            command=command,
+            report=False,
+        )
         for config in configs
     ]
     comparison = Comparison(results=results, command=command)

@@ -80,6 +80,18 @@ def test_a_refused_start_leaves_nothing_in_the_way(cli: Cli, tiny: str, tmp_path
     assert cli("run", tiny, "--set", "rounds=1", "--out", "o").code == 0
 
 
+def test_several_seeds_are_one_comparison(cli: Cli, tiny: str, tmp_path: Path) -> None:
+    words = ["compare", tiny, "--methods", "closed-form,ecofed", "--seeds", "0,1", "--set", "rounds=1", "--out", "k"]
+    ended = cli(*words)
+    assert ended.code == 0, ended.err
+    summary = json.loads((tmp_path / "k/summary.json").read_text())
+    assert [(row["method"], row["seeds"]) for row in summary["rows"]] == [("closed-form", [0, 1]), ("ecofed", [0, 1])]
+    assert (tmp_path / "k/ecofed-seed=1/model.safetensors").is_file()
+    assert "did not use the same data" not in (tmp_path / "k/report.html").read_text()
+    assert cli(*words, "--resume").code == 0
+    assert cli("compare", tiny, "--seeds", "0,x").error.startswith("error: --seeds 0,x: must be whole numbers")
+
+
 def test_what_final_accuracy_means_is_said(cli: Cli, tiny: str) -> None:
     ended = cli("run", tiny)
     assert "final accuracy: the mean of all 3 evaluations, on 50 test images" in ended.out

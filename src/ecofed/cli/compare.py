@@ -25,6 +25,10 @@ Methods = Annotated[
         show_default=False,
     ),
 ]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="0,1,...", help="Run each method with each of them; default: the key 'seed'."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,12 +38,14 @@ def register(app: typer.Typer) -> None:
         compare,
         "ecofed compare quickstart --out runs/first",
         "ecofed compare quickstart --methods classic-fl,ecofed --set classic-fl.learning_rate=0.03",
+        "ecofed compare quickstart --methods classic-fl,ecofed --seeds 0,1,2",
     )
 
 
 def compare(
     source: Source = None,
     methods: Methods = ALL,
+    seeds: Seeds = None,
     sets: Sets = None,
     out: Out = None,
     resume: Resume = False,
@@ -52,10 +58,12 @@ def compare(
     --resume continues.
     """
     settings = Settings.load(source, sets or ())
-    names = method_names(methods, settings)
+    names, numbers = method_names(methods, settings), seed_numbers(seeds)
     folder = output_folder(out, settings, "", resume=resume, foreign=("result.json", "metrics.jsonl", "frontier.json"))
     with resumable(folder), progress_view() as view:
-        result = ecofed.compare(settings, names, out=folder, resume=resume, observer=view, command=command_line())
+        result = ecofed.compare(
+            settings, names, out=folder, seeds=numbers, resume=resume, observer=view, command=command_line()
+        )
     if json:
         print((folder / "summary.json").read_text(encoding="utf-8"), end="")
     else:
@@ -72,3 +80,11 @@ def method_names(methods: str, settings: Settings) -> list[str]:
         if names.count(name) > 1:
             raise ConfigError(f"--methods names '{name}' twice")
     return names
+
+
+def seed_numbers(seeds: str | None) -> list[int]:
+    """The seeds of a comma-separated list; none without one."""
+    words = [word.strip() for word in (seeds or "").split(",") if word.strip()]
+    if seeds is not None and not (words and all(word.isdecimal() for word in words)):
+        raise ConfigError(f"--seeds {seeds}: must be whole numbers with commas between them, such as 0,1,2")
+    return [int(word) for word in words]
