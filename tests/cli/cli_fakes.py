@@ -70,14 +70,15 @@ class FakeEngine(types.ModuleType):
         methods: Sequence[str],
         *,
         out: Path,
+        seeds: Sequence[int] = (),
         resume: bool = False,
         observer: Any = None,
         command: str = "",
     ) -> Comparison:
-        results = [
-            self.run(settings.for_method(name), out=None, resume=resume, observer=observer, command=command)
-            for name in methods
-        ]
+        configs = [settings.for_method(name) for name in methods]
+        if seeds:
+            configs = [config.replace(seed=seed) for config in configs for seed in seeds]
+        results = [self.run(config, out=None, resume=resume, observer=observer, command=command) for config in configs]
         comparison = Comparison(results=results, command=command)
         write_summary(comparison, out)
         return comparison
