@@ -21,12 +21,11 @@ from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
 from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
-from ecofed.methods.loop import LAST_ROUNDS
 from ecofed.methods.transport import Transport
 from ecofed.preparation import Prepared, prepare
 from ecofed.reports import read_result, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
-from ecofed.results import Comparison, RoundRecord, RunResult, Totals
+from ecofed.results import LAST_ROUNDS, Comparison, RoundRecord, RunResult, Totals
 from ecofed.runtimes import open_transport
 from ecofed.saved_model import save_model
 from ecofed.timekeeping import clock_of

@@ -24,6 +24,8 @@ SUMMARY_SCHEMA = "ecofed-summary/1"
 #: What crosses the device/server boundary. ``control`` is all framing.
 LEDGER_KINDS = ("weights", "front", "activations", "gradients", "labels", "logits", "statistics", "images", "control")
 DIRECTIONS = ("uplink", "downlink")
+#: The rounds at the end that are always evaluated; published accuracy is their mean.
+LAST_ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,10 @@ from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome
 from ecofed.methods.channel import BelowQuorumError
 from ecofed.randomness import generator
-from ecofed.results import RoundRecord
+from ecofed.results import LAST_ROUNDS, RoundRecord
 
 #: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.
 TEST_BATCH = 100
-#: The rounds at the end that are always evaluated; published accuracy is their mean.
-LAST_ROUNDS = 5
 #: After so many rounds in a row without a single device a run stops: nobody is there.
 LONELY_ROUNDS = 3
 

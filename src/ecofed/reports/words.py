@@ -8,11 +8,9 @@ from typing import Any
 from ecofed.reports.curves import bytes_to_reach
 from ecofed.reports.tables import Row, as_comparison, rows
 from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
-from ecofed.results import Comparison, RunGroup, RunResult, flatten
+from ecofed.results import LAST_ROUNDS, Comparison, RunGroup, RunResult, flatten
 
 _NOTES_SHOWN = 12
-#: Evaluations that final accuracy is the mean of.
-AVERAGED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ def accuracy_sentence(result: Comparison | RunResult) -> str:
     """What "final accuracy" means: the mean of the last five evaluations, on so many images."""
     run = as_comparison(result).results[0]
     evaluations = sum(record.test_accuracy is not None for record in run.rounds)
-    last = f"the last {AVERAGED}" if evaluations > AVERAGED else f"all {evaluations}"
+    last = f"the last {LAST_ROUNDS}" if evaluations > LAST_ROUNDS else f"all {evaluations}"
     mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
     return f"final accuracy: {mean}, on {run.data.test_samples:,} test images"
 
