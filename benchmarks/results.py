@@ -241,6 +241,42 @@ def point_runs() -> Iterator[Run]:
         yield Run(group="points", preset=SKEWED, label=UNBOUNDED, seed=seed, sets=sets)
 
 
+#: Long training: every row's learning rate falls to zero over it.
+LONG = {"rounds": "500", "evaluate_every": "10", **FAST}
+LONG_ROWS: dict[str, dict[str, str]] = {
+    "classic-fl": {"method": "classic-fl", "classic-fl.schedule": "cosine"},
+    "ecofed": {"method": "ecofed"},
+    "classic-fl, server momentum": {
+        "method": "classic-fl",
+        "classic-fl.schedule": "cosine",
+        "classic-fl.server": "momentum",
+    },
+    "ecofed, 352 B an image (balanced)": {"method": "ecofed", "ecofed.front": "vgg11-w0.5-rgb-352b"},
+    "ecofed, 8 bits, full size, every 2 rounds": {"method": "ecofed", **PERIODIC, "ecofed.bits": "8"},
+}
+
+
+def long_runs() -> Iterator[Run]:
+    """500 rounds, skewed and IID."""
+    for preset in (SKEWED, "cpu-vgg11-cifar10"):
+        for label, sets in LONG_ROWS.items():
+            tuned = TUNED["classic-fl"] if sets["method"] == "classic-fl" else {}
+            yield Run(group="long", preset=preset, label=label, sets={**tuned, **LONG, **sets})
+
+
+def long_tune_runs() -> Iterator[Run]:
+    """classic-fl's remedies against skew, 50 rounds on the tuning images."""
+    short = {"rounds": "50", "test_part": "tuning", "test_samples": "2000", "classic-fl.schedule": "cosine", **FAST}
+    choices: list[dict[str, str]] = [{"learning_rate": rate} for rate in ("0.003", "0.01", "0.03")]
+    for rate in ("0.1", "0.3", "1.0"):
+        choices.append({"classic-fl.server": "momentum", "classic-fl.server_learning_rate": rate})
+    for rate in ("0.001", "0.003", "0.01"):
+        choices.append({"classic-fl.server": "adam", "classic-fl.server_learning_rate": rate})
+    for choice in choices:
+        sets = {"method": "classic-fl", **TUNED["classic-fl"], **short, **choice}
+        yield Run(group="long-tune", preset=SKEWED, label=_label("classic-fl", choice), sets=sets)
+
+
 GROUPS = {
     "tune": tune_runs,
     "table": table_runs,
@@ -248,6 +284,8 @@ GROUPS = {
     "training": training_runs,
     "unequal": unequal_runs,
     "points": point_runs,
+    "long": long_runs,
+    "long-tune": long_tune_runs,
 }
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)

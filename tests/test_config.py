@@ -115,7 +115,7 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("zzz=3", "unknown key 'zzz'; 'ecofed presets --keys' lists all"),
         ("rounds.extra=3", "unknown key 'rounds.extra' (did you mean 'rounds'?); 'ecofed presets --keys' lists all"),
         ("model=3", "model = '3': is a section; set one of its keys, such as model.name"),
-        ("classic-fl=3", "classic-fl = '3': is a section; set one of its keys, such as classic-fl.learning_rate"),
+        ("classic-fl=3", "classic-fl = '3': is a section; set one of its keys, such as classic-fl.schedule"),
         ("classic-fl.method=lgl", "classic-fl.method: a method cannot be overridden for itself; leave it out"),
         ("rounds=ten", "rounds = 'ten': must be a whole number"),
         ("rounds=0", "rounds = 0: must be at least 1"),

@@ -19,6 +19,7 @@ from torch.optim import SGD
 from ecofed.config import ModelConfig
 from ecofed.devices.local_data import LocalData, training_view
 from ecofed.errors import DeviceError
+from ecofed.method_configs import cosine
 from ecofed.models import (
     AuxiliaryClassifier,
     Precision,
@@ -64,6 +65,9 @@ class LocalTrainer:
         model = self._whole
         load_arrays(model, request.weights)
         optimiser = self._sgd(model)
+        config = self._task.config
+        if config.classic_fl.schedule == "cosine":
+            optimiser.param_groups[0]["lr"] *= cosine((request.round - 1) / config.rounds)
         losses = Mean()
         for samples_B, view in self._data.batches(request.round):
             loss = F.cross_entropy(model(self._data.inputs(samples_B, view)), self._data.labels(samples_B))

@@ -8,7 +8,6 @@ a learning-rate schedule, averaged weights, smoothed labels. ``send-images`` tra
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch.optim import SGD
 
 from ecofed.activations import View
 from ecofed.config import Config
-from ecofed.method_configs import PooledTraining
+from ecofed.method_configs import PooledTraining, cosine
 from ecofed.methods.base import check_converging, under
 from ecofed.models import load_arrays, state_arrays
 from ecofed.randomness import generator
@@ -116,7 +115,7 @@ class PooledTrainer:
         """``progress`` through the whole training, 0..1."""
         if self._settings.schedule == "cosine":
             for group in self._optimiser.param_groups:
-                group["lr"] = self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+                group["lr"] = self._config.learning_rate * cosine(progress)
 
     @torch.no_grad()
     def _update_average(self) -> None:
