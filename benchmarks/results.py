@@ -268,10 +268,9 @@ def long_tune_runs() -> Iterator[Run]:
     """classic-fl's remedies against skew, 50 rounds on the tuning images."""
     short = {"rounds": "50", "test_part": "tuning", "test_samples": "2000", "classic-fl.schedule": "cosine", **FAST}
     choices: list[dict[str, str]] = [{"learning_rate": rate} for rate in ("0.003", "0.01", "0.03")]
-    for rate in ("0.1", "0.3", "1.0"):
-        choices.append({"classic-fl.server": "momentum", "classic-fl.server_learning_rate": rate})
-    for rate in ("0.001", "0.003", "0.01"):
-        choices.append({"classic-fl.server": "adam", "classic-fl.server_learning_rate": rate})
+    servers = {"momentum": ("0.1", "0.3", "1.0"), "adam": ("0.001", "0.003", "0.01")}
+    for server, rates in servers.items():
+        choices += [{"classic-fl.server": server, "classic-fl.server_learning_rate": rate} for rate in rates]
     for choice in choices:
         sets = {"method": "classic-fl", **TUNED["classic-fl"], **short, **choice}
         yield Run(group="long-tune", preset=SKEWED, label=_label("classic-fl", choice), sets=sets)
