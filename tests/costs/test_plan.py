@@ -6,8 +6,10 @@ import pytest
 
 from ecofed import experiment
 from ecofed.config import Settings
-from ecofed.costs.plan import MethodPlan
+from ecofed.costs.forecast import Forecast
+from ecofed.costs.plan import MethodPlan, device_memory
 from ecofed.errors import ConfigError, ModelError
+from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.planning import Plan, plan, plan_run
 from plain import PLAIN_SETS
 
@@ -24,6 +26,8 @@ TINY = [
     "normalisation=group",
     *PLAIN_SETS,
 ]
+#: A quarter of VGG11 on colour images, in batches of ten.
+QUARTER = ["model.width=0.25", "batch_size=10", "ecofed.entropy=none"]
 
 
 @pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
@@ -149,3 +153,41 @@ def test_a_run_without_an_image_like_activation_has_no_clock() -> None:
     result = experiment.run(config, report=False)
     assert result.totals.simulated_seconds is None
     assert result.rounds[0].timeline is None
+
+
+@pytest.mark.parametrize(
+    ("sets", "chunk"),
+    [
+        (("ecofed.codec=minmax", "ecofed.bits=8"), 10),  # a scale for each batch
+        (("normalisation=batch",), 10),  # statistics of each batch
+        (("ecofed.bits=4",), 100),
+        (("ecofed.bits=4", "data.samples_per_device=30"), 30),
+        (
+            ("ecofed.codec=minmax", "ecofed.bits=8", "ecofed.device_cuts=block1"),
+            100,
+        ),  # early codecs have constant limits
+    ],
+    ids=str,
+)
+def test_memory_is_that_of_the_images_that_a_device_runs_at_once(sets: tuple[str, ...], chunk: int) -> None:
+    config = Settings.load(None, [*QUARTER, *sets]).for_method("ecofed")
+    network = counted_network(config, 3, 10)
+    cuts = [config.ecofed.device_cuts] if config.ecofed.device_cuts else []
+    bundle = stand_in_bundle(config, network, "block2", 3)
+    work = build_workload(config, network, "block2", in_channels=3, classes=10, bundle=bundle, device_cuts=cuts)
+    samples = config.data.samples_per_device or 230
+    forecast = Forecast(config, work, [samples])
+    message = max(max(pair) for pair in forecast.message_bytes(samples, 0))
+    front = work.frozen_front if work.early[0] is None else work.early[0].front
+    need = device_memory(config, work, samples, forecast)
+    assert need == front.state_bytes + chunk * front.live_bytes + message
+
+
+def test_the_memory_of_devices_that_run_batches_in_figures() -> None:
+    sets = ["batch_size=20", "normalisation=batch", "ecofed.bits=4"]
+    config = Settings.load(None, [*QUARTER, *sets]).for_method("ecofed")
+    network = counted_network(config, 3, 10)
+    bundle = stand_in_bundle(config, network, "block2", 3)
+    work = build_workload(config, network, "block2", in_channels=3, classes=10, bundle=bundle)
+    need = device_memory(config, work, 230, Forecast(config, work, [230]))
+    assert need == pytest.approx(2.9e6, rel=0.01)  # 13.4 MB if a hundred images ran at once

@@ -14,7 +14,7 @@ from ecofed.costs.calendar import Course, RoundCourse
 from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
-from ecofed.costs.rounds import INFERENCE_CHUNK, Fleet
+from ecofed.costs.rounds import Fleet, refresh_chunk
 from ecofed.costs.workload import Workload
 
 #: Rounds of different make-up whose time is worked out; of more, these many stand for all.
@@ -143,13 +143,13 @@ def device_memory(config: Config, work: Workload, samples: int, forecast: Foreca
 
     ``kind`` is its place in ``work.early``.
     """
-    batch, early = config.batch_size, work.early[kind]
+    batch, early = min(config.batch_size, max(1, samples)), work.early[kind]
     message = max(max(pair) for pair in forecast.message_bytes(samples, kind))
     if config.method == "classic-fl":
         return work.whole.training_memory(batch) + message
     if config.method == "ecofed":
         front = work.frozen_front if early is None else early.front
-        return front.inference_memory(min(INFERENCE_CHUNK, max(1, samples))) + message
+        return front.inference_memory(min(refresh_chunk(config, work, kind), max(1, samples))) + message
     training = work.front.training_memory(batch)
     if config.method == "vanilla-dpfl":
         return training + message

@@ -18,7 +18,7 @@ from ecofed.costs.schedule import SERVER, Task
 from ecofed.costs.workload import EarlyFront, Segment, Workload
 
 #: Images of one pass where an activation depends on its own image alone (what the device worker does).
-INFERENCE_CHUNK = 100
+_INFERENCE_CHUNK = 100
 #: A device that sends while it computes does so in at most so many pieces.
 PIECES = 10
 #: Kinds that can be sent while the device still computes.
@@ -144,7 +144,6 @@ class RoundTasks:
         return after
 
     def _ecofed(self, device: int, exchanges: Sequence[Exchange], after: tuple[int, ...]) -> tuple[int, ...]:
-        batchwise = self.config.normalisation == "batch" or self.work.scaled_batches
         early = self.work.early[device % len(self.work.early)]
         front = self.work.frozen_front if early is None else early.front
         serve = None if early is None else partial(self._complete, early)
@@ -153,7 +152,7 @@ class RoundTasks:
             if exchange.request != "Refresh":
                 after = self._up(device, exchange.uplink_bytes, after)
                 continue
-            chunks = _split(self.samples[device], self.config.batch_size if batchwise else INFERENCE_CHUNK)
+            chunks = _split(self.samples[device], refresh_chunk(self.config, self.work, self.work.kind(device)))
             seconds = [self._infer(device, chunk, front) for chunk in chunks]
             after = self._stream(device, exchange, chunks, seconds, "infer", after, serve)
         return after
@@ -167,7 +166,7 @@ class RoundTasks:
         for exchange in exchanges:
             after = self._down(device, exchange.downlink_bytes, after)
             if exchange.request == "AskStatistics":
-                chunks = _split(self.samples[device], INFERENCE_CHUNK)
+                chunks = _split(self.samples[device], _INFERENCE_CHUNK)
                 seconds = sum(self._infer(device, chunk, self.work.frozen_front) for chunk in chunks)
                 after = self._compute(device, seconds, "infer", after)
             after = self._up(device, exchange.uplink_bytes, after)
@@ -276,6 +275,15 @@ _BUILDERS: dict[str, Callable[[RoundTasks, int, Sequence[Exchange], tuple[int, .
     "send-images": RoundTasks._send_images,
     "closed-form": RoundTasks._closed_form,
 }
+
+
+def refresh_chunk(config: Config, work: Workload, kind: int = 0) -> int:
+    """Images of one pass of an ecofed device: a batch where batches have statistics or scales of their own.
+
+    ``kind`` is its place in ``work.early``; codecs of fronts that stop early have constant limits.
+    """
+    scaled = work.scaled_batches and work.early[kind] is None
+    return config.batch_size if config.normalisation == "batch" or scaled else _INFERENCE_CHUNK
 
 
 def _split(samples: int, size: int) -> list[int]:

@@ -275,8 +275,20 @@ def _leave_input(back: nn.Module, node: fx.Node) -> None:
         node.target = str(node.target).removesuffix("_")
 
 
+class _Part(fx.GraphModule):
+    """A part of a network, whose copies keep its hooks (its precision in training); those of torch.fx lose them."""
+
+    _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        again: fx.GraphModule = super().__deepcopy__(memo)
+        for kind in self._HOOKS:
+            getattr(again, kind).update(getattr(self, kind))
+        return again
+
+
 def _module(model: nn.Module, graph: fx.Graph, name: str) -> nn.Module:
-    half: nn.Module = fx.GraphModule(model, graph, name)
+    half: nn.Module = _Part(model, graph, name)
     return half.train(model.training)
 
 

@@ -16,7 +16,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def set_precision(module: nn.Module, precision: Precision) -> nn.Module:
-    """Train ``module`` in this precision from now on; copies of it, too. Returns it."""
+    """Train ``module`` in this precision from now on; copies of it, halves too. Returns it."""
     if precision == "bfloat16":
         module.register_forward_pre_hook(_enter)
         module.register_forward_hook(_leave, always_call=True)
