@@ -20,6 +20,7 @@ FOUNDATION = {
     "config",
     "config_keys",
     "errors",
+    "files",
     "method_configs",
     "presets",
     "randomness",
@@ -164,6 +165,27 @@ def test_nothing_runs_what_it_reads() -> None:
                 assert called not in ("eval", "exec"), file
                 assert options.get("allow_pickle", "False") == "False", file
                 assert called != "torch.load" or options.get("weights_only") == "True", file
+
+
+def test_files_and_json_are_written_in_one_place() -> None:
+    writers = {"write_text", "write_bytes", "savefig", "save_file", "mkstemp", "NamedTemporaryFile"}
+    for file in modules():
+        text = file.read_text(encoding="utf-8")
+        if room_of(file) == "files":
+            continue
+        assert "json.dumps" not in text, file
+        assert "json.dump(" not in text, file
+        assert "json_format.dump" not in text, file
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if isinstance(node.func, ast.Attribute) and node.func.attr in writers:
+                # A figure goes into memory; everything else goes through ecofed.files.
+                assert (node.func.attr, ast.unparse(node.args[0])) == ("savefig", "buffer"), f"{file}: {called}"
+            if called == "open" or called.endswith(".open"):
+                modes = [value.value for value in node.args if isinstance(value, ast.Constant)]
+                assert not {"w", "wb", "a", "ab", "x", "xb", "r+b"} & set(modes), f"{file}: {ast.unparse(node)}"
 
 
 def test_no_file_is_too_long_to_be_read_at_a_sitting() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ecofed.errors import CheckpointError
+from ecofed.files import json_text, remove_unfinished, write_bytes
 from ecofed.results import RoundRecord
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-_TEMPORARY = f".{CHECKPOINT_FILE}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +41,9 @@ class Checkpoint:
             "wall_seconds": self.wall_seconds,
         }
         arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
-        text = json.dumps(description)
+        text = json_text(description)
         content = save(arrays, metadata={"ecofed": text, "checksum": str(_checksum(text, arrays))})
-        temporary = folder / f"{_TEMPORARY}{os.getpid()}"
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / CHECKPOINT_FILE)
-        _flush_folder(folder)
+        write_bytes(folder / CHECKPOINT_FILE, content)
 
     @classmethod
     def read(cls, folder: Path, config: dict[str, Any]) -> Checkpoint | None:
@@ -59,8 +52,7 @@ class Checkpoint:
         Raises:
             CheckpointError: it is damaged, or belongs to another configuration.
         """
-        for left_over in folder.glob(f"{_TEMPORARY}*"):  # of a process that was killed while it wrote
-            left_over.unlink(missing_ok=True)
+        remove_unfinished(folder)
         path = folder / CHECKPOINT_FILE
         if not path.exists():
             return None
@@ -93,15 +85,3 @@ def _checksum(text: str, arrays: Mapping[str, np.ndarray]) -> int:
         checksum = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), checksum)
         checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
     return checksum
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; a no-op where folders cannot be opened (Windows)."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ecofed import config, method_configs, simulation_configs
+from ecofed.files import json_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Key:
     @property
     def default_text(self) -> str:
         """The default as ``--set`` takes it."""
-        return self.default if isinstance(self.default, str) else json.dumps(self.default).replace("null", "none")
+        return self.default if isinstance(self.default, str) else json_text(self.default).replace("null", "none")
 
 
 def configuration_keys() -> list[Key]:

@@ -9,6 +9,7 @@
     ├── ModelError              exit code 1   weights that do not fit, a cut that is impossible
     ├── WireError               exit code 1   bytes that are not a valid message (hostile until proved otherwise)
     ├── DeviceError             exit code 1   a device that failed, vanished or answered nonsense
+    ├── StorageError            exit code 1   a file that cannot be written: full, read-only, no permission
     └── CheckpointError         exit code 1   a run folder that cannot be resumed
 
 A message is one line: what was wrong, where, and what to do about it.
@@ -55,6 +56,10 @@ class WireError(EcoFedError):
 
 class DeviceError(EcoFedError):
     """A device failed, vanished, or answered something it was not asked for."""
+
+
+class StorageError(EcoFedError):
+    """A file cannot be written; the message names it and says why."""
 
 
 class CheckpointError(EcoFedError):

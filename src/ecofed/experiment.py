@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -19,6 +18,7 @@ from ecofed.data import require_test
 from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
+from ecofed.files import append_text, json_text, write_text
 from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
 from ecofed.methods.transport import Transport
@@ -299,10 +299,8 @@ def _result(
 
 
 def _write_metrics(folder: Path, records: list[RoundRecord]) -> None:
-    lines = [json.dumps(record.to_dict()) + "\n" for record in records]
-    (folder / METRICS_FILE).write_text("".join(lines), encoding="utf-8")
+    write_text(folder / METRICS_FILE, "".join(json_text(record.to_dict()) + "\n" for record in records))
 
 
 def _append_metrics(folder: Path, record: RoundRecord) -> None:
-    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record.to_dict()) + "\n")
+    append_text(folder / METRICS_FILE, json_text(record.to_dict()) + "\n")

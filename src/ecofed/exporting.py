@@ -10,6 +10,7 @@ import torch
 
 from ecofed.config import Config
 from ecofed.errors import ConfigError, ModelError
+from ecofed.files import write_bytes
 from ecofed.methods import Channel, Method
 from ecofed.methods.channel import Ask
 from ecofed.models import build_front
@@ -71,8 +72,7 @@ def export_network(run: str | Path, file: Path, *, int8: bool = False) -> int:
     if file.suffix != ".onnx":
         raise ModelError(f"{file}: the name of an exported network must end in .onnx")
     content = network_file(load_model(run), int8=int8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
+    write_bytes(file, content)
     return len(content)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from ecofed.config import Config, Settings
 from ecofed.errors import ConfigError
 from ecofed.experiment import Observer, SilentObserver, run
+from ecofed.files import write_json
 from ecofed.models import default_cut
 from ecofed.pretraining.resolve import resolve_front
-from ecofed.reports.files import write_json
 from ecofed.reports.plots.frontier import PlottedPoint, write_frontier_plot
 from ecofed.results import RunResult
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecofed.errors import ConfigError, MissingExtraError
+from ecofed.files import json_text
 
 if TYPE_CHECKING:
     import pandas
@@ -203,7 +204,7 @@ class Comparison:
         runs: dict[tuple[str, str], list[RunResult]] = {}
         for result in self.results:
             settings = {key: value for key, value in flatten(result.config).items() if key not in ("seed", "method")}
-            runs.setdefault((result.method, json.dumps(settings, sort_keys=True, default=str)), []).append(result)
+            runs.setdefault((result.method, json_text(settings, sort_keys=True, default=str)), []).append(result)
         per_method = Counter(method for method, _ in runs)
         groups = []
         for (method, text), results in runs.items():

@@ -19,6 +19,7 @@ from ecofed.activations import configured_codec
 from ecofed.config import Config
 from ecofed.data import Dataset, load_dataset, mixed_order, require_test, to_input
 from ecofed.errors import DataError, ModelError
+from ecofed.files import json_text, write_bytes
 from ecofed.methods import EcoFed, Method
 from ecofed.methods.loop import TEST_BATCH
 from ecofed.methods.send_images import as_received
@@ -83,9 +84,7 @@ def save_model(path: Path, method: Method, prepared: Prepared) -> None:
         "cut": prepared.halves.layer,
         "normalisation": prepared.task.config.normalisation,
     }
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(save(arrays, metadata={"ecofed": json.dumps(description)}))
-    temporary.replace(path)
+    write_bytes(path, save(arrays, metadata={"ecofed": json_text(description)}))
 
 
 def load_model(path: str | Path) -> TrainedNetwork:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ecofed.config import Config
+from ecofed.files import json_text
 from ecofed.randomness import permutation
 
 
@@ -26,7 +27,7 @@ class Task:
 
     def to_json(self) -> str:
         values: dict[str, Any] = asdict(self) | {"config": self.config.to_dict()}
-        return json.dumps(values)
+        return json_text(values)
 
     @classmethod
     def from_json(cls, text: str) -> Task:

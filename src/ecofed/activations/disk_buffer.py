@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import mmap
-import os
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 
 from ecofed.activations.buffer import ReplayBuffer, Rows, View
 from ecofed.errors import CheckpointError, ConfigError
+from ecofed.files import flush, flush_folder, remove_unfinished, writing
 from ecofed.method_configs import EcoFedConfig
 
 #: Where in a run's folder the buffer lies.
@@ -109,11 +109,8 @@ class DiskBuffer(ReplayBuffer):
         for part in parts:
             checksum = zlib.crc32(part, checksum)
         name = f"{device}-{view}-{checksum:08x}{_SUFFIX}"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{name}"
-        with temporary.open("wb") as file:
+        with writing(self._folder / name, durable=False) as file:  # flushed when an index is to name it
             file.writelines([_HEAD.pack(_MAGIC, checksum), *parts])
-        temporary.replace(self._folder / name)
         self._names[device, view] = name
         self._unflushed.add(name)
         return self._open(name, device, view, check=False)
@@ -129,9 +126,9 @@ class DiskBuffer(ReplayBuffer):
         self._names = {key: name for key, name in self._names.items() if key in present}
         names = frozenset(self._names.values())
         for name in sorted(self._unflushed & names):
-            _flush(self._folder / name)
+            flush(self._folder / name)
         if self._unflushed:
-            _flush(self._folder)
+            flush_folder(self._folder)
         self._unflushed = set()
         self._sweep(names | self._saved)
         self._saved = names
@@ -165,8 +162,9 @@ class DiskBuffer(ReplayBuffer):
 
     def _sweep(self, names: frozenset[str]) -> None:
         """Remove files that neither this index nor the last names."""
+        remove_unfinished(self._folder)
         for path in self._folder.glob(f"*{_SUFFIX}"):
-            if path.name.removeprefix(".") not in names or path.name.startswith("."):
+            if path.name not in names:
                 self._budget.forget(path)
                 path.unlink(missing_ok=True)
 
@@ -209,15 +207,3 @@ def _read(content: mmap.mmap, prefix: str, name: str | None) -> View:
     at += scale_N.nbytes
     sample_N, labels_N = (np.frombuffer(content, "<i8", samples, at + 8 * samples * part) for part in (0, 1))
     return View(rows=rows, scale_N=scale_N, sample_N=sample_N.astype(np.int64), labels_N=labels_N.astype(np.int64))
-
-
-def _flush(path: Path) -> None:
-    """Make a file, or a folder's entries, survive a power cut."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return  # a folder, where folders cannot be opened (Windows)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,6 +29,7 @@ from ecofed.cli import (
 )
 from ecofed.cli.interrupt import Interrupted
 from ecofed.cli.shared import example
+from ecofed.cli.streams import delivered, say, take_any_text
 from ecofed.errors import EcoFedError
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
@@ -69,16 +70,28 @@ def main() -> NoReturn:
     """Run this process's command line and exit with its code."""
     words = sys.argv[1:]
     debug = "--debug" in words
+    take_any_text()
     try:
         app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
     except Interrupted as stop:
-        print(f"\n{stop}", file=sys.stderr)
+        say(f"\n{stop}")
         code = 130
     except (EcoFedError, OSError) as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
         code = error.exit_code if isinstance(error, EcoFedError) else 1
+        # An error of a stream has no file name, and is told by the stream.
+        if isinstance(error, EcoFedError) or error.filename is not None or delivered():
+            say(f"error: {_line(error)}")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     else:
         code = 0
-    sys.exit(code)
+    sys.exit(code if delivered() else code or 1)
+
+
+def _line(error: EcoFedError | OSError) -> str:
+    """One line, whatever names and reasons are in it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -8,7 +8,7 @@ import typer
 
 import ecofed
 from ecofed.cli.interrupt import command_line, resumable
-from ecofed.cli.output import print_results
+from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import METHODS, PAPER_METHODS, RIVALS, Settings
@@ -65,7 +65,7 @@ def compare(
             settings, names, out=folder, seeds=numbers, resume=resume, observer=view, command=command_line()
         )
     if json:
-        print((folder / "summary.json").read_text(encoding="utf-8"), end="")
+        print_json(result.to_dict(), indent=1)
     else:
         print_results(result, folder)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_format
 from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command, example
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -29,7 +28,7 @@ def list_(json: Json = False) -> None:
 
     rows = list_datasets()
     if json:
-        print(json_format.dumps([{"name": name, "title": title, "found": place} for name, title, place in rows]))
+        print_json([{"name": name, "title": title, "found": place} for name, title, place in rows])
     else:
         print_table(("name", "data set", "found in"), [(name, title, place or "-") for name, title, place in rows])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import ecofed
+from ecofed.cli.output import print_json
 from ecofed.cli.shared import add_command
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
@@ -32,7 +32,7 @@ def evaluate(model: Model, data: Data = None, json: Json = False) -> None:
     """Accuracy and loss of a trained network on all test images of a data set."""
     result = ecofed.evaluate(model, data)
     if json:
-        print(json_format.dumps(result.to_dict()))
+        print_json(result.to_dict())
     else:
         print(
             f"accuracy {result.accuracy:.4f}  loss {result.loss:.4f}  {result.samples:,} test images of {result.data}"

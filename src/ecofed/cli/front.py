@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_format
 from typing import Annotated, Any
 
 import typer
 
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command, example, need_torch
 from ecofed.reports.units import human_bytes
 
@@ -46,7 +45,7 @@ def list_(json: Json = False) -> None:
 
     fronts = shipped_fronts()
     if json:
-        print(json_format.dumps([dataclasses.asdict(front) for front in fronts]))
+        print_json([dataclasses.asdict(front) for front in fronts])
         return
     rows = [
         (
@@ -69,7 +68,7 @@ def show(name: Name, json: Json = False) -> None:
 
     card = card_of(load_front(name))
     if json:
-        print(json_format.dumps(card))
+        print_json(card)
     else:
         own = card.pop("card")
         rows = [(key, str(value)) for key, value in (card | own).items()]
@@ -96,7 +95,7 @@ def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Jso
 
     found = check_front(load_front(front), load_dataset(data), bits=bits, seed=seed)
     if json:
-        print(json_format.dumps(dataclasses.asdict(found) | {"advice": found.advice}))
+        print_json(dataclasses.asdict(found) | {"advice": found.advice})
         return
     rows = [
         ("this front", f"{found.probe_accuracy:.3f}", human_bytes(found.bytes_per_image)),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_format
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecofed.cli.interrupt import command_line, resumable
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import METHODS, Settings
@@ -82,7 +81,7 @@ def frontier(
             command=command_line(),
         )
     if json:
-        print(json_format.dumps(result.to_dict()))
+        print_json(result.to_dict())
         return
     _print(result)
     for name in ("frontier.png", "frontier.json"):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from ecofed.files import json_text
+
 if TYPE_CHECKING:
     from ecofed.results import Comparison, RunResult
 
@@ -16,6 +18,11 @@ FILES = ("report.html", "summary.json", "result.json", "model.safetensors")
 
 #: Method, accuracy, bytes, ratio: shown however narrow the terminal is.
 FEWEST_COLUMNS = 4
+
+
+def print_json(values: object, *, indent: int | None = None) -> None:
+    """JSON on stdout, in ASCII: what reads it need not ask for an encoding."""
+    print(json_text(values, indent=indent))
 
 
 def print_results(result: Comparison | RunResult, folder: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecofed.cli.compare import Methods, method_names
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import Sets, Source, add_command
 from ecofed.config import PAPER_METHODS, Settings
 from ecofed.reports.units import human_bytes, human_seconds
@@ -78,7 +77,7 @@ def plan(
         ]
         written = write_plan_plots(rows, {row.method: row.timeline for row in result.at_cut}, plots)
     if json:
-        print(json_format.dumps(result.to_dict()))
+        print_json(result.to_dict())
         return
     _print(result)
     if plots is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +9,9 @@ from typing import Annotated
 import typer
 
 import ecofed
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command
+from ecofed.cli.streams import say
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")]
@@ -29,9 +28,9 @@ def predict(model: Model, images: Images, json: Json = False) -> None:
         warnings.simplefilter("always", UserWarning)
         predictions = ecofed.predict(model, images)
     for warning in caught:
-        print(f"note: {warning.message}", file=sys.stderr)
+        say(f"note: {warning.message}")
     if json:
-        print(json_format.dumps([prediction.to_dict() for prediction in predictions]))
+        print_json([prediction.to_dict() for prediction in predictions])
     else:
         rows = [(str(p.image), p.label, f"{p.probability:.3f}") for p in predictions]
         print_table(("image", "class", "probability"), rows)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_format
 from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command
 from ecofed.config_keys import configuration_keys
 from ecofed.errors import ConfigError
@@ -28,11 +27,14 @@ def presets(name: Name = None, keys: Keys = False, json: Json = False) -> None:
         raise ConfigError("give a preset's name or --keys, not both")
     if name is not None:
         text = preset_text(name)
-        print(json_format.dumps({"name": name, "toml": text}) if json else text.rstrip())
+        if json:
+            print_json({"name": name, "toml": text})
+        else:
+            print(text.rstrip())
     elif keys:
         _print_keys(json=json)
     elif json:
-        print(json_format.dumps([{"name": name, "description": preset_description(name)} for name in preset_names()]))
+        print_json([{"name": name, "description": preset_description(name)} for name in preset_names()])
     else:
         print_table(("preset", "what it is for"), [(name, preset_description(name)) for name in preset_names()])
 
@@ -40,7 +42,7 @@ def presets(name: Name = None, keys: Keys = False, json: Json = False) -> None:
 def _print_keys(*, json: bool) -> None:
     if json:
         rows = [{"key": k.key, "type": k.type, "default": k.default, "doc": k.doc} for k in configuration_keys()]
-        print(json_format.dumps(rows))
+        print_json(rows)
         return
     for key in configuration_keys():
         print(f"{key.key} = {key.default_text}    ({key.type})")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json as json_format
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecofed.cli.interrupt import command_line, resumable
+from ecofed.cli.output import print_json
 from ecofed.cli.shared import add_command, need_torch
+from ecofed.cli.streams import say
 from ecofed.config import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.reports.units import human_seconds
@@ -164,11 +165,9 @@ def _front(name: str) -> FrontBundle:
 
 def _say(report: EpochReport) -> None:
     left = report.seconds_left
-    print(
+    say(
         f"epoch {report.epoch}/{report.epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.3f}  "
-        f"{human_seconds(left)} left",
-        file=sys.stderr,
-        flush=True,
+        f"{human_seconds(left)} left"
     )
 
 
@@ -179,7 +178,7 @@ def _say_probe(bundle: FrontBundle, data: str) -> float:
 
     sample = probe_set(load_dataset(data), train=5_000)
     accuracy = probe_front(bundle, sample, default_bits(bundle))
-    print(f"linear probe on {sample.title}: {accuracy:.3f}", file=sys.stderr, flush=True)
+    say(f"linear probe on {sample.title}: {accuracy:.3f}")
     return accuracy
 
 
@@ -192,4 +191,7 @@ def _write(bundle: FrontBundle, out: Path, accuracy: float | None, probe: str | 
     bundle = dataclasses.replace(bundle, card={**bundle.card, **additions})
     write_front(bundle, out.parent, out.stem)
     card = out.with_suffix(".json")
-    print(json_format.dumps(json_format.loads(card.read_text(encoding="utf-8"))) if json else f"{out}\n{card}")
+    if json:
+        print_json(json_format.loads(card.read_bytes()))
+    else:
+        print(f"{out}\n{card}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_table
+from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command
 from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
 from ecofed.errors import ConfigError
+from ecofed.files import write_text
 
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", dir_okay=False)
@@ -60,9 +60,9 @@ def profile(
     machine = measure(out.stem if out is not None else "here", accelerator=accelerator, threads=threads)
     text = to_toml(machine)
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)
     if json:
-        print(json_format.dumps(_values(machine)))
+        print_json(_values(machine))
     elif out is not None:
         print(out)
     else:
@@ -72,7 +72,7 @@ def profile(
 def _list(*, json: bool) -> None:
     profiles = [(folder, _LOADERS[folder](name)) for folder in FOLDERS for name in profile_names(folder)]
     if json:
-        print(json_format.dumps([{"kind": folder.removesuffix("s"), **_values(one)} for folder, one in profiles]))
+        print_json([{"kind": folder.removesuffix("s"), **_values(one)} for folder, one in profiles])
     else:
         print_table(
             ("kind", "name", "what", "figures"),

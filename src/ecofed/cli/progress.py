@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from ecofed.cli.streams import say
 from ecofed.config import Config
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
@@ -182,7 +182,7 @@ class Lines:
         )
 
     def _write(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
 
 def progress_view() -> ProgressView:

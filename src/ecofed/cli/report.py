@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_results
+from ecofed.cli.output import print_json, print_results
 from ecofed.cli.shared import Json, add_command
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that 'ecofed run' or 'ecofed compare' wrote.")]
@@ -25,6 +24,6 @@ def report(folder: Folder, json: Json = False) -> None:
     result = load(folder)
     write_report(result, folder)
     if json:
-        print(json_format.dumps(result.to_dict(), indent=1))
+        print_json(result.to_dict(), indent=1)
     else:
         print_results(result, folder)

@@ -6,7 +6,7 @@ import typer
 
 import ecofed
 from ecofed.cli.interrupt import command_line, resumable
-from ecofed.cli.output import print_results
+from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import Settings
@@ -34,6 +34,6 @@ def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resum
     with resumable(folder), progress_view() as view:
         result = ecofed.run(config, out=folder, resume=resume, observer=view, command=command_line())
     if json:
-        print((folder / "result.json").read_text(encoding="utf-8"), end="")
+        print_json(result.to_dict(), indent=1)
     else:
         print_results(result, folder)

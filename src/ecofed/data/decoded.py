@@ -7,7 +7,6 @@ path and by the paths, sizes and modification times of its files; a damaged entr
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 import zlib
 from hashlib import blake2b
@@ -19,7 +18,8 @@ import numpy as np
 from ecofed.data.formats import Format
 from ecofed.data.images import Split
 from ecofed.data.places import cache_folder
-from ecofed.errors import DataError
+from ecofed.errors import DataError, StorageError
+from ecofed.files import writing
 
 VERSION = 2
 """Raise when what is stored, or how pictures are decoded, changes."""
@@ -56,20 +56,14 @@ def _digest(text: str) -> str:
 
 def _store(entry: Path, train: Split, test: Split | None) -> None:
     arrays = _to_arrays("train", train) | (_to_arrays("test", test) if test is not None else {})
-    temporary: str | None = None
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=entry.parent, suffix=".tmp", delete=False) as stream:
-            temporary = stream.name
+        with writing(entry, durable=False) as stream:
             np.savez(stream, allow_pickle=False, **arrays)
-        os.replace(temporary, entry)
         for stale in entry.parent.glob(f"{entry.name.partition('-')[0]}-*.npz"):
             if stale != entry:
                 stale.unlink(missing_ok=True)
-    except OSError:
-        # A full or read-only disk costs time on the next run, nothing else.
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    except (OSError, StorageError):
+        pass  # a full or read-only disk costs time on the next run, nothing else
 
 
 def _to_arrays(part: str, split: Split) -> dict[str, Any]:

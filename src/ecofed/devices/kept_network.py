@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ecofed.errors import DeviceError
+from ecofed.errors import DeviceError, StorageError
+from ecofed.files import write_bytes
 from ecofed.wire import Acknowledge, InstallNetwork
 
 
@@ -17,10 +19,9 @@ class KeptNetwork:
     def install(self, request: InstallNetwork) -> Acknowledge:
         """Replace the file in one step, so that a prediction meanwhile reads the old or the new one, whole."""
         if self._path is not None:
-            temporary = self._path.with_name(f".{self._path.name}")
             try:
-                temporary.write_bytes(request.network)
-                temporary.replace(self._path)
-            except OSError as error:
-                raise DeviceError(f"the network cannot be written to {self._path.name} ({error.strerror})") from error
+                write_bytes(self._path, request.network)
+            except StorageError as error:
+                # The server is told why, and not where on this device.
+                raise DeviceError(str(error).removeprefix(f"{self._path.parent}{os.sep}")) from error
         return Acknowledge(round=request.round)

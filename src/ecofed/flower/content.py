@@ -13,6 +13,7 @@ from typing import Any
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from ecofed.errors import WireError
+from ecofed.files import json_text
 from ecofed.task import Task
 from ecofed.wire import HEADER_BYTES, payload_length
 
@@ -67,7 +68,7 @@ class Invitation:
 
     def encode(self) -> bytes:
         """JSON."""
-        return json.dumps({"task": json.loads(self.task.to_json()), "classes": self.classes}).encode()
+        return json_text({"task": json.loads(self.task.to_json()), "classes": self.classes}).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Invitation:
@@ -78,7 +79,7 @@ class Invitation:
         """
         try:
             values = json.loads(data)
-            task = Task.from_json(json.dumps(values["task"]))
+            task = Task.from_json(json_text(values["task"]))
             return cls(task=task, classes=tuple(str(name) for name in values["classes"]))
         except (ValueError, KeyError, TypeError) as error:
             raise WireError(f"malformed invitation ({error})") from error

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ecofed.errors import ConfigError, ModelError, WireError
+from ecofed.files import json_text, write_together
 from ecofed.task import Task
 from ecofed.wire import FrontBundle
 
@@ -38,17 +39,15 @@ class DeviceBundle:
 
     def save(self, folder: Path) -> None:
         """Write the three files; ``device.json`` last, so that a folder with one is complete."""
-        folder.mkdir(parents=True, exist_ok=True)
         contents = {FRONT_FILE: self.front, BUNDLE_FILE: self.bundle.encode()}
-        for name, content in contents.items():
-            (folder / name).write_bytes(content)
         description = {
             "schema": SCHEMA,
             "front_id": self.front_id,
             "sha256": {name: sha256(content).hexdigest() for name, content in contents.items()},
             "task": json.loads(self.task.to_json()),
         }
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        contents[DESCRIPTION_FILE] = f"{json_text(description, indent=1)}\n".encode()
+        write_together({folder / name: content for name, content in contents.items()})
 
     @classmethod
     def load(cls, folder: Path) -> DeviceBundle:
@@ -58,11 +57,11 @@ class DeviceBundle:
             ModelError: a file is missing, was changed, or was written by a later version of this program.
         """
         try:
-            description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+            description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
             if description["schema"] != SCHEMA:
                 raise ModelError(f"{folder}: schema {description['schema']}; this program reads {SCHEMA}")
             contents = {name: (folder / name).read_bytes() for name in (FRONT_FILE, BUNDLE_FILE)}
-            task = Task.from_json(json.dumps(description["task"]))
+            task = Task.from_json(json_text(description["task"]))
             for name, content in contents.items():
                 if sha256(content).hexdigest() != description["sha256"][name]:
                     raise ModelError(

@@ -6,7 +6,6 @@ numbers and types are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.errors import ModelError
+from ecofed.files import json_text
 
 #: IR version 8 and operator set 13 (2021): read by every ONNX Runtime since 1.11.
 IR_VERSION = 8
@@ -235,4 +235,4 @@ def _per_channel(array: np.ndarray) -> np.ndarray:
 
 def metadata_text(values: Mapping[str, Any]) -> dict[str, str]:
     """Metadata for :meth:`Graph.encode`: one entry, so that other tools show it in one piece."""
-    return {"ecofed": json.dumps(values, sort_keys=True)}
+    return {"ecofed": json_text(values, sort_keys=True)}

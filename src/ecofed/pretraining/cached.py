@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -10,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import nn
 
 from ecofed.config import ModelConfig
 from ecofed.data import list_datasets
 from ecofed.data.places import cache_folder
-from ecofed.errors import WireError
+from ecofed.errors import StorageError, WireError
+from ecofed.files import json_text, write_bytes
 from ecofed.models import build_front, initialise, load_arrays, partition, state_arrays
 from ecofed.models.bottleneck import add_expansion
 from ecofed.models.registry import build_model
@@ -50,8 +50,7 @@ def cached_front(config: ModelConfig, in_channels: int, *, normalisation: str, t
     note(f"pre-training a {config.name} front on {source}, {recipe.epochs} epochs, once for this machine")
     images = load_images(source, channels=in_channels)
     bundle = pretrain_front(config, images, recipe, normalisation=normalisation, report=_say(note))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bundle.save(path)
+    _keep(path, bundle.encode(), note)
     return bundle
 
 
@@ -73,8 +72,7 @@ def cached_back(
     note(f"pre-training a {config.name} back on {source}, {recipe.epochs} epochs, once for this machine")
     images = replace(load_images(source, channels=front.in_channels), mean=front.mean, std=front.std)
     arrays = pretrain_back(config, cut, front, images, recipe, report=_say(note))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, path)
+    _keep(path, save(arrays), note)
     return arrays
 
 
@@ -97,14 +95,22 @@ def pretrain_back(
     return state_arrays(back)
 
 
+def _keep(path: Path, content: bytes, note: Note) -> None:
+    """A cache that cannot be written costs time on the next run, not this one."""
+    try:
+        write_bytes(path, content)
+    except StorageError as error:
+        note(f"{error}; the next run will make it again")
+
+
 def _path(kind: str, *key: object) -> Path:
-    digest = sha256(json.dumps([str(part) for part in key]).encode()).hexdigest()[:16]
+    digest = sha256(json_text([str(part) for part in key]).encode()).hexdigest()[:16]
     return cache_folder() / "fronts" / f"{kind}-{digest}.safetensors"
 
 
 def _settings(recipe: Recipe) -> str:
     """What of a recipe changes its result."""
-    return json.dumps({name: value for name, value in asdict(recipe).items() if name != "threads"})
+    return json_text({name: value for name, value in asdict(recipe).items() if name != "threads"})
 
 
 def _say(note: Note) -> Report:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ecofed.config import Config
 from ecofed.errors import ConfigError, nearest
+from ecofed.files import json_text, write_together
 from ecofed.wire import FrontBundle
 
 #: Of the bottleneck fronts, the one that is taken where none is named: fewer bytes an image than its JPEG.
@@ -99,9 +100,9 @@ def automatic_front(config: Config, cut: str, in_channels: int, normalisation: s
 def write_front(bundle: FrontBundle, folder: Path, name: str) -> Path:
     """Write ``name.safetensors`` and, beside it, ``name.json`` with the card and what identifies the front."""
     path = folder / f"{name}{_SUFFIX}"
-    bundle.save(path)
-    text = json.dumps({"name": name, **card_of(bundle), "file_sha256": sha256(path.read_bytes()).hexdigest()}, indent=2)
-    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    content = bundle.encode()
+    text = json_text({"name": name, **card_of(bundle), "file_sha256": sha256(content).hexdigest()}, indent=2) + "\n"
+    write_together({folder / f"{name}.json": text.encode(), path: content})
     return path
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecofed.errors import CheckpointError
+from ecofed.files import writing
 from ecofed.pretraining.augmentation import augment_batch
 from ecofed.pretraining.images import PublicImages
 from ecofed.randomness import generator, permutation
@@ -181,17 +182,14 @@ def _save(
     images: PublicImages,
     reports: list[EpochReport],
 ) -> None:
-    unfinished = path.with_suffix(".part")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "training": _fingerprint(recipe, images),
-            "reports": [asdict(report) for report in reports],
-        },
-        unfinished,
-    )
-    unfinished.replace(path)
+    values = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "training": _fingerprint(recipe, images),
+        "reports": [asdict(report) for report in reports],
+    }
+    with writing(path) as stream:
+        torch.save(values, stream)
 
 
 def _load(

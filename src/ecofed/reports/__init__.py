@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from ecofed.reports.files import load, read_result, read_summary, write_json, write_result, write_summary
+from ecofed.files import write_json
+from ecofed.reports.files import load, read_result, read_summary, write_result, write_summary
 from ecofed.reports.html import write_report
 from ecofed.reports.plots import write_plots
 from ecofed.reports.tables import html_table, markdown, plain_text, rich_table

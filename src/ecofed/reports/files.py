@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import types
 import typing
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ecofed.errors import EcoFedError
+from ecofed.files import json_text, write_json
 from ecofed.results import SCHEMA, SUMMARY_SCHEMA, Comparison, RunResult
 
 RESULT_FILE = "result.json"
@@ -95,45 +94,6 @@ def load(folder: str | Path) -> Comparison | RunResult:
     )
 
 
-def write_json(path: str | Path, values: Mapping[str, Any]) -> Path:
-    """Write JSON atomically. A number that is not finite (a diverged loss) becomes ``null``: JSON has no NaN."""
-    text = json.dumps(_finite(values), indent=1, allow_nan=False, ensure_ascii=False)
-    return write_bytes(path, (text + "\n").encode("utf-8", "backslashreplace"))
-
-
-def write_bytes(path: str | Path, content: bytes) -> Path:
-    """Write a file atomically: under another name in the same folder, flushed to the disk, then renamed.
-
-    Raises:
-        EcoFedError: the folder cannot be made or written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise EcoFedError(f"{path}: cannot be written ({error.strerror or error})") from error
-    return path
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
 def _read_json(file: Path, schema: str) -> dict[str, Any]:
     try:
         values = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
@@ -172,7 +132,7 @@ def _check(hint: Any, value: object, where: str, file: Path) -> None:
             _check(arguments[1], item, f"{where}.{key}", file)
     elif hint is not Any and not _is_plain(hint, value):
         name = getattr(hint, "__name__", str(hint))
-        raise EcoFedError(f"{file}: '{where}' must be of type {name}, not {json.dumps(value)[:60]}")
+        raise EcoFedError(f"{file}: '{where}' must be of type {name}, not {json_text(value)[:60]}")
 
 
 def _check_fields(hint: Any, value: object, where: str, file: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ecofed.files import json_text, write_text
 from ecofed.reports import theme, words
-from ecofed.reports.files import write_bytes
 from ecofed.reports.plots import Plot, draw_plots, save_plots
 from ecofed.reports.plots.kinds import ledger_kinds, ledger_mean
 from ecofed.reports.tables import as_comparison, html_table
@@ -47,7 +46,7 @@ def write_report(result: Comparison | RunResult, folder: str | Path) -> Path:
     """
     plots = draw_plots(result)
     save_plots(plots, folder)
-    return write_bytes(Path(folder) / REPORT_FILE, report_html(result, plots).encode("utf-8", "replace"))
+    return write_text(Path(folder) / REPORT_FILE, report_html(result, plots))
 
 
 def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
@@ -179,7 +178,7 @@ def _fronts(comparison: Comparison) -> str:
     users: dict[str, list[RunResult]] = {}
     for run in comparison.results:
         if run.front:
-            users.setdefault(json.dumps(run.front, sort_keys=True, default=str), []).append(run)
+            users.setdefault(json_text(run.front, sort_keys=True, default=str), []).append(run)
     tables = []
     for runs in users.values():
         methods = ", ".join(dict.fromkeys(run.method for run in runs))
@@ -193,7 +192,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value, default=str, ascii_only=False)
 
 
 def _reproduction(comparison: Comparison) -> str:
@@ -246,7 +245,7 @@ def _toml_key(key: str) -> str:
 
 def _toml_value(value: Any) -> str:
     # JSON's strings, numbers, booleans and lists are TOML's, except for one control character.
-    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
+    return json_text(value, ascii_only=False, default=str).replace("\x7f", "\\u007f")
 
 
 def _model(result: RunResult) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import load_worker
 from ecofed.errors import EcoFedError, WireError
+from ecofed.files import json_text
 from ecofed.runtimes.sockets import INCARNATION_BYTES, Connection, Hello
 from ecofed.task import Task
 from ecofed.wire import Failure, encode
@@ -34,7 +35,7 @@ class Installation:
     """How long a device tries to reach a server that is not there (yet, or any more)."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json_text(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Installation:

@@ -21,6 +21,7 @@ import numpy as np
 from safetensors.numpy import save as save_tensors
 
 from ecofed.errors import ConfigError, WireError
+from ecofed.files import json_text, write_bytes
 from ecofed.wire.fields import MAX_TENSORS_HEADER_BYTES, check_finite, read_tensors
 
 _DESCRIPTION = (
@@ -119,7 +120,7 @@ class FrontBundle:
         if self.int8:
             for name in [name for name, array in tensors.items() if name.startswith("front.") and array.ndim == 4]:
                 ordered[name], ordered[f"scale.{name.removeprefix('front.')}"] = int8_codes(tensors[name])
-        return save_tensors(ordered, metadata={"ecofed": json.dumps(description, sort_keys=True)})
+        return save_tensors(ordered, metadata={"ecofed": json_text(description, sort_keys=True)})
 
     @classmethod
     def decode(cls, data: bytes) -> FrontBundle:
@@ -184,7 +185,7 @@ class FrontBundle:
 
     def save(self, path: Path) -> None:
         """Write the bundle to a file."""
-        path.write_bytes(self.encode())
+        write_bytes(path, self.encode())
 
     @classmethod
     def load(cls, path: Path) -> FrontBundle:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ecofed.files import json_text
 from ecofed.wire.bundle import FrontBundle, _compact
 from ecofed.wire.fields import Array, Blob, Field, TensorDict, Text
 from ecofed.wire.framing import HEADER_BYTES, _with_framing
@@ -63,7 +64,7 @@ def tensors_size(
         end = at + _ENTRY_BYTES[kind] * math.prod(shapes[name])
         header[name] = {"dtype": kind, "shape": list(shapes[name]), "data_offsets": [at, end]}
         at = end
-    length = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
+    length = len(json_text(header, separators=(",", ":"), ascii_only=False).encode())
     return 8 + -(-length // 8) * 8 + at  # the header is padded to a multiple of eight bytes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +29,9 @@ class PlateauRefresh(RefreshPolicy):
         return self._train_loss < self.config.memorised * self._fresh_loss
 
     def observe(self, *, fresh_loss: float | None, train_loss: float | None) -> None:
-        self._fresh_loss = self._fresh_loss if fresh_loss is None else fresh_loss
-        self._train_loss = self._train_loss if train_loss is None else train_loss
+        # A loss that is not finite tells nothing, and a checkpoint could not hold it.
+        self._fresh_loss = fresh_loss if fresh_loss is not None and math.isfinite(fresh_loss) else self._fresh_loss
+        self._train_loss = train_loss if train_loss is not None and math.isfinite(train_loss) else self._train_loss
 
     @property
     def watches_fresh_loss(self) -> bool:

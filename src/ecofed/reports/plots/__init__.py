@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecofed.errors import MissingExtraError
+from ecofed.files import write_bytes
 from ecofed.reports import theme
-from ecofed.reports.files import write_bytes
 from ecofed.reports.plots.accuracy import accuracy_figure
 from ecofed.reports.plots.kinds import kinds_figure
 from ecofed.reports.plots.labels import labels_figure

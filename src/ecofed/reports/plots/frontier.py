@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecofed.errors import MissingExtraError
+from ecofed.files import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.names import short
+from ecofed.reports.plots.style import png
 from ecofed.reports.units import human_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def write_frontier_plot(points: Sequence[PlottedPoint], marks: Sequence[tuple[st
         import matplotlib  # noqa: F401
     except ImportError:
         raise MissingExtraError("matplotlib", "train", "the plot of the frontier") from None
-    frontier_figure(points, marks).savefig(path, dpi=200)
+    write_bytes(path, png(frontier_figure(points, marks)))
 
 
 def frontier_figure(points: Sequence[PlottedPoint], marks: Sequence[tuple[str, float]]) -> Figure:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecofed.errors import MissingExtraError
+from ecofed.files import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.style import png, settings
 from ecofed.reports.plots.timeline import Spans, draw_timelines
@@ -34,13 +35,12 @@ def write_plan_plots(
     except ImportError:
         raise MissingExtraError("matplotlib", "train", "drawing plots") from None
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
     written = []
     for name in ("plan", "timeline"):
         with matplotlib.rc_context(settings(name)):
             figure = cuts_figure(rows) if name == "plan" else draw_timelines(timelines)
             written.append(target / f"{name}.png")
-            written[-1].write_bytes(png(figure))
+            write_bytes(written[-1], png(figure))
     return written
 
 
