@@ -21,6 +21,7 @@ FOUNDATION = {
     "config_keys",
     "errors",
     "files",
+    "foreign_text",
     "method_configs",
     "presets",
     "randomness",

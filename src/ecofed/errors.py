@@ -12,7 +12,8 @@
     ├── StorageError            exit code 1   a file that cannot be written: full, read-only, no permission
     └── CheckpointError         exit code 1   a run folder that cannot be resumed
 
-A message is one line: what was wrong, where, and what to do about it.
+A message is one line: what was wrong, where, and what to do about it. Whatever it quotes (a file's name, a device's
+reason) is cleaned when the error is made, so that it can go to a terminal, a log or a page.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from ecofed.foreign_text import clean
+
 
 class EcoFedError(Exception):
     """Base class. ``exit_code`` is what the command line returns for it."""
 
     exit_code: int = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(clean(message))
 
 
 class ConfigError(EcoFedError):

@@ -19,6 +19,7 @@ from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import CheckpointError
 from ecofed.exporting import deliver
 from ecofed.files import append_text, json_text, write_text
+from ecofed.foreign_text import clean
 from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
 from ecofed.methods.transport import Transport
@@ -107,6 +108,7 @@ def run(
     notes: list[str] = []
 
     def note(text: str) -> None:
+        text = clean(text)  # it may quote a device, a file or the hub
         notes.append(text)
         observer.note(text)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ecofed.errors import ConfigError, StorageError
+from ecofed.foreign_text import json_escaped
 
 _SUFFIX = ".tmp"
 #: Of the file's own name, so that the temporary one is never too long for a folder.
@@ -201,9 +202,9 @@ def json_text(
 ) -> str:
     """Values as JSON. A number that is not finite (a diverged loss) becomes ``null``, because JSON has no NaN.
 
-    ``ascii_only``: whatever stream it is printed on, it arrives.
+    ``ascii_only``: whatever stream it is printed on, it arrives. Otherwise, too, what a terminal would obey is escaped.
     """
-    return json.dumps(
+    text = json.dumps(
         _finite(values),
         indent=indent,
         ensure_ascii=ascii_only,
@@ -212,6 +213,7 @@ def json_text(
         default=default,
         allow_nan=False,
     )
+    return json_escaped(text)
 
 
 def _finite(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files import json_text
+from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
 
 if TYPE_CHECKING:
     import pandas
@@ -27,6 +28,8 @@ LEDGER_KINDS = ("weights", "front", "activations", "gradients", "labels", "logit
 DIRECTIONS = ("uplink", "downlink")
 #: The rounds at the end that are always evaluated; published accuracy is their mean.
 LAST_ROUNDS = 5
+#: A command is for copying: it is of no use without its middle.
+_LONGEST_COMMAND = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,9 @@ class RoundRecord:
     notes: list[str] = field(default_factory=list)
     """What a reader should know about this round, one line each (a device that failed, say)."""
 
+    def __post_init__(self) -> None:
+        _clean(self, "notes", "timeline")
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -86,6 +92,9 @@ class Floors:
     """In the encoding that the data set is stored in (JPEG, PNG), or as PNG where it is stored raw."""
     compressed_as: str | None
 
+    def __post_init__(self) -> None:
+        _clean(self, "compressed_as", longest=LONGEST_NAME)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
@@ -98,9 +107,13 @@ class DataSummary:
     train_samples: int
     test_samples: int
     classes: list[str]
+    """Their names, fit to be shown; the trained network keeps them as they are."""
     label_counts: list[list[int]]
     """``label_counts[device][class]``."""
     floors: Floors
+
+    def __post_init__(self) -> None:
+        _clean(self, "name", "source", "classes", longest=LONGEST_NAME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +138,10 @@ class RunResult:
     """The front bundle's card (id, origin, bytes), where the run used one."""
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
+
+    def __post_init__(self) -> None:
+        _clean(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "notes")
+        _clean(self, "command", longest=_LONGEST_COMMAND)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -198,6 +215,8 @@ class Comparison:
     def __post_init__(self) -> None:
         if not self.results:
             raise ConfigError("a comparison needs at least one result")
+        _clean(self, "notes")
+        _clean(self, "command", longest=_LONGEST_COMMAND)
 
     def groups(self) -> list[RunGroup]:
         """The runs by method and settings (the seed apart), in order of first appearance."""
@@ -213,7 +232,7 @@ class Comparison:
             if per_method[method] > 1:
                 differing = [key for key in json.loads(text) if len({str(rival.get(key)) for rival in rivals}) > 1]
                 settings = {key.rsplit(".", 1)[-1]: json.loads(text)[key] for key in differing}
-                label = " ".join([method, *(f"{key}={value}" for key, value in settings.items())])
+                label = clean(" ".join([method, *(f"{key}={value}" for key, value in settings.items())]), LONGEST_NAME)
             groups.append(RunGroup(label=label, method=method, results=results))
         return groups
 
@@ -295,6 +314,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def _clean(record: object, *names: str, longest: int = LONGEST) -> None:
+    """Make texts of a frozen record fit to be shown: device reasons, class names and cards come from elsewhere."""
+    for name in names:
+        object.__setattr__(record, name, cleaned(getattr(record, name), longest))
 
 
 def _frame(rows: list[dict[str, Any]], purpose: str) -> pandas.DataFrame:

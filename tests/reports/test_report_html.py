@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecofed.config import Config
-from ecofed.reports.html import toml, write_report
+from ecofed.reports.html import report_html, toml, write_report
 from ecofed.reports.words import differing_settings, floor_sentence, headline, key_figures, partition_sentence, warnings
 from ecofed.results import Comparison, RunResult
 
@@ -168,3 +168,15 @@ def test_several_seeds_and_a_clock(three_seeds: Comparison, tmp_path: Path) -> N
     assert "ecofed (3 seeds)" in text
     assert "Accuracy against simulated time" in text
     assert "0, 1, 2" in text
+
+
+def test_what_a_device_or_a_data_set_says_is_shown_and_not_obeyed(make: Make) -> None:
+    result = make(
+        classes=["cat\x1b[2J", "dog\u202egod", "owl"],
+        notes=["device 3: \x9b31m<b>\nred"],
+        data__name="pictures\u202e\x07",
+    )
+    page = report_html(result, [])
+    assert page.replace("\n", "").isprintable()
+    assert r"device 3: \x9b31m&lt;b&gt; red" in page
+    assert r"pictures\u202e\u0007" in page  # in the configuration, which is TOML

@@ -58,7 +58,7 @@ def test_markup_in_a_label_stays_text(make: Callable[..., RunResult]) -> None:
     variants = Comparison(results=[make(), make(ecofed__front="[red]|<b>")])
     assert "<b>" not in html_table(variants)
     assert "&lt;b&gt;" in html_table(variants)
-    assert r"[red]\|<b>" in markdown(variants)
+    assert r"\[red\]\|\<b\>" in markdown(variants)
     stream = io.StringIO()
     Console(file=stream, width=300).print(rich_table(variants))
     assert "[red]|<b>" in stream.getvalue()

@@ -7,9 +7,12 @@ line on stderr, ``error: ...``; ``--debug``, anywhere on the line, shows its tra
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from ecofed import __version__
 from ecofed.cli import (
@@ -28,15 +31,41 @@ from ecofed.cli import (
     run,
 )
 from ecofed.cli.interrupt import Interrupted
+from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
 from ecofed.cli.streams import delivered, say, take_any_text
 from ecofed.errors import EcoFedError
+from ecofed.foreign_text import clean
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (run, compare, frontier, plan, profile, pretrain, front, evaluate, predict, export, report, presets, data)
 
+
+class _Commands(TyperGroup):
+    """Usage errors quote words of the command line, and a shell's ``*`` puts file names there."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _clean_usage_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, *arguments: Any, **options: Any) -> Any:
+        with _clean_usage_errors():
+            return super().invoke(*arguments, **options)
+
+
+@contextmanager
+def _clean_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = clean(message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
     name="ecofed",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,7 +79,7 @@ for _module in COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"ecofed {__version__}")
+        print_text(f"ecofed {__version__}")
         raise typer.Exit
 
 
@@ -93,5 +122,5 @@ def main() -> NoReturn:
 def _line(error: EcoFedError | OSError) -> str:
     """One line, whatever names and reasons are in it."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+        return clean(f"{error.filename}: {error.strerror}")
+    return clean(error)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_json, print_table
+from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command, example
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -37,4 +37,4 @@ def fetch(name: Name) -> None:
     """Get a data set into the user's cache, where every later run finds it."""
     from ecofed.data import fetch as fetch_data
 
-    fetch_data(name)
+    fetch_data(name, say=print_text)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import ecofed
-from ecofed.cli.output import print_json
+from ecofed.cli.output import print_json, print_text
 from ecofed.cli.shared import add_command
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
@@ -34,6 +34,6 @@ def evaluate(model: Model, data: Data = None, json: Json = False) -> None:
     if json:
         print_json(result.to_dict())
     else:
-        print(
+        print_text(
             f"accuracy {result.accuracy:.4f}  loss {result.loss:.4f}  {result.samples:,} test images of {result.data}"
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecofed.cli.output import print_text
 from ecofed.cli.shared import Sets, Source, add_command, example, need_torch
 from ecofed.config import Settings
 
@@ -37,10 +38,10 @@ def front(source: Source = None, sets: Sets = None, out: Folder = Path("device")
     from ecofed.exporting import export_front
 
     config = Settings.load(source, sets or ()).for_method("ecofed")
-    exported = export_front(config, out, lambda text: print(f"note: {text}"), int8=int8)
-    print(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
+    exported = export_front(config, out, lambda text: print_text(f"note: {text}"), int8=int8)
+    print_text(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
     if int8:
-        print(f"train with: --set ecofed.front={out / 'front.safetensors'}")
+        print_text(f"train with: --set ecofed.front={out / 'front.safetensors'}")
 
 
 def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False) -> None:
@@ -48,4 +49,4 @@ def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False) ->
     need_torch("ecofed export")
     from ecofed.exporting import export_network
 
-    print(f"{out}: {export_network(run, out, int8=int8):,} bytes")
+    print_text(f"{out}: {export_network(run, out, int8=int8):,} bytes")

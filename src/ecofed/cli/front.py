@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ecofed.cli.output import print_json, print_table
+from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command, example, need_torch
+from ecofed.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -71,9 +72,9 @@ def show(name: Name, json: Json = False) -> None:
         print_json(card)
     else:
         own = card.pop("card")
-        rows = [(key, str(value)) for key, value in (card | own).items()]
+        rows = [(clean(key, LONGEST_NAME), clean(value)) for key, value in (card | own).items()]
         for key, value in rows:  # plain lines: a value may be a long command
-            print(f"{key:{max(len(name) for name, _ in rows)}}  {value}")
+            print_text(f"{key:{max(len(name) for name, _ in rows)}}  {value}")
 
 
 def _probe_of(card: dict[str, Any]) -> str:
@@ -104,5 +105,5 @@ def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Jso
         ("the compressed image", "-", human_bytes(found.compressed_bytes_per_image)),
     ]
     print_table((found.data, "linear probe", "an image"), rows)
-    print(f"saturated entries: {found.saturated_fraction:.1%}")
-    print(found.advice)
+    print_text(f"saturated entries: {found.saturated_fraction:.1%}")
+    print_text(found.advice)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecofed.cli.interrupt import command_line, resumable
-from ecofed.cli.output import print_json, print_table
+from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import METHODS, Settings
@@ -85,7 +85,7 @@ def frontier(
         return
     _print(result)
     for name in ("frontier.png", "frontier.json"):
-        print(folder / name)
+        print_text(folder / name)
 
 
 def _print(result: Frontier) -> None:
@@ -106,7 +106,7 @@ def _print(result: Frontier) -> None:
         )
     print_table(("point", "final accuracy", "bytes a device", "of them up", "on the frontier"), rows)
     for text in result.notes:
-        print(f"note: {text}")
+        print_text(f"note: {text}")
 
 
 def _names(text: str) -> list[str]:

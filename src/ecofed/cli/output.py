@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ecofed.files import json_text
+from ecofed.foreign_text import clean, clean_lines
 
 if TYPE_CHECKING:
     from ecofed.results import Comparison, RunResult
@@ -18,6 +19,11 @@ FILES = ("report.html", "summary.json", "result.json", "model.safetensors")
 
 #: Method, accuracy, bytes, ratio: shown however narrow the terminal is.
 FEWEST_COLUMNS = 4
+
+
+def print_text(text: object) -> None:
+    """Lines on stdout. What a terminal would obey instead of showing it is shown: :mod:`ecofed.foreign_text`."""
+    print(clean_lines(str(text)))
 
 
 def print_json(values: object, *, indent: int | None = None) -> None:
@@ -39,13 +45,13 @@ def print_results(result: Comparison | RunResult, folder: Path) -> None:
             table.columns.pop()
         console.print(table)
     else:
-        print(plain_text(result))
-    print(accuracy_sentence(result))
+        print_text(plain_text(result))
+    print_text(accuracy_sentence(result))
     for text in result.notes:
-        print(f"note: {text}")
+        print_text(f"note: {text}")
     for name in FILES:
         if (folder / name).is_file():
-            print(folder / name)
+            print_text(folder / name)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -58,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         console = Console(width=10_000)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(clean(column)), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(clean(cell)) for cell in row))
     console.print(table)

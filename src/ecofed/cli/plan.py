@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecofed.cli.compare import Methods, method_names
-from ecofed.cli.output import print_json, print_table
+from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import Sets, Source, add_command
 from ecofed.config import PAPER_METHODS, Settings
 from ecofed.reports.units import human_bytes, human_seconds
@@ -82,20 +82,20 @@ def plan(
     _print(result)
     if plots is not None:
         for path in written:
-            print(path)
+            print_text(path)
 
 
 def _print(result: Plan) -> None:
     fleet = ", ".join(result.devices.values())
-    print(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
+    print_text(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
     print_table(COLUMNS, [_cells(row) for row in result.methods])
     for text in [*_misfits(result), *_early(result), *result.notes]:
-        print(f"note: {text}")
+        print_text(f"note: {text}")
     if result.recommendation is not None:
         best = result.recommendation
-        print(f"recommended: {' '.join(f'--set {key}={value}' for key, value in best.changes.items())}")
+        print_text(f"recommended: {' '.join(f'--set {key}={value}' for key, value in best.changes.items())}")
         for reason in best.reasons:
-            print(f"  {reason}")
+            print_text(f"  {reason}")
 
 
 def _cells(row: MethodPlan) -> tuple[str, ...]:

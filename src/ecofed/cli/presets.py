@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_json, print_table
+from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command
 from ecofed.config_keys import configuration_keys
 from ecofed.errors import ConfigError
@@ -30,7 +30,7 @@ def presets(name: Name = None, keys: Keys = False, json: Json = False) -> None:
         if json:
             print_json({"name": name, "toml": text})
         else:
-            print(text.rstrip())
+            print_text(text.rstrip())
     elif keys:
         _print_keys(json=json)
     elif json:
@@ -45,5 +45,5 @@ def _print_keys(*, json: bool) -> None:
         print_json(rows)
         return
     for key in configuration_keys():
-        print(f"{key.key} = {key.default_text}    ({key.type})")
-        print("    " + key.doc.replace("`", "'"))
+        print_text(f"{key.key} = {key.default_text}    ({key.type})")
+        print_text("    " + key.doc.replace("`", "'"))

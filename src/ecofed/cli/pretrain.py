@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecofed.cli.interrupt import command_line, resumable
-from ecofed.cli.output import print_json
+from ecofed.cli.output import print_json, print_text
 from ecofed.cli.shared import add_command, need_torch
 from ecofed.cli.streams import say
 from ecofed.config import ModelConfig
@@ -194,4 +194,4 @@ def _write(bundle: FrontBundle, out: Path, accuracy: float | None, probe: str | 
     if json:
         print_json(json_format.loads(card.read_bytes()))
     else:
-        print(f"{out}\n{card}")
+        print_text(f"{out}\n{card}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_json, print_table
+from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command
 from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
 from ecofed.errors import ConfigError
@@ -64,9 +64,9 @@ def profile(
     if json:
         print_json(_values(machine))
     elif out is not None:
-        print(out)
+        print_text(out)
     else:
-        print(text, end="")
+        print_text(text.rstrip("\n"))
 
 
 def _list(*, json: bool) -> None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ecofed.cli.streams import say
 from ecofed.config import Config
+from ecofed.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
 
@@ -69,7 +70,7 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("round {task.completed:.0f}/{task.total:.0f}"),
             TextColumn("accuracy {task.fields[accuracy]}"),
@@ -113,7 +114,7 @@ class Bars:
     def note(self, text: str) -> None:
         if text not in self._said:  # every method of a comparison would say it again
             self._said.add(text)
-            self._progress.console.print(text, markup=False, highlight=False, style="dim")
+            self._progress.console.print(clean(text), markup=False, highlight=False, style="dim")
 
     def finished(self, result: RunResult) -> None:
         # A run that was finished before, met again by --resume, has not been started here.
@@ -128,8 +129,9 @@ class Bars:
         self._task = None
 
     def _add(self, method: str, *, total: int, done: int) -> TaskID:
+        name = clean(method, LONGEST_NAME)
         return self._progress.add_task(
-            f"{method:<12}", total=total, completed=done, accuracy="-", bytes=human_bytes(0), time=""
+            f"{name:<12}", total=total, completed=done, accuracy="-", bytes=human_bytes(0), time=""
         )
 
 
@@ -173,7 +175,7 @@ class Lines:
     def note(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            self._write(text)
+            self._write(clean(text))
 
     def finished(self, result: RunResult) -> None:
         self._write(

@@ -9,6 +9,8 @@ import os
 import sys
 from typing import TextIO
 
+from ecofed.foreign_text import clean_lines
+
 
 def take_any_text() -> None:
     """Have stdout and stderr write what their encoding lacks as ``\\xe4``, instead of failing."""
@@ -18,9 +20,9 @@ def take_any_text() -> None:
 
 
 def say(text: str) -> None:
-    """A line on stderr. Where nobody can read it, that is no reason to stop."""
+    """A line on stderr, fit to be shown. Where nobody can read it, that is no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(clean_lines(text), file=sys.stderr, flush=True)
 
 
 def delivered() -> bool:

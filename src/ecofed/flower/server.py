@@ -17,6 +17,7 @@ from ecofed.errors import EcoFedError
 from ecofed.experiment import run
 from ecofed.flower.content import Invitation
 from ecofed.flower.transport import FlowerTransport, check_method
+from ecofed.foreign_text import clean
 from ecofed.preparation import Prepared
 from ecofed.results import RoundRecord, RunResult
 
@@ -82,7 +83,7 @@ class Voice:
             self.note(text)
 
     def note(self, text: str) -> None:
-        print(f"note: {text}", flush=True)
+        print(f"note: {clean(text)}", flush=True)
 
     def finished(self, result: RunResult) -> None:
         print(f"done: accuracy {result.totals.final_test_accuracy:.4f}, {result.total_bytes:,} bytes", flush=True)

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 from ecofed.costs import Availability, Exchange, Ledger
 from ecofed.costs.availability import needed_devices
 from ecofed.errors import DeviceError, ModelError, WireError
+from ecofed.foreign_text import clean
 from ecofed.methods.transport import Answer, Lost, Transport
 from ecofed.wire import Encoded, Failure, Message, decode, encode
 
@@ -311,7 +312,7 @@ class Channel:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _note(self, device: int, error: Exception, consequence: str) -> None:
-        self._notes.append(f"device {device}: {error}; {consequence}")
+        self._notes.append(clean(f"device {device}: {error}; {consequence}"))
 
     def _wait(self, what: Callable[[], T]) -> T:
         started = time.perf_counter()

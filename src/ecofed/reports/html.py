@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ecofed.files import json_text, write_text
+from ecofed.foreign_text import clean_lines
 from ecofed.reports import theme, words
 from ecofed.reports.plots import Plot, draw_plots, save_plots
 from ecofed.reports.plots.kinds import ledger_kinds, ledger_mean
@@ -71,7 +72,7 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
         _fronts(comparison),
         _section("Reproduce this", _reproduction(comparison)),
     ]
-    return "\n".join(
+    page = "\n".join(
         [
             "<!doctype html>",
             "<html lang='en'><head><meta charset='utf-8'>",
@@ -91,6 +92,7 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
             "</main></body></html>\n",
         ]
     )
+    return clean_lines(page)  # settings too: whatever is no letter of the page's own is shown, not obeyed
 
 
 def _section(title: str, body: str, kind: str = "") -> str:
@@ -244,8 +246,8 @@ def _toml_key(key: str) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    # JSON's strings, numbers, booleans and lists are TOML's, except for one control character.
-    return json_text(value, ascii_only=False, default=str).replace("\x7f", "\\u007f")
+    # JSON's strings, numbers, booleans and lists are TOML's.
+    return json_text(value, ascii_only=False, default=str)
 
 
 def _model(result: RunResult) -> str:

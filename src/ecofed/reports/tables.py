@@ -5,6 +5,7 @@ Below the methods stand the floors: what sending every picture once would have c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -30,6 +31,8 @@ COLUMNS = (
     "simulated time",
 )
 ABSENT = "-"
+# What would be more than text in a cell of Markdown: a column, a link, a picture, HTML, code.
+_MARKDOWN = re.compile(r"[\\|\[\]<>`*]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,4 +215,4 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _markdown_cell(text: str) -> str:
-    return text if set(text) == {"-"} or text == "---:" else text.replace("\\", "\\\\").replace("|", "\\|")
+    return text if set(text) == {"-"} or text == "---:" else _MARKDOWN.sub(r"\\\g<0>", text)
