@@ -22,6 +22,7 @@ FOUNDATION = {
     "errors",
     "files",
     "foreign_text",
+    "json_values",
     "method_configs",
     "presets",
     "randomness",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files import json_text
 from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
+from ecofed.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 
 if TYPE_CHECKING:
     import pandas
@@ -36,27 +37,27 @@ _LONGEST_COMMAND = 100_000
 class RoundRecord:
     """One round, one line of ``metrics.jsonl``."""
 
-    round: int
+    round: Ordinal
     """Counts from 1."""
-    devices: list[int]
+    devices: list[Count]
     """The sampled devices, ascending."""
-    uplink_bytes: int
-    downlink_bytes: int
-    train_loss: float | None = None
-    test_accuracy: float | None = None
+    uplink_bytes: Count
+    downlink_bytes: Count
+    train_loss: Loss | None = None
+    test_accuracy: Fraction | None = None
     """``None`` in a round that was not evaluated."""
-    test_loss: float | None = None
-    device_seconds: float = 0.0
+    test_loss: Loss | None = None
+    device_seconds: Amount = 0.0
     """Wall time spent in device handlers, summed over devices."""
-    server_seconds: float = 0.0
-    simulated_seconds: float | None = None
+    server_seconds: Amount = 0.0
+    simulated_seconds: Amount | None = None
     """By the clock of ``config.clock``; ``None`` for a method whose order of events it does not know."""
-    device_joules: float | None = None
+    device_joules: Amount | None = None
     """Simulated energy of the devices that took part; ``None`` where a profile has no power figures."""
     timeline: list[list[Any]] | None = None
     """Round 1 only: ``[actor, kind, start, end]`` in simulated seconds. Actors are ``server`` and some device numbers,
     kinds ``infer``, ``train``, ``send`` and ``receive``."""
-    saturated_fraction: float | None = None
+    saturated_fraction: Fraction | None = None
     """Fraction of uploaded activation entries at the quantiser's upper limit; ``None`` without uploads."""
     refreshed: bool | None = None
     """Whether activations were uploaded this round; ``None`` for methods without a replay buffer."""
@@ -74,21 +75,21 @@ class RoundRecord:
 class Totals:
     """Sums and last values over all rounds."""
 
-    uplink_bytes: int
-    downlink_bytes: int
-    final_test_accuracy: float
+    uplink_bytes: Count
+    downlink_bytes: Count
+    final_test_accuracy: Fraction
     """Mean over the last five evaluations."""
-    best_test_accuracy: float
-    simulated_seconds: float | None
-    wall_seconds: float
+    best_test_accuracy: Fraction
+    simulated_seconds: Amount | None
+    wall_seconds: Amount
 
 
 @dataclass(frozen=True, kw_only=True)
 class Floors:
     """What sending the pictures themselves would cost, in bytes, all devices together, once."""
 
-    raw_bytes: int
-    compressed_bytes: int | None
+    raw_bytes: Count
+    compressed_bytes: Count | None
     """In the encoding that the data set is stored in (JPEG, PNG), or as PNG where it is stored raw."""
     compressed_as: str | None
 
@@ -104,11 +105,11 @@ class DataSummary:
     """Title as reports print it, for example ``CIFAR-10 (JPEG)``."""
     source: str
     """Where it was found: a kind of place, never a path of one machine."""
-    train_samples: int
-    test_samples: int
+    train_samples: Count
+    test_samples: Count
     classes: list[str]
     """Their names, fit to be shown; the trained network keeps them as they are."""
-    label_counts: list[list[int]]
+    label_counts: list[list[Count]]
     """``label_counts[device][class]``."""
     floors: Floors
 
@@ -125,13 +126,13 @@ class RunResult:
     git_commit: str | None
     ecofed_version: str
     command: str
-    seed: int
+    seed: Seed
     method: str
     labels_leave_device: bool
     rounds: list[RoundRecord]
-    ledger: dict[str, dict[str, int]]
+    ledger: dict[str, dict[str, Count]]
     """``ledger[kind][direction]`` in bytes; retransmissions are not in it."""
-    retransmitted_bytes: dict[str, int]
+    retransmitted_bytes: dict[str, Count]
     totals: Totals
     data: DataSummary
     front: dict[str, Any] | None = None
@@ -148,13 +149,9 @@ class RunResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunResult:
-        values = dict(values)
-        values["rounds"] = [RoundRecord(**record) for record in values["rounds"]]
-        values["totals"] = Totals(**values["totals"])
-        data = dict(values["data"])
-        data["floors"] = Floors(**data["floors"])
-        values["data"] = DataSummary(**data)
-        return cls(**values)
+        """Inverse of :meth:`to_dict`. Raises ``ValueError`` for what is not a result; names the field."""
+        result: RunResult = read_as(cls, values)
+        return result
 
     @property
     def total_bytes(self) -> int:

@@ -6,20 +6,20 @@ any folder; every failure is one :class:`~ecofed.errors.EcoFedError` that names 
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import types
 import typing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ecofed.errors import EcoFedError
-from ecofed.files import json_text, write_json
-from ecofed.results import SCHEMA, SUMMARY_SCHEMA, Comparison, RunResult
+from ecofed.config import Config, all_keys, section_types
+from ecofed.errors import ConfigError, EcoFedError
+from ecofed.files import write_json
+from ecofed.json_values import parse, read_as
+from ecofed.results import DIRECTIONS, SCHEMA, SUMMARY_SCHEMA, Comparison, RunResult
 
 RESULT_FILE = "result.json"
 SUMMARY_FILE = "summary.json"
+#: A result of 100,000 devices and 10,000 rounds is smaller.
+MAX_BYTES = 256 << 20
 
 
 def write_result(result: RunResult, folder: str | Path) -> Path:
@@ -36,11 +36,51 @@ def read_result(path: str | Path) -> RunResult:
     path = Path(path)
     file = path / RESULT_FILE if path.is_dir() else path
     values = _read_json(file, SCHEMA)
-    _check(RunResult, values, "", file)
-    result = RunResult.from_dict(values)
-    if any(len(row) != len(result.data.classes) for row in result.data.label_counts):
-        raise EcoFedError(f"{file}: data.label_counts does not have one count for each of data.classes")
+    result: RunResult = _read_as(RunResult, values, "", file)
+    for problem, there in _problems(result).items():
+        if there:
+            raise EcoFedError(f"{file}: {problem}")
+    _check_settings(result.config, file)
     return result
+
+
+def _problems(result: RunResult) -> dict[str, bool]:
+    """What no type tells."""
+    counts, spans = result.data.label_counts, [span for record in result.rounds for span in record.timeline or ()]
+    return {
+        "'data.label_counts' does not have one count for each of 'data.classes'": any(
+            len(row) != len(result.data.classes) for row in counts
+        ),
+        "'data.label_counts' names no device": not counts or not result.data.classes,
+        "'rounds' is empty": not result.rounds,
+        "'rounds' must count from 1": [record.round for record in result.rounds] != [*range(1, len(result.rounds) + 1)],
+        f"'ledger' must have {' and '.join(DIRECTIONS)} for each kind": any(
+            set(row) != set(DIRECTIONS) for row in (*result.ledger.values(), result.retransmitted_bytes)
+        ),
+        "'timeline' must hold [actor, kind, start, end]": not all(map(_is_span, spans)),
+    }
+
+
+def _is_span(span: list[Any]) -> bool:
+    times = span[2:]
+    return len(span) == 4 and all(isinstance(t, int | float) and 0 <= t < 1e30 for t in times) and times[0] <= times[1]
+
+
+def _check_settings(values: dict[str, Any], file: Path) -> None:
+    """Settings that this version knows must be possible; others may be an older or a newer version's."""
+    known: dict[str, Any] = {}
+    sections = section_types()
+    for key, value in values.items():
+        if key not in sections:
+            known |= {key: value} if key in all_keys() else {}
+        elif isinstance(value, dict):
+            known[key] = {name: inner for name, inner in value.items() if f"{key}.{name}" in all_keys()}
+        else:
+            raise EcoFedError(f"{file}: 'config.{key}' must be an object")
+    try:
+        Config.from_dict(known)
+    except ConfigError as error:
+        raise EcoFedError(f"{file}: config: {error}") from error
 
 
 def write_summary(comparison: Comparison, folder: str | Path) -> Path:
@@ -69,9 +109,8 @@ def read_summary(path: str | Path) -> Comparison:
         if not isinstance(place, str) or PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
             raise EcoFedError(f"{file}: 'runs' must hold paths inside this folder, not {place!r}")
         results.append(read_result(file.parent / place))
-    command, notes = values.get("command", ""), values.get("notes", [])
-    _check(str, command, "command", file)
-    _check(list[str], notes, "notes", file)
+    command = _read_as(str, values.get("command", ""), "command", file)
+    notes = _read_as(list[str], values.get("notes", []), "notes", file)
     return Comparison(results=results, command=command, notes=notes)
 
 
@@ -96,63 +135,25 @@ def load(folder: str | Path) -> Comparison | RunResult:
 
 def _read_json(file: Path, schema: str) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
+        if file.stat().st_size > MAX_BYTES:
+            raise EcoFedError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no result is")
+        values = parse(file.read_bytes())
     except FileNotFoundError:
         raise EcoFedError(
             f"{file}: no such file; is this a folder that 'ecofed run' or 'ecofed compare' wrote?"
         ) from None
     except OSError as error:
         raise EcoFedError(f"{file}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise EcoFedError(f"{file}: not valid JSON ({error})") from error
+    except ValueError as error:
+        raise EcoFedError(f"{file}: {error}") from error
     found = values.get("schema") if isinstance(values, dict) else None
     if found != schema:
         raise EcoFedError(f"{file}: its schema is {found!r}, this version of ecofed reads '{schema}'")
     return typing.cast(dict[str, Any], values)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _check(hint: Any, value: object, where: str, file: Path) -> None:
-    """Raise unless a JSON value has the shape of a type: dataclass, list, dict, optional or plain."""
-    if dataclasses.is_dataclass(hint):
-        _check_fields(hint, value, where, file)
-        return
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is not None:
-            _check(arguments[0], value, where, file)
-    elif origin is list and isinstance(value, list):
-        for index, item in enumerate(value):
-            _check(arguments[0], item, f"{where}[{index}]", file)
-    elif origin is dict and isinstance(value, dict):
-        for key, item in value.items():
-            _check(arguments[1], item, f"{where}.{key}", file)
-    elif hint is not Any and not _is_plain(hint, value):
-        name = getattr(hint, "__name__", str(hint))
-        raise EcoFedError(f"{file}: '{where}' must be of type {name}, not {json_text(value)[:60]}")
-
-
-def _check_fields(hint: Any, value: object, where: str, file: Path) -> None:
-    place = f"'{where}'" if where else "the file"
-    if not isinstance(value, dict):
-        raise EcoFedError(f"{file}: {place} must be an object")
-    fields = {field.name: field for field in dataclasses.fields(hint)}
-    if unknown := sorted(set(value) - set(fields)):
-        raise EcoFedError(f"{file}: {place} has an unknown field '{unknown[0]}'")
-    hints = typing.get_type_hints(hint)
-    for name, field in fields.items():
-        if name in value:
-            _check(hints[name], value[name], f"{where}.{name}" if where else name, file)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise EcoFedError(f"{file}: {place} lacks the field '{name}'")
-
-
-def _is_plain(hint: Any, value: object) -> bool:
-    if hint is float:  # 1e999 is legal JSON and infinite in Python
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(hint, type) and isinstance(value, hint)
+def _read_as(hint: Any, values: object, path: str, file: Path) -> Any:
+    try:
+        return read_as(hint, values, path)
+    except ValueError as error:
+        raise EcoFedError(f"{file}: {error}") from error
