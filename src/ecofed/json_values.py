@@ -1,8 +1,8 @@
 """JSON that came from a file or from another machine: read within bounds, then held against the types of a dataclass.
 
 One validator for every description in a file: a result, a checkpoint's state, what a network or a front says of
-itself. A refusal is one ``ValueError`` that names the field: ``'rounds[3].devices' must be a list, not null``. Who calls
-knows which file it was, and which error of :mod:`ecofed.errors` that is.
+itself. A refusal is one ``ValueError`` that names the field: ``'rounds[3].devices' must be a list, not null``. Who
+calls knows which file it was, and which error of :mod:`ecofed.errors` that is.
 """
 
 from __future__ import annotations
