@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -16,7 +17,7 @@ from ecofed.config import PAPER_METHODS, Config, Settings
 from ecofed.costs import Availability, Ledger
 from ecofed.data import require_test
 from ecofed.environment import describe_environment, git_commit
-from ecofed.errors import CheckpointError
+from ecofed.errors import CheckpointError, EcoFedError
 from ecofed.exporting import deliver
 from ecofed.files import append_text, json_text, write_text
 from ecofed.foreign_text import clean
@@ -24,7 +25,7 @@ from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
 from ecofed.methods.transport import Transport
 from ecofed.preparation import Prepared, prepare
-from ecofed.reports import read_result, write_report, write_result, write_summary
+from ecofed.reports import read_result, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
 from ecofed.results import LAST_ROUNDS, Comparison, RoundRecord, RunResult, Totals
 from ecofed.runtimes import open_transport
@@ -101,8 +102,9 @@ def run(
         finished = _finished(folder, config) if resume else None
         if finished is not None:
             if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
-                write_report(finished, folder)
-            _tidy(folder)
+                report_or_note(finished, folder, observer.note)
+            with contextlib.suppress(OSError):  # to show what is there, nothing need be written
+                _tidy(folder)
             observer.finished(finished)
             return finished
     notes: list[str] = []
@@ -173,7 +175,7 @@ def run(
             write_result(result, folder)
             _tidy(folder)
             if report:
-                write_report(result, folder)
+                report_or_note(result, folder, observer.note)
     finally:
         transport.close()
     observer.finished(result)
@@ -211,9 +213,33 @@ def compare(
         for config in configs
     ]
     comparison = Comparison(results=results, command=command)
-    write_summary(comparison, folder)
-    write_report(comparison, folder)
+    observer = observer or SilentObserver()
+    known = _summarised(folder) if resume else None
+    if known is not None and known.results == results:  # nothing was left to do, and nothing need be written
+        comparison = known
+    else:
+        write_summary(comparison, folder)
+        (folder / REPORT_FILE).unlink(missing_ok=True)  # of other runs, should the new one not come about
+    if not (folder / REPORT_FILE).exists():
+        report_or_note(comparison, folder, observer.note)
     return comparison
+
+
+def report_or_note(result: RunResult | Comparison, folder: Path, note: Callable[[str], None]) -> None:
+    """Write the report. One that fails is said and no more: what was computed is on the disk."""
+    try:
+        write_report(result, folder)
+    except Exception as error:  # a library that draws fails in many ways
+        reason = " ".join(str(error).split()) or type(error).__name__
+        note(f"the report was not written ({reason}); the results are complete: ecofed report {folder} tries again")
+
+
+def _summarised(folder: Path) -> Comparison | None:
+    """The comparison that a folder holds, if it holds a whole one."""
+    try:
+        return read_summary(folder)
+    except EcoFedError:
+        return None
 
 
 def _method(prepared: Prepared, channel: Channel, folder: Path | None) -> Method:

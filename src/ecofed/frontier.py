@@ -126,7 +126,11 @@ def frontier(
         notes=list(dict.fromkeys(notes)),
     )
     write_json(folder / FRONTIER_FILE, made.to_dict())
-    _plot(made, folder)
+    try:
+        _plot(made, folder)
+    except Exception as error:  # a library that draws fails in many ways
+        reason = " ".join(str(error).split()) or type(error).__name__
+        observer.note(f"frontier.png was not drawn ({reason}); {FRONTIER_FILE} is complete")
     return made
 
 

@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(pictures: Path, tmp_path: Path) 
 
 def test_a_process_that_died_while_writing_leaves_the_old_checkpoint(pictures: Path, tmp_path: Path) -> None:
     config, path = checkpoint_of(pictures, tmp_path)
-    half = tmp_path / f".{CHECKPOINT_FILE}.12345"
+    half = tmp_path / f".{CHECKPOINT_FILE}.{'0' * 16}.tmp"
     half.write_bytes(path.read_bytes()[:100])
     assert Checkpoint.read(tmp_path, config.to_dict()) is not None
     assert not half.exists()

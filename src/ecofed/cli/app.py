@@ -33,7 +33,7 @@ from ecofed.cli import (
 from ecofed.cli.interrupt import Interrupted
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
-from ecofed.cli.streams import delivered, say, take_any_text
+from ecofed.cli.streams import delivered, is_of_a_stream, lost, say, take_any_text
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
 
@@ -109,8 +109,9 @@ def main() -> NoReturn:
         if debug:
             raise
         code = error.exit_code if isinstance(error, EcoFedError) else 1
-        # An error of a stream has no file name, and is told by the stream.
-        if isinstance(error, EcoFedError) or error.filename is not None or delivered():
+        if isinstance(error, OSError) and is_of_a_stream(error):
+            lost(error)
+        else:
             say(f"error: {_line(error)}")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

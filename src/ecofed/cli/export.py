@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from ecofed.cli.output import print_text
-from ecofed.cli.shared import Sets, Source, add_command, example, need_torch
+from ecofed.cli.shared import Sets, Source, add_command, check_file, example, make_folder, named_path, need_torch
 from ecofed.config import Settings
 
-Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", file_okay=False)]
-File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="File to write.", dir_okay=False)]
+Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", parser=named_path)]
+File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="File to write.", parser=named_path)]
 Int8 = Annotated[bool, typer.Option("--int8", help="Weights in 8 bits: a quarter of the size.")]
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.safetensors.")]
 
@@ -37,6 +37,7 @@ def front(source: Source = None, sets: Sets = None, out: Folder = Path("device")
     need_torch("ecofed export")
     from ecofed.exporting import export_front
 
+    make_folder(out)
     config = Settings.load(source, sets or ()).for_method("ecofed")
     exported = export_front(config, out, lambda text: print_text(f"note: {text}"), int8=int8)
     print_text(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
@@ -49,4 +50,5 @@ def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False) ->
     need_torch("ecofed export")
     from ecofed.exporting import export_network
 
+    check_file(out)
     print_text(f"{out}: {export_network(run, out, int8=int8):,} bytes")

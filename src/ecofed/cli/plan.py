@@ -10,7 +10,7 @@ import typer
 
 from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_table, print_text
-from ecofed.cli.shared import Sets, Source, add_command
+from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path
 from ecofed.config import PAPER_METHODS, Settings
 from ecofed.reports.units import human_bytes, human_seconds
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")]
 EveryLayer = Annotated[bool, typer.Option("--every-layer", help="Plan cuts inside blocks too.")]
 Plots = Annotated[
-    Path | None, typer.Option("--plots", metavar="DIR", help="Write plan.png and timeline.png there.", file_okay=False)
+    Path | None,
+    typer.Option("--plots", metavar="DIR", help="Write plan.png and timeline.png there.", parser=named_path),
 ]
 
 ALL = ",".join(PAPER_METHODS)
@@ -54,6 +55,8 @@ def plan(
     Devices, links and server are those that the keys clock.device, clock.link and clock.server name; 'ecofed profile
     --list' lists the shipped profiles. Bytes are those of the real run with the same seed, to the byte.
     """
+    if plots is not None:
+        make_folder(plots, "--plots")
     gc.disable()  # PyTorch's import and a plan make many small objects, hardly one of them in a circle
     try:
         from ecofed.planning import plan as make_plan
@@ -62,6 +65,10 @@ def plan(
         result = make_plan(settings, method_names(methods, settings), every_layer=every_layer)
     finally:
         gc.enable()
+    if json:
+        print_json(result.to_dict())
+    else:
+        _print(result)
     if plots is not None:
         from ecofed.reports.plots.plan import write_plan_plots
 
@@ -76,13 +83,9 @@ def plan(
             for row in result.methods
         ]
         written = write_plan_plots(rows, {row.method: row.timeline for row in result.at_cut}, plots)
-    if json:
-        print_json(result.to_dict())
-        return
-    _print(result)
-    if plots is not None:
-        for path in written:
-            print_text(path)
+        if not json:
+            for path in written:
+                print_text(path)
 
 
 def _print(result: Plan) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_text
-from ecofed.cli.shared import add_command, need_torch
+from ecofed.cli.shared import add_command, check_file, named_path, need_torch
 from ecofed.cli.streams import say
 from ecofed.config import ModelConfig
 from ecofed.errors import ConfigError
@@ -64,7 +63,10 @@ Probe = Annotated[
         "--probe", metavar="DATA", help="Report a linear probe on this set after the first epoch and at the end."
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the front goes; its card goes beside it.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="FILE", help="Where the front goes; its card goes beside it.", parser=named_path),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted pre-training.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the card as JSON on stdout; progress goes to stderr.")]
 
@@ -147,13 +149,11 @@ def _check_out(out: Path, *, resume: bool) -> Path:
     unfinished = out.with_suffix(".checkpoint")
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: must end in .safetensors")
+    check_file(out)
     if out.exists():
         raise ConfigError(f"{out} is there already; choose another with --out")
     if unfinished.exists() and not resume:
         raise ConfigError(f"{unfinished} holds an unfinished pre-training; add --resume, or delete it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"--out {out}: {out.parent} cannot be written to; choose another with --out")
     return unfinished
 
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from ecofed.cli.output import print_json, print_table, print_text
-from ecofed.cli.shared import add_command
+from ecofed.cli.shared import add_command, check_file, named_path
 from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
 from ecofed.errors import ConfigError
 from ecofed.files import write_text
 
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", dir_okay=False)
+    Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", parser=named_path)
 ]
 Accelerator = Annotated[str, typer.Option("--accelerator", metavar="cpu|cuda", help="What to measure.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="PyTorch threads; default: as many as it takes.", min=1)]
@@ -57,6 +57,8 @@ def profile(
         raise ConfigError(f"--accelerator {accelerator}: must be cpu or cuda")
     from ecofed.profiling import measure, to_toml
 
+    if out is not None:
+        check_file(out)
     machine = measure(out.stem if out is not None else "here", accelerator=accelerator, threads=threads)
     text = to_toml(machine)
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,16 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Override one key; repeatable. 'ecofed presets --keys' lists every key."
     ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.", file_okay=False)]
+
+
+def named_path(text: str | Path) -> Path:
+    """A path from the command line, or a default. A variable that was empty would else mean the current folder."""
+    if not str(text).strip():
+        raise ConfigError("a path on the command line is empty; give a name, or . for the current folder")
+    return Path(text)
+
+
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.", parser=named_path)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 
@@ -54,9 +64,9 @@ def output_folder(
         ConfigError: the folder holds something and the user did not say ``--resume``, or something of another command.
     """
     folder = out or Path("runs") / f"{Path(settings.source).stem}{suffix}"
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file; choose a folder with --out")
-    if not resume and folder.is_dir() and any(folder.iterdir()):
+    # A result that is there is shown, and nothing need be written.
+    make_folder(folder, writable=not (resume and any((folder / name).is_file() for name in _FINISHED)))
+    if not resume and any(folder.iterdir()):
         raise ConfigError(
             f"{folder} is not empty; add --resume to continue it, or choose another: --out {_free(folder)}"
         )
@@ -66,7 +76,54 @@ def output_folder(
     return folder
 
 
+#: One of them lies in the folder of a command that came to its end.
+_FINISHED = ("result.json", "summary.json", "frontier.json")
+
+
+def make_folder(folder: Path, option: str = "--out", *, writable: bool = True) -> None:
+    """Make the folder that a command will write to, before it computes anything.
+
+    Raises:
+        ConfigError: there cannot be one, or it cannot be written to or listed.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is a file; choose a folder with {option}")
+        if folder.is_symlink() and not folder.exists():
+            raise ConfigError(f"{folder} is a link to a folder that is not there; choose another with {option}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with os.scandir(folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be made or read ({error.strerror}); choose another with {option}"
+        ) from None
+    if writable and not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written to; choose another with {option}")
+
+
+def check_file(path: Path, option: str = "--out") -> None:
+    """Make the folder of a file that a command will write, before it computes anything.
+
+    Raises:
+        ConfigError: there cannot be such a file.
+    """
+    try:
+        if path.is_dir() or not path.name:
+            raise ConfigError(f"{path} is a folder; choose a file with {option}")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is no regular file; choose another with {option}")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be a file ({error.strerror}); choose another with {option}") from None
+    make_folder(path.parent, option)
+
+
 def _free(folder: Path) -> Path:
+    """A name beside it that is not taken; for the current folder and its like, which have no name, one in ``runs``."""
+    if folder.name in ("", ".."):
+        folder = Path("runs") / "first"
+        if not folder.exists():
+            return folder
     number = 2
     while (other := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1

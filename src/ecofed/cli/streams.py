@@ -7,7 +7,6 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
 
 from ecofed.foreign_text import clean_lines
 
@@ -26,24 +25,26 @@ def say(text: str) -> None:
 
 
 def delivered() -> bool:
-    """Whether all that was printed on stdout has got out.
-
-    If not, it is said on stderr; not where the reader has left (``ecofed presets | head -1``), who knows.
-    """
+    """Whether all that was printed on stdout has got out; what has not is told by :func:`lost`."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        _give_up(sys.stdout)
-        if error.errno != errno.EPIPE:
-            say(f"error: standard output cannot be written ({error.strerror or error})")
+        lost(error)
         return False
     return True
 
 
-def _give_up(stream: TextIO) -> None:
-    """The interpreter flushes once more when it ends: let that succeed."""
-    with contextlib.suppress(OSError, ValueError):
+def is_of_a_stream(error: OSError) -> bool:
+    """Whether printing failed: files have names, and :mod:`ecofed.files` tells them."""
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG)
+
+
+def lost(error: OSError) -> None:
+    """Say that output could not be written; not where the reader has left (``ecofed presets | head -1``), who knows."""
+    with contextlib.suppress(OSError, ValueError):  # the interpreter flushes once more at its end: let that succeed
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
+        os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+    if error.errno != errno.EPIPE:
+        say(f"error: standard output cannot be written ({error.strerror or error})")

@@ -44,7 +44,13 @@ def fetch(name: str, *, say: Callable[[str], None] = print) -> Path | None:
         raise DataError(message)
     reasons: list[str] = []
     target = cache_folder() / "data" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{target.parent}: cannot be made ({error.strerror}); name another place for the cache with "
+            f"XDG_CACHE_HOME, or put the set's files in $ECOFED_DATA/{name}/"
+        ) from None
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as temporary:
         staged = Path(temporary) / "staged"
         staged.mkdir()

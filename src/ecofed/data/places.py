@@ -33,7 +33,18 @@ def cache_folder() -> Path:
     """The user's cache: ``$XDG_CACHE_HOME/ecofed`` or ``~/.cache/ecofed``."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
     # The XDG rules say that a relative path there is to be ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "ecofed"
+    return (Path(base) if os.path.isabs(base) else _home() / ".cache") / "ecofed"
+
+
+def _home() -> Path:
+    """The user's home; without one, a place in which nothing can be: no cache then, and not one in ``/``."""
+    nowhere = Path(os.devnull)
+    if os.environ.get("HOME") == "":
+        return nowhere
+    try:
+        return Path.home()
+    except RuntimeError:  # a user whom the system does not know, as in some containers
+        return nowhere
 
 
 def is_path(name: str) -> bool:

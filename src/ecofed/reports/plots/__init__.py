@@ -1,27 +1,22 @@
-"""The plots of a report, as PNG files and as SVG for the page. matplotlib is imported when the first one is drawn.
-
-Figures are made without pyplot: no global state, no window, safe in any thread.
-"""
+"""The plots of a report, as PNG files and as SVG for the page. matplotlib is imported when the first one is drawn."""
 
 from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecofed.errors import MissingExtraError
 from ecofed.files import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.accuracy import accuracy_figure
 from ecofed.reports.plots.kinds import kinds_figure
 from ecofed.reports.plots.labels import labels_figure
 from ecofed.reports.plots.names import short
-from ecofed.reports.plots.style import png, settings
+from ecofed.reports.plots.style import drawing, png
 from ecofed.reports.plots.timeline import timeline_figure
 from ecofed.reports.tables import as_comparison
 from ecofed.results import Comparison, RunResult
@@ -58,16 +53,10 @@ def draw_plots(result: Comparison | RunResult) -> list[Plot]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "train", "drawing plots") from None
     comparison = as_comparison(result)
     plots = []
     for name, (title, draw) in DRAWERS.items():
-        # Class names come from users' folders: never read them as formulas, never warn about a missing glyph.
-        with matplotlib.rc_context(settings(name)), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        with drawing(name):
             figure = draw(comparison)
             if figure is not None:
                 svg = _svg(figure)  # first: the page has headings of its own

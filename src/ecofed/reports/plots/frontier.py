@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecofed.errors import MissingExtraError
 from ecofed.files import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.names import short
-from ecofed.reports.plots.style import png
+from ecofed.reports.plots.style import drawing, png
 from ecofed.reports.units import human_bytes
 
 if TYPE_CHECKING:
@@ -38,11 +37,9 @@ def write_frontier_plot(points: Sequence[PlottedPoint], marks: Sequence[tuple[st
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("matplotlib", "train", "the plot of the frontier") from None
-    write_bytes(path, png(frontier_figure(points, marks)))
+    with drawing("frontier", "the plot of the frontier"):
+        content = png(frontier_figure(points, marks))
+    write_bytes(path, content)
 
 
 def frontier_figure(points: Sequence[PlottedPoint], marks: Sequence[tuple[str, float]]) -> Figure:

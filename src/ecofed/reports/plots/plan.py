@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecofed.errors import MissingExtraError
 from ecofed.files import write_bytes
 from ecofed.reports import theme
-from ecofed.reports.plots.style import png, settings
+from ecofed.reports.plots.style import drawing, png
 from ecofed.reports.plots.timeline import Spans, draw_timelines
 from ecofed.reports.units import human_bytes, human_seconds
 
@@ -30,14 +29,10 @@ def write_plan_plots(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "train", "drawing plots") from None
     target = Path(folder)
     written = []
     for name in ("plan", "timeline"):
-        with matplotlib.rc_context(settings(name)):
+        with drawing(name):
             figure = cuts_figure(rows) if name == "plan" else draw_timelines(timelines)
             written.append(target / f"{name}.png")
             write_bytes(written[-1], png(figure))

@@ -1,10 +1,23 @@
-"""How every plot looks, and a figure as PNG."""
+"""How every plot looks, and a figure as PNG.
+
+Figures are made without pyplot: no global state, no window, safe in any thread. What a user has set for matplotlib's
+own windows and looks (``MPLBACKEND`` of a notebook, a ``matplotlibrc``) does not matter.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecofed.errors import MissingExtraError
 from ecofed.reports import theme
 
 if TYPE_CHECKING:
@@ -13,7 +26,50 @@ if TYPE_CHECKING:
 PNG_DPI = 200
 
 
-def settings(salt: str) -> Any:
+@contextmanager
+def drawing(salt: str, purpose: str = "drawing plots") -> Iterator[None]:
+    """Inside, figures are drawn by our settings alone.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    _import_matplotlib(purpose)
+    from matplotlib import style
+
+    with style.context(["default", settings(salt)]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _import_matplotlib(purpose: str) -> None:
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "train", purpose)
+    if "matplotlib" in sys.modules:
+        return
+    # It would not start with settings that it cannot follow, such as a backend that only the notebook's kernel has.
+    with _settings_as_shipped():
+        import matplotlib
+    with contextlib.suppress(Exception):  # the user's own plots, later in this process, are drawn as the user set
+        matplotlib.rcParams.update(matplotlib.rc_params())
+        if os.environ.get("MPLBACKEND"):
+            matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]
+
+
+@contextmanager
+def _settings_as_shipped() -> Iterator[None]:
+    spec = find_spec("matplotlib")
+    assert spec is not None
+    assert spec.origin is not None
+    before = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    os.environ["MATPLOTLIBRC"] = str(Path(spec.origin).parent / "mpl-data" / "matplotlibrc")
+    try:
+        yield
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def settings(salt: str) -> dict[str, Any]:
     """matplotlib's settings; ``salt`` makes the names inside an SVG its own."""
     return {
         "axes.edgecolor": theme.MUTED,
@@ -35,7 +91,7 @@ def settings(salt: str) -> Any:
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
         "text.color": theme.INK,
-        "text.parse_math": False,
+        "text.parse_math": False,  # class names come from users' folders and are no formulas
         "xtick.color": theme.MUTED,
         "ytick.color": theme.MUTED,
     }
