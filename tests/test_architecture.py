@@ -29,6 +29,7 @@ FOUNDATION = {
     "results",
     "simulation_configs",
     "task",
+    "tensor_files",
 }
 
 #: What a room may import besides the foundation. The order is the order of building: nobody imports what comes later.

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-import json
-import zlib
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from ecofed.errors import CheckpointError
+from ecofed.config import Config
+from ecofed.errors import CheckpointError, ConfigError
 from ecofed.files import json_text, remove_unfinished, write_bytes
-from ecofed.results import RoundRecord
+from ecofed.json_values import Amount, Count, parse, read_as
+from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord
+from ecofed.tensor_files import pack, unpack
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LedgerState:
+    bytes: dict[str, dict[str, Count]]
+    retransmitted: dict[str, Count]
+
+    def __post_init__(self) -> None:
+        rows = (*self.bytes.values(), self.retransmitted)
+        if set(self.bytes) - set(LEDGER_KINDS) or any(set(row) != set(DIRECTIONS) for row in rows):
+            raise ValueError("'ledger' has another kind or direction than a ledger has")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """The JSON in the file."""
+
+    config: dict[str, Any]
+    records: list[RoundRecord]
+    ledger: _LedgerState
+    values: dict[str, Any]
+    wall_seconds: Amount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +62,7 @@ class Checkpoint:
             "values": dict(self.values),
             "wall_seconds": self.wall_seconds,
         }
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
-        text = json_text(description)
-        content = save(arrays, metadata={"ecofed": text, "checksum": str(_checksum(text, arrays))})
-        write_bytes(folder / CHECKPOINT_FILE, content)
+        write_bytes(folder / CHECKPOINT_FILE, pack(self.arrays, json_text(description)))
 
     @classmethod
     def read(cls, folder: Path, config: dict[str, Any]) -> Checkpoint | None:
@@ -57,17 +76,24 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            with safe_open(path, "numpy") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            if int(metadata["checksum"]) != _checksum(metadata["ecofed"], arrays):
-                raise ValueError("its checksum is wrong")
-            description = json.loads(metadata["ecofed"])
-            records = [RoundRecord(**record) for record in description["records"]]
-            checkpoint = cls(**{**description, "records": records, "arrays": arrays})
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{path}: damaged ({reason}); delete it to start this run again") from error
+            packed = unpack(path)
+            if not packed.has_checksum:
+                raise ValueError("it has no checksum")
+            kept: _Description = read_as(_Description, parse(packed.description), "")
+            if [record.round for record in kept.records] != [*range(1, len(kept.records) + 1)]:
+                raise ValueError("its rounds do not count from 1")
+            if len(kept.records) >= Config.from_dict(kept.config).rounds:
+                raise ValueError("it has as many rounds as the whole run")
+        except (OSError, ValueError, ConfigError) as error:
+            raise CheckpointError(f"{path}: damaged ({error}); delete it to start this run again") from error
+        checkpoint = cls(
+            config=kept.config,
+            records=kept.records,
+            ledger=dataclasses.asdict(kept.ledger),
+            values=kept.values,
+            arrays=packed.arrays,
+            wall_seconds=kept.wall_seconds,
+        )
         differing = [key for key in config if config[key] != checkpoint.config.get(key)]
         if differing:
             raise CheckpointError(
@@ -75,13 +101,3 @@ class Checkpoint:
                 "resume with the same settings, or choose another --out"
             )
         return checkpoint
-
-
-def _checksum(text: str, arrays: Mapping[str, np.ndarray]) -> int:
-    """Of everything that a run continues from; safetensors itself would not notice a flipped bit."""
-    checksum = zlib.crc32(text.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        checksum = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), checksum)
-        checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
-    return checksum

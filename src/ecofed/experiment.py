@@ -23,6 +23,7 @@ from ecofed.files import append_text, json_text, write_text
 from ecofed.foreign_text import clean
 from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
+from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
 from ecofed.preparation import Prepared, prepare
 from ecofed.reports import read_result, read_summary, write_report, write_result, write_summary
@@ -137,7 +138,7 @@ def run(
         records: list[RoundRecord] = []
         wall_before = 0.0
         if checkpoint is not None:
-            method.load_state(checkpoint.arrays, checkpoint.values)
+            restore(method, checkpoint.arrays, checkpoint.values, Path(out or "") / CHECKPOINT_FILE)
             restored = Ledger.from_dict(checkpoint.ledger)
             ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
             records, wall_before = list(checkpoint.records), checkpoint.wall_seconds

@@ -170,6 +170,13 @@ def train_on(model: nn.Module, optimiser: SGD, h_BCHW: Tensor, y_B: Tensor) -> f
     return value
 
 
+def expect(name: str, array: np.ndarray, dtype: type, *shape: int) -> np.ndarray:
+    """An array of a checkpoint that must have this type and shape. Raises ``ValueError`` otherwise."""
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise ValueError(f"'{name}' is {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    return array
+
+
 def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays whose names start with ``prefix``, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.method_configs import ClassicFLConfig
-from ecofed.methods.base import Context, Method, RoundOutcome, mean, under
+from ecofed.methods.base import Context, Method, RoundOutcome, expect, mean, under
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.wire import TrainedWhole, TrainWhole
 
@@ -88,3 +88,5 @@ class ServerOptimiser:
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Inverse of :meth:`state`."""
         self._moments = {kind: under(f"{kind}/", arrays) for kind in self._moments}
+        for name, array in ((name, array) for moments in self._moments.values() for name, array in moments.items()):
+            expect(name, array, np.float32, *arrays[f"model/{name}"].shape)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ecofed.activations.statistics import feature_grid, pooled_features, triangle_size, unpack_triangle
 from ecofed.errors import WireError
-from ecofed.methods.base import Context, Method, RoundOutcome, under
+from ecofed.json_values import Count, read_as
+from ecofed.methods.base import Context, Method, RoundOutcome, expect, under
 from ecofed.methods.channel import Ask
 from ecofed.models import build_front
 from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Message, Statistics
@@ -101,6 +102,8 @@ class ClosedForm(Method):
 
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         sums = under("sums/", arrays)
-        self._gram_DD, self._cross_DK = sums["gram"], sums["cross"]
-        self._heard, self._samples = set(values["heard"]), values["samples"]
+        self._gram_DD = expect("sums/gram", sums["gram"], np.float64, *self._gram_DD.shape)
+        self._cross_DK = expect("sums/cross", sums["cross"], np.float64, *self._cross_DK.shape)
+        self._heard = set(read_as(list[Count], values["heard"], "values.heard"))
+        self._samples = read_as(Count, values["samples"], "values.samples")
         self._solve()

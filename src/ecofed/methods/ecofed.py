@@ -28,10 +28,12 @@ from ecofed.activations import (
 )
 from ecofed.activations.augmentation import FeatureAugmentation
 from ecofed.errors import DeviceError, WireError
+from ecofed.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion
 from ecofed.methods.pooled import PooledTrainer
+from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.randomness import generator
 from ecofed.task import upload_order
@@ -47,6 +49,19 @@ class Opened:
     """The device's labels in its own sample order."""
     saturated_fraction: float
     content_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What a checkpoint holds besides arrays."""
+
+    front_id: str
+    trainer: dict[str, Any]
+    refresh: dict[str, Any]
+    saturation_noted: bool
+    installed: list[Count]
+    uploaded: list[tuple[Count, Count, Count]]
+    """Device, views, bytes."""
 
 
 class EcoFed(Method):
@@ -290,12 +305,20 @@ class EcoFed(Method):
         return arrays, values
 
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        self.trainer.load_state(arrays, values["trainer"])
-        self.refresh.load_state(values["refresh"])
-        self._saturation_noted = values["saturation_noted"]
+        kept: _Kept = read_as(_Kept, dict(values), "values")
+        if kept.front_id != self.bundle.id:
+            raise ValueError(f"it was made with front {kept.front_id}, not {self.bundle.id}")
+        self.trainer.load_state(arrays, kept.trainer)
+        self.refresh.load_state(kept.refresh)
+        self._saturation_noted = kept.saturation_noted
         self.buffer.load_state(under("buffer/", arrays))
+        for device in self.buffer.devices:
+            for view in self.buffer.views_of(device).values():
+                check_view(f"buffer/{device}", view, self.codec.row_bytes, self.context.task.classes)
         self._labels = {int(device): labels_N for device, labels_N in under("labels/", arrays).items()}
+        for device, labels_N in self._labels.items():
+            check_labels(f"labels/{device}", labels_N, len(labels_N), self.context.task.classes)
         # Devices may have lost the front meanwhile: it is sent again, as a retransmission.
-        self._installed = set(values["installed"])
+        self._installed = set(kept.installed)
         self._to_reinstall = set(self._installed)
-        self._uploaded = {device: Uploads(views=views, bytes=count) for device, views, count in values["uploaded"]}
+        self._uploaded = {device: Uploads(views=views, bytes=count) for device, views, count in kept.uploaded}

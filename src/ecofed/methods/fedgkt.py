@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ecofed.errors import DeviceError
-from ecofed.methods.base import Context, RoundOutcome, check_converging, mean, under
+from ecofed.methods.base import Context, RoundOutcome, check_converging, expect, mean, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.lgl import LocalLossMethod, Trained
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
@@ -116,5 +116,8 @@ class FedGKT(LocalLossMethod):
 
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         super().load_state(arrays, values)
-        self._logits = {int(device): array for device, array in under("logits/", arrays).items()}
+        self._logits = {
+            int(device): expect(f"logits/{device}", array, np.float32, len(array), self.context.task.classes)
+            for device, array in under("logits/", arrays).items()
+        }
         self._to_resend = set(self._logits)

@@ -18,8 +18,9 @@ from torch.optim import SGD
 
 from ecofed.activations import View
 from ecofed.config import Config
+from ecofed.json_values import Count, read_as
 from ecofed.method_configs import PooledTraining, cosine
-from ecofed.methods.base import check_converging, under
+from ecofed.methods.base import check_converging, expect, under
 from ecofed.models import load_arrays, state_arrays
 from ecofed.randomness import generator
 
@@ -141,14 +142,16 @@ class PooledTrainer:
         if self._average is not None:
             load_arrays(self._average, under("average/", arrays))
         momentum = {}
+        parameters = list(self.back.parameters())
         for index, array in under("momentum/", arrays).items():
+            expect(f"momentum/{index}", array, np.float32, *parameters[int(index)].shape)
             buffer = torch.from_numpy(array).to(self._device)
             # As the parameter lies in memory: sums over it then run in the same order as before the interruption.
             momentum[int(index)] = {
                 "momentum_buffer": buffer.contiguous(memory_format=torch.channels_last) if buffer.ndim == 4 else buffer
             }
         self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": momentum})
-        self._steps = values["steps"]
+        self._steps = read_as(Count, values["steps"], "values.trainer.steps")
 
 
 def balanced_rows(seed: int, round_: int, groups_N: np.ndarray, wanted: int) -> np.ndarray:

@@ -39,6 +39,8 @@ def load_arrays(module: nn.Module, arrays: Arrays) -> None:
                 raise ModelError(f"weights have '{name}', which the model does not{nearest(name, state)}")
             if tuple(state[name].shape) != array.shape:
                 raise ModelError(f"'{name}' has shape {array.shape}; the model needs {tuple(state[name].shape)}")
+            if state[name].is_floating_point() != (array.dtype.kind == "f"):
+                raise ModelError(f"'{name}' holds {array.dtype}, not what a network computes with")
             state[name].copy_(torch.from_numpy(np.array(array)))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecofed.activations.refresh.base import RefreshPolicy, Uploads
+from ecofed.json_values import Loss, read_as
 from ecofed.method_configs import EcoFedConfig
 
 
@@ -41,4 +42,5 @@ class PlateauRefresh(RefreshPolicy):
         return {"fresh_loss": self._fresh_loss, "train_loss": self._train_loss}
 
     def load_state(self, values: Mapping[str, Any]) -> None:
-        self._fresh_loss, self._train_loss = values["fresh_loss"], values["train_loss"]
+        self._fresh_loss = read_as(Loss | None, values["fresh_loss"], "values.refresh.fresh_loss")
+        self._train_loss = read_as(Loss | None, values["train_loss"], "values.refresh.train_loss")
