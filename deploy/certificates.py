@@ -4,7 +4,8 @@
 
 Run it once on a machine that you trust. The server gets ``ca.crt``, ``server.crt``, ``server.key`` and every
 ``device-N.pub``; device N gets ``ca.crt`` and ``device-N.key``. Nobody gets ``ca.key``. Needs ``cryptography``, which
-comes with Flower. Files that exist are kept, so that devices can be added later.
+comes with Flower. Files that exist are checked and kept, so that devices can be added later. A key and what goes with
+it are written together, or neither is.
 """
 
 from __future__ import annotations
@@ -12,46 +13,120 @@ from __future__ import annotations
 import argparse
 import datetime
 import ipaddress
+import os
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from ecofed.errors import ConfigError, EcoFedError
+from ecofed.files import write_bytes, write_together
 
 VALID_DAYS = 825
 
 
 def make_certificates(folder: Path, hosts: list[str], devices: int) -> None:
-    """Write what is missing. Private keys are readable by their owner only."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "ca.key").exists():
-        key = _new_key(folder / "ca.key")
-        _write(folder / "ca.crt", _certificate("EcoFed fleet", key, None, key, hosts=[]))
-    ca_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    ca = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-    if not (folder / "server.key").exists():
-        key = _new_key(folder / "server.key")
-        _write(folder / "server.crt", _certificate(hosts[0], key, ca, ca_key, hosts=hosts))
+    """Write what is missing. Private keys are readable by their owner only, from their first byte on.
+
+    Raises:
+        ConfigError: files that are there do not belong together, are no keys or certificates, have expired, or are not
+            for these hosts; or a key is gone whose certificate is there.
+        StorageError: one cannot be written. Then a key without its certificate is not left behind.
+    """
+    for host in hosts:
+        _host(host)
+    ca_key = _key(folder / "ca", lambda key: _certificate("EcoFed fleet", key, None, key, hosts=[]))
+    ca = _read_certificate(folder / "ca.crt", ca_key, None, [])
+    server_key = _key(folder / "server", lambda key: _certificate(hosts[0], key, ca, ca_key, hosts=hosts))
+    _read_certificate(folder / "server.crt", server_key, ca, hosts)
     for device in range(devices):
         make_device_key(folder / f"device-{device}.key")
 
 
 def make_device_key(path: Path) -> None:
-    """A device's key pair: ``NAME.key`` stays on the device, ``NAME.pub`` is registered with the server."""
+    """A device's key pair: ``NAME.key`` stays on the device, ``NAME.pub`` is registered with the server.
+
+    Raises:
+        ConfigError, StorageError: as :func:`make_certificates`.
+    """
+    place = path.with_suffix(".pub")
     if path.exists():
-        return
-    key = ec.generate_private_key(ec.SECP384R1())
-    _write(path, _private(key, serialization.PrivateFormat.OpenSSH), secret=True)
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    _write(path.with_suffix(".pub"), public)
+        public = _public(_read_key(path))
+        if not place.exists():  # it follows from the key
+            write_bytes(place, public)
+        elif place.read_bytes().split()[:2] != public.split()[:2]:  # what comes after them is a comment
+            raise ConfigError(f"{place}: does not belong to {path.name}; delete it to have it made again")
+    elif place.exists():
+        raise ConfigError(f"{path}: is gone, and {place.name} is there; put it back, or delete {place.name}")
+    else:
+        key = ec.generate_private_key(ec.SECP384R1())
+        secret = _private(key, serialization.PrivateFormat.OpenSSH)
+        write_together({place: _public(key), path: secret}, modes={path: 0o600})
 
 
-def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def _key(stem: Path, certify: Callable[[ec.EllipticCurvePrivateKey], bytes]) -> ec.EllipticCurvePrivateKey:
+    """The key that is there, or a new one, with its certificate beside it."""
+    key_path, certificate_path = stem.with_suffix(".key"), stem.with_suffix(".crt")
+    if key_path.exists():
+        key = _read_key(key_path)
+        if not certificate_path.exists():  # of a start that failed, when this was possible
+            write_bytes(certificate_path, certify(key))
+        return key
+    if certificate_path.exists():
+        raise ConfigError(
+            f"{key_path}: is gone, and {certificate_path.name} is there; put it back, "
+            f"or delete {certificate_path.name} to have both made anew"
+        )
     key = ec.generate_private_key(ec.SECP384R1())
-    _write(path, _private(key, serialization.PrivateFormat.PKCS8), secret=True)
+    secret = _private(key, serialization.PrivateFormat.PKCS8)
+    write_together({certificate_path: certify(key), key_path: secret}, modes={key_path: 0o600})
     return key
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    data = path.read_bytes()
+    load = serialization.load_ssh_private_key if b"OPENSSH" in data else serialization.load_pem_private_key
+    try:
+        key = load(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path}: is no private key ({error})") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{path}: is no key that this program made")
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise ConfigError(f"{path}: others may read it; chmod 600 it, or delete it where others may have read it")
+    return key
+
+
+def _read_certificate(
+    path: Path, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None, hosts: list[str]
+) -> x509.Certificate:
+    """A certificate that is good for what it is wanted for."""
+    again = f"delete it and {path.stem}.key to have both made anew"
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate.verify_directly_issued_by(issuer or certificate)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value if hosts else []
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+        reason = str(error) or "another authority made it"
+        raise ConfigError(f"{path}: is no certificate of this fleet ({reason}); {again}") from None
+    if certificate.public_key() != key.public_key():
+        raise ConfigError(f"{path}: does not belong to {path.stem}.key; {again}")
+    if certificate.not_valid_after_utc <= datetime.datetime.now(datetime.UTC):
+        raise ConfigError(f"{path}: has expired; {again}")
+    missing = [host for host in hosts if _host(host) not in names]
+    if missing:
+        raise ConfigError(f"{path}: is not for {missing[0]}; {again}")
+    return certificate
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
 
 
 def _private(key: ec.EllipticCurvePrivateKey, layout: serialization.PrivateFormat) -> bytes:
@@ -103,12 +178,10 @@ def _host(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    if re.fullmatch(r"[A-Za-z0-9*._-]+", host):
         return x509.DNSName(host)
-
-
-def _write(path: Path, content: bytes, *, secret: bool = False) -> None:
-    path.touch(mode=0o600 if secret else 0o644)
-    path.write_bytes(content)
+    raise ConfigError(f"--host '{host}': is no host name (international ones in their xn-- form) and no address")
 
 
 def main() -> None:
@@ -117,7 +190,13 @@ def main() -> None:
     parser.add_argument("--host", action="append", required=True, help="name or address of the server; repeatable")
     parser.add_argument("--devices", type=int, default=1, help="how many device keys there should be")
     arguments = parser.parse_args()
-    make_certificates(arguments.folder, arguments.host, arguments.devices)
+    if arguments.devices < 0:
+        parser.error("--devices: must be 0 or more")
+    try:
+        make_certificates(arguments.folder, arguments.host, arguments.devices)
+    except (EcoFedError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, EcoFedError) else 1)
     print(f"{arguments.folder}: keep ca.key to yourself")
 
 

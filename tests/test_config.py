@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,18 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
         Settings.load("quickstrat")
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="cannot be read as UTF-8 text"):
+    with pytest.raises(ConfigError, match="is UTF-16; save it as UTF-8"):
         Settings.load(binary)
+    with pytest.raises(ConfigError, match="is neither a preset nor a file"):
+        Settings.load("n" * 300)
+
+
+@pytest.mark.parametrize("encode", [b"\xef\xbb\xbf%s".__mod__, lambda text: text.replace(b"\n", b"\r\n")])
+def test_a_file_of_any_editor(encode: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_bytes(encode("rounds = 3\n[data]\nname = 'Käfer'\n".encode()))
+    config = Settings.load(file).for_method("ecofed")
+    assert (config.rounds, config.data.name) == (3, "Käfer")
 
 
 def test_with_set_adds_assignments_that_are_checked() -> None:

@@ -33,6 +33,9 @@ TINY = [
 ]
 
 
+HEAD = "device,first_round,last_round\n"
+
+
 def settings_of(*sets: str) -> Settings:
     return Settings.load(None, [*TINY, *sets])
 
@@ -124,6 +127,9 @@ def test_a_trace_says_who_is_there(tmp_path: Path) -> None:
     trace.write_text("device,first_round,last_round\n# the tractor\n0,1,2\n0,5,5\n\n1,3,3\n")
     config = Config().replace(availability__trace=str(trace))
     assert there(config, 0) == [1, 2, 5]
+    # As some editors and spreadsheets write it: the same.
+    trace.write_bytes(b"\xef\xbb\xbf" + trace.read_bytes().replace(b"\n", b"\r\n").replace(b"0,5,5", b"0, 5 ,5"))
+    assert there(config, 0) == [1, 2, 5]
     assert there(config, 1) == [3]
     assert len(there(config, 2)) == 200
 
@@ -132,16 +138,33 @@ def test_a_trace_says_who_is_there(tmp_path: Path) -> None:
     ("text", "error"),
     [
         (None, "cannot be read"),
+        ("", "first line must be device,first_round,last_round"),
         ("device;first\n", "first line must be device,first_round,last_round"),
-        ("device,first_round,last_round\n0,3,2\n", "'0,3,2' must be a device"),
-        ("device,first_round,last_round\n0,one,2\n", "'0,one,2' must be a device"),
-        ("device,first_round,last_round\n0,1\n", "'0,1' must be a device"),
+        (HEAD, "names no device"),
+        (f"{HEAD}# 0,1,2\n\n", "names no device"),
+        (f"{HEAD}0,3,2\n", "line 2: '0,3,2': rounds count from 1, and the first comes before the last"),
+        (f"{HEAD}0,0,2\n", "line 2: '0,0,2': rounds count from 1"),
+        (f"{HEAD}0,1,2\n\n-1,1,2\n", "line 4: '-1,1,2' must be a device"),
+        (f"{HEAD}0,one,2\n", "'0,one,2' must be a device"),
+        (f"{HEAD}0,1.0,2\n", "'0,1.0,2' must be a device"),
+        (f"{HEAD}0,1_0,20\n", "'0,1_0,20' must be a device"),
+        (f"{HEAD}0,\u0663,4\n", "must be a device"),
+        (f"{HEAD}0,1\n", "'0,1' must be a device"),
+        (f"{HEAD}0,1,2,3\n", "'0,1,2,3' must be a device"),
+        (f"{HEAD}0,1,{'9' * 5000}\n", "must be a device"),
+        (f"{HEAD}100,1,2\n", "line 2: there is no device 100; devices are 0 to 99"),
+        (f"{HEAD}7,1,4\n3,1,9\n7,4,6\n", "line 4: '7,4,6': device 7 is there in rounds 1 to 4 already"),
+        (f"{HEAD}7,1,4\n7,1,4\n", "device 7 is there in rounds 1 to 4 already"),
+        (f"{HEAD}7,3,3\n7,1,4\n", "device 7 is there in rounds 3 to 3 already"),
+        ("d\u00e9vice\n".encode("latin-1"), "line 1 is not UTF-8 text"),
+        (HEAD.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b"0," + b"x" * 200_000, "field larger than|first line must be"),
     ],
 )
-def test_a_bad_trace_is_one_line(text: str | None, error: str, tmp_path: Path) -> None:
+def test_a_bad_trace_is_one_line(text: str | bytes | None, error: str, tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     if text is not None:
-        trace.write_text(text)
+        trace.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(ConfigError, match=error) as caught:
         Availability(Config().replace(availability__trace=str(trace)))
     assert "\n" not in str(caught.value)

@@ -68,3 +68,15 @@ def test_profiles_are_dealt_in_a_pattern() -> None:
     for wrong in ("", "a:0", "a:x", "a,,b"):
         with pytest.raises(ConfigError, match="must be NAME"):
             dealt(wrong)
+
+
+def test_a_profile_of_any_editor(tmp_path: Path) -> None:
+    text = "title = 'Käfer'\nuplink_bits_per_second = 1e6\ndownlink_bits_per_second = 2e6\nlatency_seconds = 0.1\n"
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert (load_link(str(file)).title, load_link(str(file)).uplink_bits_per_second) == ("Käfer", 1e6)
+    file.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"mine\.toml: is UTF-16; save it as UTF-8"):
+        load_link(str(file))
+    with pytest.raises(ConfigError, match="no profile 'nnn"):
+        load_link("n" * 300)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ecofed.config import Config
 from ecofed.errors import ConfigError
+from ecofed.files import read_text
 from ecofed.randomness import generator
 
 COLUMNS = ["device", "first_round", "last_round"]
@@ -28,7 +29,7 @@ class Availability:
         self._seed = config.seed
         self._settings = config.availability
         trace = self._settings.trace
-        self._trace = {} if trace is None else read_trace(Path(trace))
+        self._trace = {} if trace is None else read_trace(Path(trace), config.devices)
 
     @property
     def changes_time(self) -> bool:
@@ -64,30 +65,45 @@ def needed_devices(quorum: float, asked: int) -> int:
     return min(math.ceil(quorum * asked) if quorum <= 1 else int(quorum), asked)
 
 
-def read_trace(path: Path) -> dict[int, list[tuple[int, int]]]:
-    """For each device that is named, the rounds in which it is there: (first, last), both included.
+def read_trace(path: Path, devices: int) -> dict[int, list[tuple[int, int]]]:
+    """For each device that is named, the rounds in which it is there: (first, last), both included, ascending.
+
+    Args:
+        path: the CSV file.
+        devices: how many there are in the run.
 
     Raises:
-        ConfigError: no such file, or a line that is not three whole numbers.
+        ConfigError: no such file; a line that is not three whole numbers; a device that is not in the run; times of a
+            device that overlap; or no time at all.
     """
+    where = f"availability.trace = '{path}'"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"availability.trace = '{path}': cannot be read ({reason})") from error
-    rows = [row for row in csv.reader(lines) if row and not row[0].startswith("#")]
-    if not rows or [cell.strip() for cell in rows[0]] != COLUMNS:
-        raise ConfigError(f"availability.trace = '{path}': the first line must be {','.join(COLUMNS)}")
+        rows = list(csv.reader(read_text(path).splitlines()))
+    except (ConfigError, csv.Error) as error:
+        raise ConfigError(f"availability.trace: {error}") from None
+    lines = [
+        (number, [cell.strip() for cell in row])
+        for number, row in enumerate(rows, start=1)
+        if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
+    ]
+    if not lines or lines[0][1] != COLUMNS:
+        raise ConfigError(f"{where}: the first line must be {','.join(COLUMNS)}")
+    if len(lines) == 1:
+        raise ConfigError(f"{where}: names no device")
     trace: dict[int, list[tuple[int, int]]] = {}
-    for row in rows[1:]:
-        try:
-            device, first, last = (int(cell) for cell in row)
-            if device < 0 or not 1 <= first <= last:
-                raise ValueError
-        except ValueError:
-            raise ConfigError(
-                f"availability.trace = '{path}': '{','.join(row)}' must be a device (from 0) and the first and last "
-                "round (from 1) of a time in which it is there"
-            ) from None
-        trace.setdefault(device, []).append((first, last))
-    return trace
+    for number, row in lines[1:]:
+        if len(row) != len(COLUMNS) or not all(cell.isascii() and cell.isdecimal() and len(cell) < 16 for cell in row):
+            rule = "must be a device and the first and last round of a time in which it is there, in whole numbers"
+            raise ConfigError(f"{where}, line {number}: '{','.join(row)}' {rule}")
+        device, first, last = map(int, row)
+        if device >= devices:
+            raise ConfigError(f"{where}, line {number}: there is no device {device}; devices are 0 to {devices - 1}")
+        if not 1 <= first <= last:
+            rule = "rounds count from 1, and the first comes before the last"
+            raise ConfigError(f"{where}, line {number}: '{','.join(row)}': {rule}")
+        for other_first, other_last in trace.setdefault(device, []):
+            if first <= other_last and other_first <= last:
+                rule = f"device {device} is there in rounds {other_first} to {other_last} already"
+                raise ConfigError(f"{where}, line {number}: '{','.join(row)}': {rule}")
+        trace[device].append((first, last))
+    return {device: sorted(times) for device, times in trace.items()}

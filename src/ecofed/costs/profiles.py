@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecofed.errors import ConfigError, nearest
+from ecofed.files import read_text
 
 FOLDERS = ("devices", "servers", "links")
 
@@ -131,10 +133,10 @@ def _load(name: str, folders: tuple[str, ...], cls: type[P]) -> P:
             text = (resources.files("ecofed.costs") / "library" / folder / f"{name}.toml").read_text(encoding="utf-8")
             return _parse(text, name, name, cls)
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is also no for a name that no file can have
         known = [shipped for folder in folders for shipped in profile_names(folder)]
         raise ConfigError(f"no profile '{name}'{nearest(name, known)}: a file, or one of {', '.join(known)}")
-    return _parse(path.read_text(encoding="utf-8"), path.stem, name, cls)
+    return _parse(read_text(path), path.stem, name, cls)
 
 
 def _parse(text: str, name: str, where: str, cls: type[P]) -> P:

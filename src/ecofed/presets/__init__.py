@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ecofed.errors import ConfigError, nearest
+from ecofed.files import read_text
 
 
 def preset_names() -> list[str]:
@@ -44,14 +46,11 @@ def read_toml(source: str | Path) -> dict[str, Any]:
         text = preset_text(str(source))
     else:
         path = Path(source)
-        if not path.is_file():
+        if not os.path.isfile(path):  # which is also no for a name that no file can have
             raise ConfigError(
                 f"'{source}' is neither a preset nor a file{nearest(str(source), names)}; presets: {', '.join(names)}"
             )
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+        text = read_text(path)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
