@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save as save_tensors
 
 from ecofed.errors import ConfigError, EcoFedError, WireError
 from ecofed.wire import FrontBundle
+from ecofed.wire.fields import read_tensors
 from ecofed.wire.sizes import bundle_size
 
 
@@ -79,6 +82,21 @@ def described(change: Callable[[dict[str, Any]], object]) -> bytes:
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def with_tensors(tensors: dict[str, np.ndarray]) -> bytes:
+    """The bundle's bytes with more tensors, or others of their names."""
+    data = bundle().encode()
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    return save_tensors(read_tensors(data) | tensors, metadata=metadata)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -91,6 +109,20 @@ def described(change: Callable[[dict[str, Any]], object]) -> bytes:
         described(lambda d: d.update(activation_shape=[3, 4, 4])),
         described(lambda d: d.update(activation_shape=[2, -4, 4])),
         described(lambda d: d.update(activation_shape=[2, 4, 2**40])),
+        described(lambda d: d.update(activation_shape=[2, 4, float("inf")])),
+        described(lambda d: d.update(activation_shape=[2, 4, 4, 4])),
+        described(lambda d: d.update(activation_shape=[2, 4, 4.5])),
+        described(lambda d: d.update(input_size=float("inf"))),
+        described(lambda d: d.update(input_size=10**9)),
+        described(lambda d: d.update(in_channels=float("nan"))),
+        described(lambda d: d.update(width=10**400)),
+        described(lambda d: d.update(width=-1)),
+        described(lambda d: d.update(mean=[10**400])),
+        described(lambda d: d.update(mean="0")),
+        described(lambda d: d.update(model=None)),
+        described(lambda d: d.update(card={"epochs": float("inf")})),
+        described(lambda d: d.update(card={"deep": nested(900)})),
+        described(lambda d: d.update(stranger=1)),
         described(lambda d: d.update(mean=[])),
         described(lambda d: d.update(mean=["nan"])),
         described(lambda d: d.update(std=[0.0])),
@@ -101,11 +133,34 @@ def described(change: Callable[[dict[str, Any]], object]) -> bytes:
         bundle(upper={4: np.zeros(2, np.float32)}).encode(),
         bundle(upper={9: np.ones(2, np.float32)}).encode(),
         bundle(upper={4: np.ones(3, np.float32)}).encode(),
+        with_tensors({"elsewhere.weight": np.ones(2, np.float32)}),
+        with_tensors({"front.count": np.ones(2, np.int64)}),
+        with_tensors({"front.large": np.full(2, 1e300)}),
+        with_tensors({"upper.+4": np.ones(2, np.float32)}),
+        with_tensors({"scale.conv.weight": np.ones(3, np.float32)}),
+        with_tensors({"scale.missing": np.ones(2, np.float32)}),
+        with_tensors({"scale.conv.weight": np.full(2, 3e38, np.float32), "front.conv.weight": np.full((2, 1, 3, 3), 9, "i1")}),
     ],
 )
 def test_malformed_bundles(data: bytes) -> None:
-    with pytest.raises(WireError):
+    with pytest.raises(WireError) as error:
         FrontBundle.decode(data)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_scale_cannot_stretch_a_weight() -> None:
+    """7 kB that would be 4 GB: a broadcast of two tensors that do not belong together."""
+    data = with_tensors(
+        {"front.conv.weight": np.ones((1, 1, 1, 1000), np.int8), "scale.conv.weight": np.ones(1_000_000, np.float32)}
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError, match="fits no weight"):
+            FrontBundle.decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_non_finite_weights_are_refused() -> None:

@@ -14,12 +14,16 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from ecofed.errors import WireError
 from ecofed.files import json_text
+from ecofed.json_values import parse
 from ecofed.task import Task
 from ecofed.wire import HEADER_BYTES, payload_length
 
 #: Flower's name for a message's purpose: ``query`` and an action of ours.
 HELLO = "hello"
 REQUESTS = "requests"
+
+#: Of one visit. A method asks for two or three things at a time.
+MAX_MESSAGES = 100
 
 _ARRAYS, _WORDS, _DATA = "ecofed", "ecofed-words", "messages"
 
@@ -43,14 +47,16 @@ def unpack(content: RecordDict) -> tuple[list[bytes], dict[str, Any]]:
         words = dict(content.config_records[_WORDS]) if _WORDS in content.config_records else {}
     except (KeyError, AttributeError) as error:
         raise WireError(f"a Flower message without {error}: the other side is not this version of ecofed") from error
-    messages = []
-    while data:
+    messages, at = [], 0
+    while at < len(data):
+        if len(messages) == MAX_MESSAGES:
+            raise WireError(f"a Flower message of more than {MAX_MESSAGES} messages")
         try:
-            length = HEADER_BYTES + payload_length(data[:HEADER_BYTES])
+            end = at + HEADER_BYTES + payload_length(data[at : at + HEADER_BYTES])
         except WireError:
-            length = len(data)
-        messages.append(data[:length])
-        data = data[length:]
+            end = len(data)
+        messages.append(data[at:end])
+        at = end
     return messages, words
 
 
@@ -78,8 +84,8 @@ class Invitation:
             WireError: malformed. ConfigError: settings that this version does not know.
         """
         try:
-            values = json.loads(data)
+            values = parse(data)
             task = Task.from_json(json_text(values["task"]))
             return cls(task=task, classes=tuple(str(name) for name in values["classes"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WireError(f"malformed invitation ({error})") from error

@@ -156,8 +156,9 @@ class FlowerTransport:
         end = time.monotonic() + self._patience
         while ids and time.monotonic() < end:
             for reply in self._grid.pull_messages(ids):
-                ids.remove(reply.metadata.reply_to_message_id)
-                self._welcome(reply)
+                if reply.metadata.reply_to_message_id in ids:
+                    ids.remove(reply.metadata.reply_to_message_id)
+                    self._welcome(reply)
             time.sleep(self._poll if ids else 0)
 
     def _welcome(self, reply: Message) -> None:
@@ -165,9 +166,13 @@ class FlowerTransport:
         if reply.has_error():
             self._note(f"a SuperNode cannot take part: {reply.error.reason}")
             return
-        _, words = unpack(reply.content)
+        try:
+            _, words = unpack(reply.content)
+        except WireError as error:
+            self._note(f"a SuperNode cannot take part: {error}")
+            return
         device = words.get("device")
-        if words.get("status") != "ok" or not isinstance(device, int):
+        if words.get("status") != "ok" or not isinstance(device, int) or isinstance(device, bool):
             self._note(f"a SuperNode cannot take part: {words.get('reason', 'it gave no device number')}")
         elif self._nodes.get(device, node) != node:
             self._note(f"two SuperNodes say that they are device {device}; the second is ignored")
@@ -184,5 +189,6 @@ class FlowerTransport:
         """Replies that are there, each once."""
         arrived = {}
         for reply in self._grid.pull_messages(list(ids)):
-            arrived[ids[reply.metadata.reply_to_message_id]] = reply
+            if reply.metadata.reply_to_message_id in ids:
+                arrived[ids[reply.metadata.reply_to_message_id]] = reply
         return arrived

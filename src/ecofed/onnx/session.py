@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecofed.errors import MissingExtraError, ModelError
+from ecofed.json_values import parse
 
 
 class Session:
@@ -37,7 +37,7 @@ class Session:
             (self._input,) = (value.name for value in self._session.get_inputs())
             (self._output,) = (value.name for value in self._session.get_outputs())
         except Exception as error:  # the runtime raises classes of its own, without a common base
-            raise ModelError(f"not a usable ONNX network ({str(error).splitlines()[0][:200]})") from error
+            raise ModelError(f"not a usable ONNX network ({_first_line(error)})") from error
 
     @classmethod
     def load(cls, path: Path) -> Session:
@@ -50,12 +50,23 @@ class Session:
             raise ModelError(f"{path}: {error}") from error
 
     def __call__(self, x_NCHW: np.ndarray) -> np.ndarray:
-        """One batch, float32 in and out."""
-        return np.asarray(self._session.run([self._output], {self._input: x_NCHW})[0])
+        """One batch, float32 in and out.
+
+        Raises:
+            ModelError: the network does not take such a batch, or its parts do not fit each other.
+        """
+        try:
+            return np.asarray(self._session.run([self._output], {self._input: x_NCHW})[0])
+        except Exception as error:  # as above
+            raise ModelError(f"the ONNX network cannot run ({_first_line(error)})") from error
 
     def description(self) -> dict[str, Any]:
         """What ecofed wrote into the file about it; empty for a file of another program."""
         try:
-            return dict(json.loads(self._session.get_modelmeta().custom_metadata_map["ecofed"]))
+            return dict(parse(self._session.get_modelmeta().custom_metadata_map["ecofed"]))
         except (KeyError, ValueError, TypeError):
             return {}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

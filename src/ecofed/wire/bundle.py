@@ -9,19 +9,19 @@ Metadata: one JSON object with the description below.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from safetensors.numpy import save as save_tensors
 
 from ecofed.errors import ConfigError, WireError
 from ecofed.files import json_text, write_bytes
+from ecofed.json_values import Within, parse, read_as
 from ecofed.wire.fields import MAX_TENSORS_HEADER_BYTES, check_finite, read_tensors
 
 _DESCRIPTION = (
@@ -35,6 +35,14 @@ _DESCRIPTION = (
     "std",
     "activation_shape",
 )
+_ROOMS = ("front", "expansion", "upper", "scale")
+_BITS = tuple(str(bits) for bits in range(1, 9))
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.int8))
+
+_Width = Annotated[float, Within(1e-3, 64)]
+_Channels = Annotated[int, Within(1, 1024)]
+_Side = Annotated[int, Within(1, 8192)]
+_Entries = Annotated[int, Within(1, 65536)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,52 +139,34 @@ class FrontBundle:
         """
         tensors = read_tensors(data)
         length = int.from_bytes(data[:8], "little")
+        if length > MAX_TENSORS_HEADER_BYTES:
+            raise WireError("front bundle: header too long")
         try:
-            if length > MAX_TENSORS_HEADER_BYTES:
-                raise ValueError("header too long")
-            description = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["ecofed"])
-            parts: dict[str, dict[str, np.ndarray]] = {"front": {}, "expansion": {}, "upper": {}, "scale": {}}
-            for name, array in tensors.items():
-                room, _, rest = name.partition(".")
-                check_finite(array, name)
-                parts[room][rest] = array.astype(np.float32)
-            for name, scale_O in parts["scale"].items():
-                parts["front"][name] = parts["front"][name] * scale_O.reshape(-1, 1, 1, 1)
-                check_finite(parts["front"][name], name)
-            shape = tuple(int(size) for size in description["activation_shape"])
-            bundle = cls(
-                model=str(description["model"]),
-                width=float(description["width"]),
-                cut=str(description["cut"]),
-                in_channels=int(description["in_channels"]),
-                input_size=int(description["input_size"]),
-                normalisation=str(description["normalisation"]),
-                mean=tuple(float(value) for value in description["mean"]),
-                std=tuple(float(value) for value in description["std"]),
-                activation_shape=(shape[0], shape[1], shape[2]),
-                weights=parts["front"],
-                int8=bool(parts["scale"]),
-                expansion=parts["expansion"],
-                upper={int(bits): array for bits, array in parts["upper"].items()},
-                completed_to=str(description.get("completed_to", "")),
-                card=dict(description["card"]),
-            )
-        except (KeyError, ValueError, TypeError, IndexError, RecursionError, AttributeError) as error:
-            raise WireError(f"front bundle: malformed ({type(error).__name__}: {error})") from error
+            header = read_as(dict[str, Any], parse(data[8 : 8 + length]))
+            metadata = read_as(dict[str, str], header.get("__metadata__"), "__metadata__")
+            said = read_as(_Description, parse(metadata.get("ecofed", "")))
+        except ValueError as error:
+            raise WireError(f"front bundle: malformed ({error})") from error
+        parts = _rooms(tensors)
+        bundle = cls(
+            **{name: getattr(said, name) for name in (*_DESCRIPTION, "completed_to", "card")},
+            weights=parts["front"],
+            int8=bool(parts["scale"]),
+            expansion=parts["expansion"],
+            upper={int(bits): array for bits, array in parts["upper"].items()},
+        )
         bundle._check()
         return bundle
 
     def _check(self) -> None:
         channels = self.activation_shape[0]
         problems = {
-            "activation_shape must be positive and small": all(0 < size <= 65536 for size in self.activation_shape),
             "mean and std need one value a channel": len(self.mean) == len(self.std) == self.in_channels,
             "mean and std must be finite, std above 0": bool(
                 np.isfinite([*self.mean, *self.std]).all() and min(self.std, default=0) > 0
             ),
             "upper limits must be above 0, one a channel": all(
-                1 <= bits <= 8 and limits.shape == (channels,) and bool((limits > 0).all())
-                for bits, limits in self.upper.items()
+                limits.shape == (channels,) and bool((limits > 0).all()) for limits in self.upper.values()
             ),
         }
         for problem, fine in problems.items():
@@ -196,6 +186,46 @@ class FrontBundle:
             raise WireError(f"{path}: cannot be read ({error.strerror})") from error
         except WireError as error:
             raise WireError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What a bundle says of itself, as it may stand in one."""
+
+    model: str
+    width: _Width
+    cut: str
+    in_channels: _Channels
+    input_size: _Side
+    normalisation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    activation_shape: tuple[_Entries, _Entries, _Entries]
+    completed_to: str = ""
+    card: dict[str, Any]
+
+
+def _rooms(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """A bundle's tensors by the first part of their names, float32; int8 codes times their scales.
+
+    Raises:
+        WireError: a tensor that has no place in a bundle.
+    """
+    parts: dict[str, dict[str, np.ndarray]] = {room: {} for room in _ROOMS}
+    for name, array in tensors.items():
+        room, _, rest = name.partition(".")
+        if room not in parts or array.dtype not in _DTYPES or (room == "upper" and rest not in _BITS):
+            raise WireError(f"front bundle: '{name}' of {array.dtype} has no place in it")
+        parts[room][rest] = array.astype(np.float32)
+    for name, scale_O in parts["scale"].items():
+        codes = parts["front"].get(name)
+        # Without this a long scale would stretch a small weight to any size.
+        if codes is None or codes.ndim != 4 or scale_O.shape != codes.shape[:1]:
+            raise WireError(f"front bundle: 'scale.{name}' fits no weight")
+        with np.errstate(over="ignore"):
+            parts["front"][name] = codes * scale_O.reshape(-1, 1, 1, 1)
+        check_finite(parts["front"][name], name)
+    return parts
 
 
 def int8_codes(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
