@@ -139,7 +139,9 @@ def with_tensors(tensors: dict[str, np.ndarray]) -> bytes:
         with_tensors({"upper.+4": np.ones(2, np.float32)}),
         with_tensors({"scale.conv.weight": np.ones(3, np.float32)}),
         with_tensors({"scale.missing": np.ones(2, np.float32)}),
-        with_tensors({"scale.conv.weight": np.full(2, 3e38, np.float32), "front.conv.weight": np.full((2, 1, 3, 3), 9, "i1")}),
+        with_tensors(
+            {"scale.conv.weight": np.full(2, 3e38, np.float32), "front.conv.weight": np.full((2, 1, 3, 3), 9, "i1")}
+        ),
     ],
 )
 def test_malformed_bundles(data: bytes) -> None:

@@ -47,7 +47,8 @@ def unpack(content: RecordDict) -> tuple[list[bytes], dict[str, Any]]:
         words = dict(content.config_records[_WORDS]) if _WORDS in content.config_records else {}
     except (KeyError, AttributeError) as error:
         raise WireError(f"a Flower message without {error}: the other side is not this version of ecofed") from error
-    messages, at = [], 0
+    messages: list[bytes] = []
+    at = 0
     while at < len(data):
         if len(messages) == MAX_MESSAGES:
             raise WireError(f"a Flower message of more than {MAX_MESSAGES} messages")
