@@ -179,6 +179,10 @@ class Config:
         rule = f"ecofed.codec={self.ecofed.codec} cannot be written as ONNX; use delivery=none"
         require(self.delivery == "none" or exportable, "delivery", self.delivery, rule)
 
+    def of_method(self, method: str) -> Any:
+        """The method's own section."""
+        return getattr(self, method.replace("-", "_"))
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dict with the dashed names of TOML; :meth:`from_dict` reads it back."""
         return {_dashed(key): value for key, value in dataclasses.asdict(self).items()}

@@ -21,7 +21,7 @@ from ecofed.costs.workload import Workload
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError, DataError
-from ecofed.methods import sample_devices
+from ecofed.methods import METHOD_CLASSES, sample_devices
 from ecofed.models.counting import CountedNetwork
 from ecofed.models.registry import default_cut
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
@@ -158,7 +158,17 @@ class _Planner:
             self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]
         # Of the other cuts a rough time will do.
         most_rounds = MOST_ROUNDS if cut == self.cut else 3
-        return plan_method(config, cut, work, self.samples, self._sampled[draw], fleet, most_rounds, self._courses)
+        return plan_method(
+            METHOD_CLASSES[config.method],
+            config,
+            cut,
+            work,
+            self.samples,
+            self._sampled[draw],
+            fleet,
+            most_rounds,
+            self._courses,
+        )
 
     def _recommendation(self, fleet: Fleet) -> Recommendation:
         network = self._network_of(self.base)

@@ -12,6 +12,7 @@ from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine
 from ecofed.costs.rounds import Fleet
 from ecofed.costs.workload import Layer, Segment, Workload
+from ecofed.methods import METHOD_CLASSES
 
 MACHINE = Machine(
     name="one",
@@ -68,9 +69,7 @@ def run(
 ) -> RoundTime:
     config = Config().replace(method=method, batch_size=1, **settings)
     fleet = fleet or Fleet(devices=[MACHINE], links=[LINK], server=MACHINE)
-    time = Clock(config, WORK, [2, 2, 2], fleet).round(exchanges, steps)
-    assert time is not None
-    return time
+    return Clock(METHOD_CLASSES[method], config, WORK, [2, 2, 2], fleet).round(exchanges, steps)
 
 
 def test_classic_fl_downloads_trains_uploads_and_the_slowest_counts() -> None:
@@ -132,12 +131,9 @@ def test_loss_is_sent_again() -> None:
     assert time.seconds == pytest.approx(2.5 + 4 + 6.5)
 
 
-def test_no_energy_without_power_figures_and_no_time_for_an_unknown_method() -> None:
+def test_no_energy_without_power_figures() -> None:
     fleet = Fleet(devices=[dataclasses.replace(MACHINE, busy_watts=None)], links=[LINK], server=MACHINE)
     assert run("classic-fl", [exchange("TrainWhole", MB, 0, weights=MB)], fleet=fleet).joules is None
-    config = dataclasses.replace(Config(), batch_size=1)
-    object.__setattr__(config, "method", "something-else")
-    assert Clock(config, WORK, [2], fleet).round([], 0) is None
 
 
 def test_a_timeline_shows_server_and_first_devices() -> None:

@@ -11,7 +11,7 @@ from ecofed import experiment
 from ecofed.config import PAPER_METHODS, Config
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
-from ecofed.methods import sample_devices
+from ecofed.methods import METHOD_CLASSES, sample_devices
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from plain import PLAIN_CHANGES
 
@@ -34,7 +34,7 @@ def forecast(config: Config, samples: list[int]) -> dict[str, dict[str, int]]:
     network = counted_network(config, 1, 10)
     bundle = stand_in_bundle(config, network, "block2", 1)
     work = build_workload(config, network, "block2", in_channels=1, classes=10, bundle=bundle)
-    course = Forecast(config, work, samples)
+    course = Forecast(METHOD_CLASSES[config.method], config, work, samples)
     rounds = [course.round(round_, sample_devices(config, round_))[0] for round_ in range(1, config.rounds + 1)]
     return by_kind(exchange for round_ in rounds for exchange in round_)
 
@@ -64,6 +64,8 @@ def test_every_method_and_model(method: str, model: str) -> None:
         {"ecofed__views": 1, "ecofed__period": 1},
         {"ecofed__refresh": "spread", "ecofed__uplink_budget_bytes": 20_000},
         {"method": "lgl", "local_epochs": 2},
+        {"method": "fedgkt", "local_epochs": 2},
+        {"method": "closed-form", "normalisation": "frozen"},
         {"method": "vanilla-dpfl", "local_epochs": 2, "vanilla_dpfl__version": "v2"},
     ],
     ids=lambda changes: "-".join(str(value) for value in changes.values()),
@@ -78,7 +80,10 @@ def test_the_steps_on_the_buffer_are_foreseen() -> None:
     network = counted_network(config, 1, 10)
     bundle = stand_in_bundle(config, network, "block2", 1)
     course = Forecast(
-        config, build_workload(config, network, "block2", in_channels=1, classes=10, bundle=bundle), samples
+        METHOD_CLASSES["ecofed"],
+        config,
+        build_workload(config, network, "block2", in_channels=1, classes=10, bundle=bundle),
+        samples,
     )
     first, steps = course.round(1, [0, 2, 3])
     assert Counter(exchange.request for exchange in first) == {"InstallFront": 3, "Refresh": 3}

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ecofed.activations import Uploads, make_refresh_policy
 from ecofed.config import Config
+from ecofed.costs.agenda import Agenda
 from ecofed.costs.availability import Availability, needed_devices
-from ecofed.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -20,9 +19,9 @@ class Visit:
 
     device: int
     view: int
-    """ecofed: which view it uploads; with view 0 its labels travel."""
+    """How often it has uploaded before; with view 0 its labels travel."""
     front: bool = False
-    """ecofed: whether it is sent the front."""
+    """Whether it is sent the front."""
     lost: bool = False
     """Its answer is of no use: it was too late by the clock, or too few others answered."""
 
@@ -53,8 +52,8 @@ class Course:
     """A whole run."""
 
     rounds: tuple[RoundCourse, ...]
-    uploaded: Mapping[int, Uploads]
-    """ecofed: what each device has in the buffer at the end."""
+    kept: Mapping[int, int]
+    """How many views of each device's samples the server keeps at the end."""
 
     @cached_property
     def visits(self) -> Counter[Visit]:
@@ -73,11 +72,9 @@ class Course:
 class Calendar:
     """Plays the rounds of a run without running it.
 
-    Refresh policies that look at losses cannot be foreseen: they are taken to ask each device once.
-
     Args:
         config: the run.
-        samples: training samples of each device.
+        agenda: the method's, at the start.
         upload_bytes: content (codes, scales, labels) of a device's upload, by device and whether it is the first.
         too_late: whether a visit takes longer by the clock than the simulated deadline allows, in this round.
     """
@@ -85,25 +82,22 @@ class Calendar:
     def __init__(
         self,
         config: Config,
-        samples: Sequence[int],
+        agenda: Agenda,
         upload_bytes: Callable[[int, bool], int],
         too_late: Callable[[Visit, int], bool],
     ) -> None:
         self._config = config
-        self._samples = samples
+        self.agenda = agenda
         self._upload_bytes = upload_bytes
         self._too_late = too_late
-        self._policy = make_refresh_policy(config.ecofed, config.rounds)
         self._availability = Availability(config)
-        self._installed: set[int] = set()
-        self.uploaded: dict[int, Uploads] = {}
 
     def round(self, round_: int, sampled: Sequence[int]) -> RoundCourse:
         """The next round; rounds must be played in order."""
-        ecofed = self._config.method == "ecofed"
-        asked = [d for d in sampled if self._policy.wants(round_, self._past(d))] if ecofed else sampled
+        agenda = self.agenda
+        asked = [device for device in sampled if agenda.wants(round_, device)]
         visits = [
-            Visit(device, self._past(device).views, front=ecofed and device not in self._installed)
+            Visit(device, agenda.uploads(device), front=agenda.needs_front(device))
             for device in asked
             if self._availability.is_there(device, round_)
         ]
@@ -113,37 +107,11 @@ class Calendar:
         course = tuple(
             dataclasses.replace(visit, lost=True) if visit.device in late or not counts else visit for visit in visits
         )
+        for visit in in_time:
+            agenda.reached(visit.device)
         steps = 0
-        if ecofed:
-            self._installed |= {visit.device for visit in in_time}
-            if counts:
-                self._take(in_time)
-                steps = self._steps(self._replayed(round_, sampled, in_time), self._config.ecofed.server_steps)
+        if counts:
+            for visit in in_time:
+                agenda.took(visit.device, self._upload_bytes(visit.device, visit.view == 0))
+            steps = agenda.server_steps(round_, sampled, [visit.device for visit in in_time])
         return RoundCourse(course, steps, tuple(sorted(late)))
-
-    def _take(self, visits: Sequence[Visit]) -> None:
-        """These uploads are in the buffer now."""
-        for visit in visits:
-            past = self._past(visit.device)
-            content = self._upload_bytes(visit.device, visit.view == 0)
-            self.uploaded[visit.device] = Uploads(views=past.views + 1, bytes=past.bytes + content)
-
-    def _past(self, device: int) -> Uploads:
-        return self.uploaded.get(device, Uploads())
-
-    def _replayed(self, round_: int, sampled: Sequence[int], visits: Sequence[Visit]) -> list[int]:
-        """Whose activations the round is about; the same draw as the method's."""
-        if visits or not self._config.ecofed.replay:
-            known = set(self.uploaded) if self._config.ecofed.replay else {visit.device for visit in visits}
-            return [device for device in sampled if device in known and self._samples[device]]
-        buffered = sorted(device for device in self.uploaded if self._samples[device])
-        count = min(len(sampled), len(buffered))
-        if not count:
-            return []
-        draw = generator(self._config.seed, "replayed-devices", round_=round_)
-        return [int(device) for device in draw.choice(buffered, count, replace=False)]
-
-    def _steps(self, replayed: Sequence[int], wanted: int | None) -> int:
-        if wanted and replayed and self._config.ecofed.server == "pooled":
-            return wanted
-        return sum(-(-self._samples[device] // self._config.batch_size) for device in replayed)

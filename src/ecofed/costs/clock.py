@@ -13,6 +13,7 @@ from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import dealt, load_device, load_link, load_server
 from ecofed.costs.rounds import Fleet, RoundTasks
 from ecofed.costs.schedule import SERVER, Span, schedule
+from ecofed.costs.steps import Script
 from ecofed.costs.workload import Workload
 
 
@@ -51,6 +52,7 @@ class Clock:
     """Turns a round's exchanges into time.
 
     Args:
+        script: the method.
         config: the run; its batch sizes and epochs decide how often a device computes.
         work: the network's costs.
         samples: training samples of each device.
@@ -58,8 +60,14 @@ class Clock:
     """
 
     def __init__(
-        self, config: Config, work: Workload, samples: Mapping[int, int] | Sequence[int], fleet: Fleet | None = None
+        self,
+        script: type[Script],
+        config: Config,
+        work: Workload,
+        samples: Mapping[int, int] | Sequence[int],
+        fleet: Fleet | None = None,
     ) -> None:
+        self.script = script
         self.config = config
         self.work = work
         self.samples = samples
@@ -68,23 +76,18 @@ class Clock:
 
     def round(
         self, exchanges: Sequence[Exchange], server_steps: int = 0, *, round_: int | None = None, waited: bool = False
-    ) -> RoundTime | None:
+    ) -> RoundTime:
         """Time of a round with these exchanges.
 
         Args:
             exchanges: of the devices that were in time.
-            server_steps: SGD steps on the replay buffer (ecofed).
+            server_steps: SGD steps on what the server keeps.
             round_: which of the run, for who is slow in it; ``None``: nobody.
             waited: the server waited until the deadline for another device.
-
-        Returns:
-            ``None`` for a method that the clock does not know.
         """
         tasks = self._tasks(round_).build(
             exchanges, server_steps, self.config.availability.deadline_seconds if waited else None
         )
-        if tasks is None:
-            return None
         spans, end = schedule(tasks)
         busy: dict[str, float] = {}
         for span in spans:
@@ -107,15 +110,25 @@ class Clock:
         """
         deadline = self.config.availability.deadline_seconds
         tasks = self._tasks(round_).build(exchanges, 0) if deadline is not None else None
-        if deadline is None or tasks is None or schedule(tasks)[1] <= deadline:
+        if deadline is None or tasks is None:
             return ""
-        return f"would have taken {schedule(tasks)[1]:.3g} s, longer than availability.deadline_seconds = {deadline:g}"
+        seconds = schedule(tasks)[1]
+        if seconds <= deadline:
+            return ""
+        return f"would have taken {seconds:.3g} s, longer than availability.deadline_seconds = {deadline:g}"
 
     def _tasks(self, round_: int | None) -> RoundTasks:
         slowness = None
         if round_ is not None and self.config.availability.slow_share > 0:
             slowness = partial(self.availability.slowness, round_=round_)
-        return RoundTasks(config=self.config, work=self.work, fleet=self.fleet, samples=self.samples, slowness=slowness)
+        return RoundTasks(
+            script=self.script,
+            config=self.config,
+            work=self.work,
+            fleet=self.fleet,
+            samples=self.samples,
+            slowness=slowness,
+        )
 
     def _joules(self, computing: Mapping[int, float], end: float) -> float | None:
         total = 0.0

@@ -13,8 +13,8 @@ from ecofed.config import Config
 from ecofed.costs.calendar import Visit
 from ecofed.costs.clock import Clock
 from ecofed.costs.forecast import Forecast
-from ecofed.costs.plan import device_memory
 from ecofed.costs.rounds import Fleet
+from ecofed.costs.steps import Script, Stop, device_memory
 from ecofed.costs.workload import Workload
 
 #: A device may be so much slower than the pace before it sends more for it.
@@ -32,11 +32,12 @@ def keep_pace(seconds: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def visit_seconds(
-    config: Config, work: Workload, cuts: Sequence[str], samples: Sequence[int], fleet: Fleet
+    script: type[Script], config: Config, work: Workload, cuts: Sequence[str], samples: Sequence[int], fleet: Fleet
 ) -> list[dict[str, float]]:
     """For each kind of device in the fleet, the time of one upload alone, by cut; cuts that do not fit are left out.
 
     Args:
+        script: the method.
         config: the run.
         work: its costs; ``work.early`` has the fronts that end at ``cuts``, in their order.
         cuts: from the earliest to the common one.
@@ -51,10 +52,10 @@ def visit_seconds(
         for cut, early in zip(cuts, work.early, strict=True):
             alone = dataclasses.replace(work, early=(early,))
             shares = [mean] * (device + 1)
-            forecast = Forecast(config, alone, shares)
-            needs[cut] = device_memory(config, alone, max(samples), forecast)
-            time = Clock(config, alone, shares, fleet).round(forecast.exchanges([Visit(device, view=1)]))
-            if time is not None and needs[cut] <= fleet.machine(device).free_bytes:
+            forecast = Forecast(script, config, alone, shares)
+            needs[cut] = device_memory(forecast.steps(Stop(samples=max(samples))), config.batch_size)
+            time = Clock(script, config, alone, shares, fleet).round(forecast.exchanges([Visit(device, view=1)]))
+            if needs[cut] <= fleet.machine(device).free_bytes:
                 row[cut] = time.seconds
         rows.append(row or {min(needs, key=lambda cut: needs[cut]): 0.0})
     return rows

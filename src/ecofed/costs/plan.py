@@ -14,7 +14,8 @@ from ecofed.costs.calendar import Course, RoundCourse
 from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
-from ecofed.costs.rounds import Fleet, refresh_chunk
+from ecofed.costs.rounds import Fleet
+from ecofed.costs.steps import Script, Stop, device_flops, device_memory, trains_on_device
 from ecofed.costs.workload import Workload
 
 #: Rounds of different make-up whose time is worked out; of more, these many stand for all.
@@ -57,6 +58,7 @@ class MethodPlan:
 
 
 def plan_method(
+    script: type[Script],
     config: Config,
     cut: str,
     work: Workload,
@@ -69,7 +71,8 @@ def plan_method(
     """Plan one method.
 
     Args:
-        config: the run; its method is planned.
+        script: the method.
+        config: the run.
         cut: for the record.
         work: the network's costs at this cut.
         samples: training samples of each device.
@@ -78,8 +81,8 @@ def plan_method(
         most_rounds: rounds of different make-up whose time is worked out.
         courses: see :meth:`Forecast.whole_course`.
     """
-    forecast = Forecast(config, work, samples)
-    clock = Clock(config, work, samples, fleet)
+    forecast = Forecast(script, config, work, samples)
+    clock = Clock(script, config, work, samples, fleet)
     if config.availability.deadline_seconds is not None:
         forecast.too_late = lambda visit, round_: bool(clock.too_late(forecast.judged(visit), round_))
     course = forecast.whole_course(sampled, courses)
@@ -92,19 +95,23 @@ def plan_method(
     uplink, downlink = (sum(row[direction] for row in ledger.values()) for direction in ("uplink", "downlink"))
     kinds = {(fleet.machine(device), work.kind(device)): None for device in range(len(samples))}
     likes = Counter((count, work.kind(device)) for device, count in enumerate(samples))
-    flops = {(count, kind): device_flops(config, work, count, kind) for count, kind in likes}
-    needs = {key: device_memory(config, work, max(samples), forecast, key[1]) for key in kinds}
+    flops = {
+        (count, kind): device_flops(forecast.steps(Stop(samples=count, front=False, kind=kind)))
+        for count, kind in likes
+    }
+    busiest = {kind: forecast.steps(Stop(samples=max(samples), kind=kind)) for _, kind in kinds}
+    needs = {key: device_memory(busiest[key[1]], config.batch_size) for key in kinds}
     early: dict[str, list[str]] = {}
     for machine, kind in kinds:
         front = work.early[kind]
-        if front is not None and config.method == "ecofed":
+        if front is not None:
             early.setdefault(machine.name, []).append(front.cut)
     return MethodPlan(
         method=config.method,
         cut=cut,
         activation_shape=work.activation_shape,
         device_flops=math.fsum(flops[who] * count for who, count in likes.items()) / len(samples),
-        trains_on_device=config.method != "ecofed",
+        trains_on_device=any(trains_on_device(steps) for steps in busiest.values()),
         peak_device_bytes=max(need + machine.runtime_bytes for (machine, _), need in needs.items()),
         does_not_fit=tuple(dict.fromkeys(one.name for (one, _), need in needs.items() if need > one.free_bytes)),
         early_cuts=early,
@@ -119,41 +126,9 @@ def plan_method(
         exact_seconds=exact,
         server_seconds_per_round=sum(time.server_seconds * count for time, count in times) / weights,
         joules_per_round=sum(value * count for value, count in joules) / weights if len(joules) == len(times) else None,
-        replay_bytes=forecast.buffer_bytes(course),
+        replay_bytes=forecast.kept_bytes(course),
         timeline=max((time for time, _ in times), key=lambda time: len(time.spans)).timeline(),
     )
-
-
-def device_flops(config: Config, work: Workload, samples: float, kind: int = 0) -> float:
-    """FLOPs of one device in one round in which it takes part; ``kind`` is its place in ``work.early``."""
-    front, auxiliary, early = work.front, work.auxiliary, work.early[kind]
-    trained = samples * config.local_epochs
-    return {
-        "classic-fl": trained * work.whole.training_flops(),
-        "vanilla-dpfl": trained * front.training_flops(),
-        "lgl": trained * (front.training_flops() + auxiliary.training_flops()),
-        "fedgkt": trained * (front.training_flops() + auxiliary.training_flops())
-        + samples * (front.flops + auxiliary.flops),
-        "ecofed": samples * (work.frozen_front if early is None else early.front).flops,
-    }[config.method]
-
-
-def device_memory(config: Config, work: Workload, samples: int, forecast: Forecast, kind: int = 0) -> int:
-    """The most bytes that a device with so many samples needs beside its system: network, training, and a message.
-
-    ``kind`` is its place in ``work.early``.
-    """
-    batch, early = min(config.batch_size, max(1, samples)), work.early[kind]
-    message = max(max(pair) for pair in forecast.message_bytes(samples, kind))
-    if config.method == "classic-fl":
-        return work.whole.training_memory(batch) + message
-    if config.method == "ecofed":
-        front = work.frozen_front if early is None else early.front
-        return front.inference_memory(min(refresh_chunk(config, work, kind), max(1, samples))) + message
-    training = work.front.training_memory(batch)
-    if config.method == "vanilla-dpfl":
-        return training + message
-    return training + work.auxiliary.training_memory(batch) + message
 
 
 def _ledger(forecast: Forecast, course: Course) -> dict[str, dict[str, int]]:
@@ -161,7 +136,7 @@ def _ledger(forecast: Forecast, course: Course) -> dict[str, dict[str, int]]:
     counts: Counter[Hashable] = Counter()
     examples = {}
     for visit, times in course.visits.items():
-        key = forecast.key(visit)
+        key = forecast.stop(visit)
         counts[key] += times
         examples[key] = visit
     ledger: dict[str, dict[str, int]] = {}
@@ -197,7 +172,6 @@ def _times(
         round_, one = examples[kind]
         in_time = forecast.exchanges([visit for visit in one.visits if visit.device not in one.late])
         time = clock.round(in_time, one.server_steps, round_=round_, waited=bool(one.late))
-        assert time is not None  # the planner offers only methods that the clock knows
         times.append((time, weight))
     return times, len(weights) == len(counts)
 

@@ -158,7 +158,7 @@ class Workload:
     row_bytes: int
     """One sample's codes (ecofed)."""
     sent_row_bytes: float | None = None
-    """What travels of them on average where an entropy coder makes them smaller."""
+    """What travels of one sample on average where only trying can tell: entropy-coded codes, compressed images."""
     scaled_batches: bool
     """Whether the codec sends one scale for each batch."""
     classes: int

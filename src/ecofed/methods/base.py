@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from ecofed.config import Config
+from ecofed.costs.steps import Script
 from ecofed.errors import DeviceError, ModelError
 from ecofed.methods.channel import Channel, DivergedError
 from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
@@ -62,10 +63,9 @@ class RoundOutcome:
     notes: list[str] = field(default_factory=list)
 
 
-class Method(ABC):
+class Method(Script):
     """A training scheme, as a program on the server."""
 
-    name: ClassVar[str]
     labels_leave_device: ClassVar[bool] = True
     has_network: ClassVar[bool] = True
     """Whether :meth:`network` is the network that the configuration names, and can be saved as one."""
@@ -103,7 +103,7 @@ class Method(ABC):
         """Inverse of :meth:`state`."""
         load_arrays(self.model, under("model/", arrays))
 
-    def device_forgot(self, device: int) -> None:  # noqa: B027 - most methods tell devices nothing that lasts
+    def device_forgot(self, device: int) -> None:
         """A device was started anew: whatever this method told it before is gone."""
 
     # --- the vocabulary that the methods are written in ---

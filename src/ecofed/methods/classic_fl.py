@@ -8,11 +8,14 @@ or of Adam (FedAdam; Reddi et al., ICLR 2021, algorithm 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ecofed.config import Config
+from ecofed.costs.steps import Step, Stop, Work, epochs
+from ecofed.costs.workload import Workload
 from ecofed.method_configs import ClassicFLConfig
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, mean, under
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
@@ -43,6 +46,16 @@ class ClassicFL(Method):
     def _checked(self, _device: int, reply: TrainedWhole) -> TrainedWhole:
         self.check_weights(reply.weights, self.model)
         return reply
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
+        yield Step(
+            request=TrainWhole,
+            down={"weights": work.whole.tensors},
+            device=[Work("train", (work.whole,), epochs(config, stop.samples))],
+            reply=TrainedWhole,
+            up={"weights": work.whole.parameters},
+        )
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, values = super().state()

@@ -8,7 +8,7 @@ Shape legend: N samples, D features with the constant, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,17 @@ import torch
 from torch import Tensor
 
 from ecofed.activations.statistics import feature_grid, pooled_features, triangle_size, unpack_triangle
+from ecofed.config import Config
+from ecofed.costs.agenda import OnceAgenda
+from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, split
+from ecofed.costs.workload import Workload
 from ecofed.errors import WireError
 from ecofed.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, under
 from ecofed.methods.channel import Ask
 from ecofed.models import build_front
 from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Message, Statistics
+from ecofed.wire.sizes import ArrayShape
 
 
 class ClosedForm(Method):
@@ -30,6 +35,7 @@ class ClosedForm(Method):
     name = "closed-form"
     labels_leave_device = False
     has_network = False
+    agenda = OnceAgenda
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -81,6 +87,33 @@ class ClosedForm(Method):
         penalty_D /= len(self._gram_DD)
         penalty_D[-1] = 1e-6 * self._samples
         self._weights_DK = np.linalg.solve(self._gram_DD + np.diag(penalty_D), self._cross_DK)
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
+        rows, columns = feature_grid(work.upload_shape, config.closed_form.features)
+        width = work.upload_shape[0] * rows * columns + 1
+        yield Step(
+            request=InstallFront,
+            down={"bundle": work.bundle_bytes},
+            reply=FrontInstalled,
+            up={"front_id": FRONT_ID},
+            counted=config.ecofed.front_delivery == "download",
+        )
+        yield Step(
+            request=AskStatistics,
+            down={"front_id": FRONT_ID},
+            device=[Work("infer", (work.frozen_front,), split(stop.samples, INFERENCE_CHUNK))],
+            reply=Statistics,
+            up={
+                "front_id": FRONT_ID,
+                "gram": ArrayShape((triangle_size(width),), "f4"),
+                "cross_DK": ArrayShape((width, work.classes), "f4"),
+            },
+        )
+
+    @classmethod
+    def kept_row_bytes(cls, work: Workload) -> int:  # noqa: ARG003
+        return 0  # sums, of no sample
 
     # --- the network, and what a resumed run needs ---
 

@@ -9,7 +9,7 @@ buffer. Only the back is trained. ``pooled`` (ours) trains one back on batches m
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ from ecofed.activations import (
     make_refresh_policy,
 )
 from ecofed.activations.augmentation import FeatureAugmentation
+from ecofed.config import Config
+from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, labels, split
+from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError, WireError
 from ecofed.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
@@ -34,10 +37,11 @@ from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.methods.restoring import check_labels, check_view
+from ecofed.methods.replay import EcoFedAgenda, replayed_devices
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
-from ecofed.randomness import generator
 from ecofed.task import upload_order
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
+from ecofed.wire.sizes import ArrayShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,7 @@ class EcoFed(Method):
     """Front down once, codes up now and then."""
 
     name = "ecofed"
+    agenda = EcoFedAgenda
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -110,7 +115,7 @@ class EcoFed(Method):
         if self.refresh.watches_fresh_loss:
             fresh_losses = [self.trainer.loss_on(upload.view) for upload in uploads.values() if len(upload.view)]
         saturated = [upload.saturated_fraction for upload in uploads.values()]
-        devices = self._replayed_devices(round_, sampled, list(uploads))
+        devices = replayed_devices(self.config, round_, sampled, list(uploads), self.buffer.devices)
         loss = (
             self._train_pooled(round_, devices) if self.config.ecofed.server == "pooled" else self._train_each(devices)
         )
@@ -221,16 +226,6 @@ class EcoFed(Method):
 
     # --- training ---
 
-    def _replayed_devices(self, round_: int, sampled: Sequence[int], uploaded: Sequence[int]) -> list[int]:
-        """Whose activations this round is about: the sampled devices' if any uploaded, otherwise as many drawn."""
-        buffered = self.buffer.devices
-        if uploaded or not self.config.ecofed.replay:
-            known = sampled if self.config.ecofed.replay else uploaded
-            return [device for device in known if device in buffered]
-        count = min(len(sampled), len(buffered))
-        drawn = generator(self.config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
-        return sorted(int(device) for device in drawn)
-
     def _server_steps(self, devices: list[int]) -> int:
         """SGD steps of a round about these devices: as many as they have batches, unless the configuration says."""
         batches = sum(len(self.batches(len(self.buffer.latest(device)))) for device in devices)
@@ -268,6 +263,38 @@ class EcoFed(Method):
         scale_B = view.scale_N[rows_B] if len(view.scale_N) else None
         h_BCHW = self.codec.decode(view.rows[rows_B], scale_B)
         return h_BCHW if random is None else self._augment(h_BCHW, random)
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
+        """The front for a device that has none, and one view; labels travel once."""
+        early = work.early[stop.kind]
+        own = early or work
+        front = work.frozen_front if early is None else early.front
+        scaled = early is None and work.scaled_batches
+        batches = split(stop.samples, config.batch_size)
+        chunks = batches if config.normalisation == "batch" or scaled else split(stop.samples, INFERENCE_CHUNK)
+        if stop.front:
+            yield Step(
+                request=InstallFront,
+                down={"bundle": own.bundle_bytes},
+                reply=FrontInstalled,
+                up={"front_id": FRONT_ID},
+                counted=config.ecofed.front_delivery == "download",
+            )
+        yield Step(
+            request=Refresh,
+            down={"front_id": FRONT_ID},
+            device=[Work("infer", (front,), chunks)],
+            reply=Upload,
+            up={
+                "front_id": FRONT_ID,
+                "codes": round(stop.samples * (own.sent_row_bytes or own.row_bytes)),
+                "scales": ArrayShape((len(batches) if scaled else 0,)),
+                "labels_N": labels(work, stop.samples if stop.first else 0),
+            },
+            server=[] if early is None else [Work("infer", (early.middle,), chunks)],
+            streamed=True,
+        )
 
     # --- the network, and what a resumed run needs ---
 

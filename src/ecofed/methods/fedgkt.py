@@ -8,13 +8,16 @@ device's logits, and answers with its own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from ecofed.config import Config
+from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels, split
+from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Context, RoundOutcome, check_converging, expect, mean, under
 from ecofed.methods.channel import Ask
@@ -22,6 +25,7 @@ from ecofed.methods.lgl import LocalLossMethod, Trained
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.models.distillation import distillation_loss
 from ecofed.wire import Acknowledge, Distilled, Message, ServerLogits, TrainDistilled
+from ecofed.wire.sizes import ArrayShape
 
 
 class FedGKT(LocalLossMethod):
@@ -121,3 +125,25 @@ class FedGKT(LocalLossMethod):
             for device, array in under("logits/", arrays).items()
         }
         self._to_resend = set(self._logits)
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
+        parts, batches = (work.front, work.auxiliary), split(stop.samples, config.batch_size)
+        logits_NK = ArrayShape((stop.samples, work.classes))
+        yield Step(
+            request=TrainDistilled,
+            down={"front": work.front.tensors, "auxiliary": work.auxiliary.tensors},
+            device=[Work("train", parts, epochs(config, stop.samples)), Work("infer", parts, batches)],
+            reply=Distilled,
+            up={
+                "front": work.front.parameters,
+                "auxiliary": work.auxiliary.parameters,
+                "activation_NCHW": activation(work, stop.samples),
+                "labels_N": labels(work, stop.samples),
+                "logits_NK": logits_NK,
+            },
+            server=[Work("train", (work.back,), batches)],
+            streamed=True,
+        )
+        if stop.samples and not stop.lost:
+            yield Step(request=ServerLogits, down={"logits_NK": logits_NK}, reply=Acknowledge)

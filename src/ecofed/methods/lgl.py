@@ -6,13 +6,16 @@ Activations go up and no gradient comes down. Front and auxiliary classifier are
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from torch import nn
 
+from ecofed.config import Config
+from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
+from ecofed.costs.workload import Workload
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.models import AuxiliaryClassifier, WeightedAverage, activation_shape, initialise, load_arrays, state_arrays
 from ecofed.wire import Distilled, LocallyTrained, TrainLocally
@@ -91,3 +94,21 @@ class LGL(LocalLossMethod):
             for batch in self.batches(len(labels_N))
         ]
         return Trained(reply, back, losses)
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
+        batches = epochs(config, stop.samples)
+        yield Step(
+            request=TrainLocally,
+            down={"front": work.front.tensors, "auxiliary": work.auxiliary.tensors},
+            device=[Work("train", (work.front, work.auxiliary), batches)],
+            reply=LocallyTrained,
+            up={
+                "front": work.front.parameters,
+                "auxiliary": work.auxiliary.parameters,
+                "activation_NCHW": activation(work, sum(batches)),
+                "labels_N": labels(work, sum(batches)),
+            },
+            server=[Work("train", (work.back,), batches)],
+            streamed=True,
+        )

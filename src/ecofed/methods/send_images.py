@@ -7,13 +7,17 @@ costs is privacy: images and labels leave the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ecofed.activations import ReplayBuffer, View
+from ecofed.config import Config
+from ecofed.costs.agenda import OnceAgenda
+from ecofed.costs.steps import Step, Stop, labels
+from ecofed.costs.workload import Segment, Workload
 from ecofed.data import augment, to_input
 from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images
 from ecofed.errors import WireError
@@ -22,6 +26,7 @@ from ecofed.methods.base import Context, Method, RoundOutcome, under
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.models import set_normalisation, state_arrays
 from ecofed.wire import Images, SendImages
+from ecofed.wire.sizes import ArrayShape
 
 
 def as_received(images_NHWC: np.ndarray, settings: SendImagesConfig) -> np.ndarray:
@@ -30,10 +35,22 @@ def as_received(images_NHWC: np.ndarray, settings: SendImagesConfig) -> np.ndarr
     return decompress_images(batch, images_NHWC.shape[3])
 
 
+class SendImagesAgenda(OnceAgenda):
+    """The server trains in every round, on the images that it has."""
+
+    def needs_front(self, device: int) -> bool:  # noqa: ARG002
+        return False
+
+    def server_steps(self, round_: int, sampled: Sequence[int], answered: Sequence[int]) -> int:  # noqa: ARG002
+        known = [device for device in sampled if device in self.kept()]
+        return (self.config.send_images.server_steps or self.batches(known)) if self.kept() else 0
+
+
 class SendImagesMethod(Method):
     """Images up once, nothing else."""
 
     name = "send-images"
+    agenda = SendImagesAgenda
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -97,6 +114,28 @@ class SendImagesMethod(Method):
                 images_BHWC, np.arange(len(rows_B)), seed=self.config.seed, device=-1, view=number, flip=task.flip
             )
         return to_input(images_BHWC, task.mean, task.std, task.input_size)
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:  # noqa: ARG003
+        one = cls.kept_row_bytes(work) if work.sent_row_bytes is None else work.sent_row_bytes
+        yield Step(
+            request=SendImages,
+            reply=Images,
+            up={
+                "header": 0,  # what all images share is counted with them
+                "bodies": round(stop.samples * one),
+                "lengths_N": ArrayShape((stop.samples,), "u2"),
+                "labels_N": labels(work, stop.samples),
+            },
+        )
+
+    @classmethod
+    def pooled_part(cls, work: Workload) -> Segment:
+        return work.whole
+
+    @classmethod
+    def kept_row_bytes(cls, work: Workload) -> int:
+        return work.whole.layers[0].input_entries
 
     # --- the network, and what a resumed run needs ---
 

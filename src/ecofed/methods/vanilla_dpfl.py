@@ -7,13 +7,16 @@ down again. v1: each device has its own copy of the back, averaged after the rou
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD
 
+from ecofed.config import Config
+from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
+from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome, check_converging, mean
 from ecofed.methods.channel import Ask
@@ -74,6 +77,30 @@ class VanillaDPFL(Method):
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.halves.back, state_arrays(shared_back) if shared else backs.result())
         return RoundOutcome(train_loss=mean(losses))
+
+    @classmethod
+    def in_turn(cls, config: Config) -> bool:
+        return config.vanilla_dpfl.version == "v2"
+
+    @classmethod
+    def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
+        """Each request but the first brings the gradient of the batch before; the last reply brings the front."""
+        sent: int | None = None
+        for batch in (*epochs(config, stop.samples), None):
+            h_BCHW = None if sent is None else activation(work, sent)
+            backward = [] if sent is None else [Work("backward", (work.front,), [sent])]
+            forward = [] if batch is None else [Work("forward", (work.front,), [batch])]
+            yield Step(
+                request=StartSplit if sent is None else ApplyGradient,
+                down={"front": work.front.tensors} if sent is None else {"gradient_BCHW": h_BCHW},
+                device=[*backward, *forward],
+                reply=FrontTrained if batch is None else SplitBatch,
+                up={"front": work.front.parameters}
+                if batch is None
+                else {"activation_BCHW": activation(work, batch), "labels_B": labels(work, batch)},
+                server=[] if batch is None else [Work("train with input", (work.back,), [batch])],
+            )
+            sent = batch
 
 
 @dataclass(frozen=True)

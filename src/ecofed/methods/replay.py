@@ -1,0 +1,62 @@
+"""Who uploads in a round of ecofed, and whose activations are replayed: drawn by the run, foreseen by calendars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ecofed.activations import Uploads, make_refresh_policy
+from ecofed.config import Config
+from ecofed.costs.agenda import Agenda
+from ecofed.randomness import generator
+
+
+def replayed_devices(
+    config: Config, round_: int, sampled: Sequence[int], uploaded: Sequence[int], buffered: Sequence[int]
+) -> list[int]:
+    """Whose activations a round is about: the sampled devices' if any uploaded, otherwise as many drawn (ascending)."""
+    if uploaded or not config.ecofed.replay:
+        known = sampled if config.ecofed.replay else uploaded
+        return [device for device in known if device in buffered]
+    count = min(len(sampled), len(buffered))
+    drawn = generator(config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
+    return sorted(int(device) for device in drawn)
+
+
+class EcoFedAgenda(Agenda):
+    """Refresh policies that look at losses cannot be foreseen: they are taken to ask each device once."""
+
+    def __init__(self, config: Config, samples: Sequence[int]) -> None:
+        super().__init__(config, samples)
+        self._policy = make_refresh_policy(config.ecofed, config.rounds)
+        self._installed: set[int] = set()
+        self._uploaded: dict[int, Uploads] = {}
+
+    def wants(self, round_: int, device: int) -> bool:
+        return self._policy.wants(round_, self._past(device))
+
+    def uploads(self, device: int) -> int:
+        return self._past(device).views
+
+    def needs_front(self, device: int) -> bool:
+        return device not in self._installed
+
+    def reached(self, device: int) -> None:
+        self._installed.add(device)
+
+    def took(self, device: int, content_bytes: int) -> None:
+        past = self._past(device)
+        self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + content_bytes)
+
+    def server_steps(self, round_: int, sampled: Sequence[int], answered: Sequence[int]) -> int:
+        buffered = sorted(device for device in self._uploaded if self.samples[device])
+        devices = replayed_devices(self.config, round_, sampled, answered, buffered)
+        wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
+        return (wanted or self.batches(devices)) if devices else 0
+
+    def kept(self) -> Mapping[int, int]:
+        settings = self.config.ecofed
+        bounded = settings.views or settings.uplink_budget_bytes
+        return {device: past.views if bounded else 1 for device, past in self._uploaded.items()}
+
+    def _past(self, device: int) -> Uploads:
+        return self._uploaded.get(device, Uploads())
