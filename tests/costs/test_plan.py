@@ -6,9 +6,10 @@ import pytest
 
 from ecofed import experiment
 from ecofed.config import Settings
-from ecofed.costs.forecast import Forecast
-from ecofed.costs.plan import MethodPlan, device_memory
+from ecofed.costs.plan import MethodPlan
+from ecofed.costs.steps import Stop, device_memory
 from ecofed.errors import ConfigError, ModelError
+from ecofed.methods import EcoFed
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.planning import Plan, plan, plan_run
 from plain import PLAIN_SETS
@@ -176,10 +177,10 @@ def test_memory_is_that_of_the_images_that_a_device_runs_at_once(sets: tuple[str
     bundle = stand_in_bundle(config, network, "block2", 3)
     work = build_workload(config, network, "block2", in_channels=3, classes=10, bundle=bundle, device_cuts=cuts)
     samples = config.data.samples_per_device or 230
-    forecast = Forecast(config, work, [samples])
-    message = max(max(pair) for pair in forecast.message_bytes(samples, 0))
+    steps = list(EcoFed.visit(config, work, Stop(samples=samples)))
+    message = max(sum(size.values()) for step in steps for size in (step.request_bytes, step.reply_bytes))
     front = work.frozen_front if work.early[0] is None else work.early[0].front
-    need = device_memory(config, work, samples, forecast)
+    need = device_memory(steps, config.batch_size)
     assert need == front.state_bytes + chunk * front.live_bytes + message
 
 
@@ -189,5 +190,5 @@ def test_the_memory_of_devices_that_run_batches_in_figures() -> None:
     network = counted_network(config, 3, 10)
     bundle = stand_in_bundle(config, network, "block2", 3)
     work = build_workload(config, network, "block2", in_channels=3, classes=10, bundle=bundle)
-    need = device_memory(config, work, 230, Forecast(config, work, [230]))
+    need = device_memory(list(EcoFed.visit(config, work, Stop(samples=230))), config.batch_size)
     assert need == pytest.approx(2.9e6, rel=0.01)  # 13.4 MB if a hundred images ran at once
