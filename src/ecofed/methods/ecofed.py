@@ -36,8 +36,8 @@ from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, u
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion
 from ecofed.methods.pooled import PooledTrainer
-from ecofed.methods.restoring import check_labels, check_view
 from ecofed.methods.replay import EcoFedAgenda, replayed_devices
+from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.task import upload_order
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
@@ -150,11 +150,10 @@ class EcoFed(Method):
         asks = [Ask(request=refresh, reply=Upload)]
         again = device in self._to_reinstall
         if again or device not in self._installed:
-            counted = self.config.ecofed.front_delivery == "download"
             front = Ask(
                 request=InstallFront(bundle=self._front_of(device).encode()),
                 reply=FrontInstalled,
-                counted=counted,
+                counted=self.config.ecofed.front_delivery == "download",
                 retransmission=again,
             )
             asks.insert(0, front)
