@@ -21,6 +21,7 @@ FOUNDATION = {
     "config_keys",
     "errors",
     "files",
+    "lifetime",
     "foreign_text",
     "json_values",
     "method_configs",

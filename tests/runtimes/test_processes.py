@@ -38,12 +38,16 @@ def children_of(process: int) -> list[int]:
 
 
 def gone(process: int, seconds: float = 20.0) -> bool:
-    """Whether a process ends in time."""
+    """Whether a process ends in time; one that nobody has waited for yet has ended, too."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not Path(f"/proc/{process}").exists():
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
             return True
-        time.sleep(0.05)
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
     return False
 
 
@@ -91,7 +95,7 @@ import sys, time
 from ecofed.config import Config
 from ecofed.runtimes import ProcessesTransport
 from ecofed.task import Task
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 from test_processes import ask
 transport = ProcessesTransport(Task.from_json(sys.stdin.read()))
 ask(transport, 0), ask(transport, 1)
@@ -100,12 +104,22 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.slow
-def test_no_orphans_however_the_server_ends(end: signal.Signals, pictures: Path) -> None:
+KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("end", "stopped"),
+    [
+        (KILL, "everybody"),
+        pytest.param(KILL, "host", marks=pytest.mark.slow),
+        pytest.param(TERMINATE, "host", marks=pytest.mark.slow),
+        *(pytest.param(end, "device", marks=pytest.mark.slow) for end in (KILL, TERMINATE, INTERRUPT)),
+    ],
+)
+def test_no_orphans_however_the_server_ends(end: signal.Signals, stopped: str, pictures: Path) -> None:
     task = prepared_for(small_config(pictures, runtime="processes")).task
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(Path(__file__).parent)],
+        [sys.executable, "-c", SERVER, *(str(folder) for folder in Path(__file__).parents[:2])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -119,11 +133,51 @@ def test_no_orphans_however_the_server_ends(end: signal.Signals, pictures: Path)
         (host,) = children_of(server.pid)
         devices = children_of(host)
         assert len(devices) == 2
-        os.kill(devices[0], signal.SIGSTOP)  # a device that is frozen is ended too
+        frozen = {"device": devices[:1], "host": [host], "everybody": [host, *devices]}[stopped]
+        for process in frozen:  # who is stopped cannot notice by itself, and is ended too
+            os.kill(process, signal.SIGSTOP)
         server.send_signal(end)
         server.wait(30)
     assert gone(host)
     assert all(gone(device) for device in devices)
+
+
+WITHOUT_THE_KERNEL = """
+import os, select, signal, sys
+from ecofed.runtimes import device_host
+device_host._GRACE_SECONDS = 0.05
+server_end, server = os.pipe()
+host = os.fork()
+if not host:
+    os.close(server)
+    life_end, life = os.pipe()
+    if not os.fork():
+        os.close(life)
+        device_host._end_with(life_end, server_end)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os._exit(0)
+os.close(server_end)
+_, status = os.waitpid(host, os.WUNTRACED)
+assert os.WIFSTOPPED(status)
+os.write(server, b"this is for the host")  # and does not look like the end
+os.close(server)
+_, status = os.waitpid(host, 0)
+print(os.WTERMSIG(status))
+"""
+
+
+def test_a_stopped_host_is_ended_by_its_devices_where_the_kernel_does_not() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THE_KERNEL], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{int(signal.SIGKILL)}\n"
+
+
+def test_a_process_whose_parent_is_gone_already_does_not_begin(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ecofed.lifetime", "1", sys.executable, "-c", "open('begun', 'w')"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 1
+    assert not (tmp_path / "begun").exists()
+    command[3] = str(os.getpid())
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    assert (tmp_path / "begun").exists()
 
 
 def test_too_many_processes_are_refused_at_once(pictures: Path) -> None:

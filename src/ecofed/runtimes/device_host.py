@@ -3,6 +3,9 @@
 Reads its standard input: first the :class:`Installation` as a line of JSON, then one line per device to start, its
 number. At the end of input (the server closed it, or died) all devices end. PyTorch is imported once here; devices are
 forked, which takes milliseconds instead of seconds.
+
+Nobody outlives the server, stopped (SIGSTOP) or not: on Linux the kernel ends the host with the server and devices with
+the host (:mod:`ecofed.lifetime`); elsewhere devices, which see the server's end too, end a host that does not.
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ import traceback
 from typing import NoReturn
 
 from ecofed.devices.worker import DeviceWorker  # noqa: F401 - imported before the first fork, to be shared
+from ecofed.lifetime import end_with_parent
 from ecofed.runtimes.device_process import Device, Installation
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+#: How long devices leave it to the host to end them when the server is gone.
+_GRACE_SECONDS = 5.0
 #: A device that lived this long died of something new: the next start does not wait.
 _HEALTHY_SECONDS = 10.0
 
@@ -30,6 +36,7 @@ class DeviceHost:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
+        self._process = os.getpid()
         self._devices: dict[int, int] = {}
         """Device by process id."""
         self._started: dict[int, float] = {}
@@ -94,12 +101,14 @@ class DeviceHost:
         """In the forked process: be the device, and never return into the host's code."""
         code = 1
         try:
+            end_with_parent(self._process)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            server_end = os.dup(0)  # the input that ends with the server; what comes through it is not ours
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for descriptor in (self._life, self._wake, self._wake_end):
                 os.close(descriptor)
-            threading.Thread(target=_end_with, args=(self._life_end,), daemon=True).start()
+            threading.Thread(target=_end_with, args=(self._life_end, server_end), daemon=True).start()
             Device(self._installation, device).serve()
             code = 0
         except BaseException:
@@ -116,8 +125,18 @@ class DeviceHost:
             os.waitpid(process, 0)
 
 
-def _end_with(life_end: int) -> None:
-    os.read(life_end, 1)
+def _end_with(life_end: int, server_end: int) -> None:
+    """End this device with its host; and the host, too, if the server is gone and the host does not notice."""
+    host, either, host_alone = os.getppid(), select.poll(), select.poll()
+    # No events are asked for, so that only the end of the other side is reported.
+    either.register(life_end, 0)
+    either.register(server_end, 0)
+    host_alone.register(life_end, 0)
+    either.poll()
+    host_alone.poll(int(1000 * _GRACE_SECONDS))
+    if os.getppid() == host:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(host, signal.SIGKILL)
     os._exit(1)
 
 

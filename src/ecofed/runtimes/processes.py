@@ -234,9 +234,13 @@ class _Host:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C at a terminal is for the server, which then ends its devices.
+        # The thread that launches is the parent that the kernel watches; ours live until the host has been stopped.
         # One BLAS thread: the host forks, and a process that forks should have no threads.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ecofed.runtimes.device_host"],
+            [
+                *(sys.executable, "-m", "ecofed.lifetime", str(os.getpid())),
+                *(sys.executable, "-m", "ecofed.runtimes.device_host"),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
