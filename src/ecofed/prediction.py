@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ecofed.data import to_input
 from ecofed.data.images import decode_one
 from ecofed.data.transforms import padded, with_channels
 from ecofed.errors import DataError, MissingExtraError, ModelError
+from ecofed.json_values import Within, read_as
 from ecofed.onnx import Session
 
 #: Images a pass. Fixed, because a network with the paper's settings answers by the batch.
@@ -59,6 +60,8 @@ def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]
         )
     pixels = [_read_image(Path(image), network.channels, network.size) for image in images]
     logits_NK = network(np.stack(pixels))
+    if not np.isfinite(logits_NK).all():
+        raise ModelError(f"{path}: gives numbers that are not finite; its weights are of no use")
     probabilities_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
     probabilities_NK /= probabilities_NK.sum(axis=1, keepdims=True)
     best_N = probabilities_NK.argmax(axis=1).tolist()
@@ -68,28 +71,45 @@ def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Described:
+    """What ``ecofed export network`` writes into an ONNX file."""
+
+    classes: list[str]
+    in_channels: Annotated[int, Within(1, 16)]
+    input_size: Annotated[int, Within(8, 1024)]
+    mean: tuple[Annotated[float, Within(-1e3, 1e3)], ...]
+    std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
+    normalisation: str = "frozen"
+
+
 class OnnxNetwork:
     """A trained network in an ONNX file. Raises :class:`ModelError` for a file that ecofed did not write."""
 
     def __init__(self, path: Path) -> None:
         self._session = Session.load(path)
-        description = self._session.description()
         try:
-            self.classes = [str(name) for name in description["classes"]]
-            self.channels = int(description["in_channels"])
-            self.size = int(description["input_size"])
-            self.by_the_batch = description.get("normalisation") == "batch"
-            self._mean = tuple(float(value) for value in description["mean"])
-            self._std = tuple(float(value) for value in description["std"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"{path}: not written by 'ecofed export network' (its description lacks {error})"
-            ) from error
+            described: _Described = read_as(_Described, self._session.description())
+            if not len(described.mean) == len(described.std) == described.in_channels:
+                raise ValueError("'mean' and 'std' need one value for each of 'in_channels'")
+        except ValueError as error:
+            raise ModelError(f"{path}: not written by 'ecofed export network': its description: {error}") from error
+        self._path = path
+        self.classes, self.channels, self.size = described.classes, described.in_channels, described.input_size
+        self.by_the_batch = described.normalisation == "batch"
+        self._mean, self._std = described.mean, described.std
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W, C) to logits (N, K)."""
         x_NCHW = to_input(images_NHWC, self._mean, self._std, self.size)
-        return np.concatenate([self._session(x_NCHW[at : at + BATCH]) for at in range(0, len(x_NCHW), BATCH)])
+        try:
+            logits_NK = np.concatenate([self._session(x_NCHW[at : at + BATCH]) for at in range(0, len(x_NCHW), BATCH)])
+        except ModelError as error:
+            raise ModelError(f"{self._path}: {error}") from error
+        if logits_NK.shape != (len(x_NCHW), len(self.classes)):
+            shape = logits_NK.shape
+            raise ModelError(f"{self._path}: gives numbers of shape {shape} for {len(self.classes)} classes")
+        return logits_NK
 
 
 class _TorchNetwork:

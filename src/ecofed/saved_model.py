@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecofed.activations import configured_codec
 from ecofed.config import Config
 from ecofed.data import Dataset, load_dataset, mixed_order, require_test, to_input
-from ecofed.errors import DataError, ModelError
+from ecofed.errors import DataError, EcoFedError, ModelError
 from ecofed.files import json_text, write_bytes
+from ecofed.json_values import parse, read_as
 from ecofed.methods import EcoFed, Method
 from ecofed.methods.loop import TEST_BATCH
 from ecofed.methods.send_images import as_received
@@ -27,8 +25,11 @@ from ecofed.models import Partition, build_model, load_arrays, partition, set_no
 from ecofed.models.bottleneck import add_bottleneck, add_expansion
 from ecofed.preparation import Prepared
 from ecofed.task import Task
+from ecofed.tensor_files import pack, unpack
 
 MODEL_FILE = "model.safetensors"
+#: Names and shapes of some hundred arrays, and the settings of a run.
+MAX_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,18 @@ def save_model(path: Path, method: Method, prepared: Prepared) -> None:
         "cut": prepared.halves.layer,
         "normalisation": prepared.task.config.normalisation,
     }
-    write_bytes(path, save(arrays, metadata={"ecofed": json_text(description)}))
+    write_bytes(path, pack(arrays, json_text(description)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """The JSON in the file."""
+
+    task: str
+    """JSON of a :class:`Task`."""
+    classes: list[str]
+    cut: str
+    normalisation: Literal["batch", "frozen", "group"]
 
 
 def load_model(path: str | Path) -> TrainedNetwork:
@@ -96,34 +108,83 @@ def load_model(path: str | Path) -> TrainedNetwork:
     path = Path(path)
     file_path = path / MODEL_FILE if path.is_dir() else path
     try:
-        with safe_open(file_path, "numpy") as file:
-            description = json.loads(file.metadata()["ecofed"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        task = Task.from_json(description["task"])
-        model = build_model(
-            task.config.model,
-            in_channels=task.in_channels,
-            classes=task.classes,
-            normalisation=description["normalisation"],
-        )
-        upper_C = arrays.pop("upper", None)
-        weights = {name.removeprefix("model."): array for name, array in arrays.items()}
-        halves = partition(model, description["cut"])
-        if "bottleneck.conv.weight" in weights:
-            narrow, channels = weights["bottleneck.conv.weight"].shape[:2]
-            add_bottleneck(halves.front, channels, narrow)
-            add_expansion(halves.back, narrow, channels)
-            for half in (halves.front, halves.back):
-                set_normalisation(half, description["normalisation"])
-        for half in (halves.front, halves.back):
-            load_arrays(half, {name: weights.pop(name) for name in half.state_dict() if name in weights})
-        if weights:
-            raise ModelError(f"{file_path}: has weights that the network does not: {', '.join(sorted(weights))}")
+        packed = unpack(file_path, max_header_bytes=MAX_HEADER_BYTES)
+        described: _Description = read_as(_Description, parse(packed.description))
+        task = Task.from_values(parse(described.task), "task")
+        return _network(task, described, packed.arrays)
     except FileNotFoundError as error:
         raise ModelError(f"{file_path}: no such file; a run writes {MODEL_FILE} into its --out folder") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{file_path}: not a network written by ecofed ({error})") from error
-    return TrainedNetwork(task, description["classes"], halves, upper_C)
+    except OSError as error:
+        raise ModelError(f"{file_path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, EcoFedError) as error:
+        raise ModelError(f"{file_path}: not a network that ecofed can use: {error}") from error
+
+
+def _network(task: Task, described: _Description, arrays: Mapping[str, np.ndarray]) -> TrainedNetwork:
+    """The network of a file. Raises ``ValueError`` or an error of ours for what does not fit together."""
+    classes = described.classes
+    if len(classes) != task.classes or len(set(classes)) != len(classes):
+        raise ValueError(f"'classes' must be {task.classes} different names, not {len(set(classes))}")
+    if described.normalisation != task.config.normalisation:
+        raise ValueError(f"'normalisation' is {described.normalisation}, in its settings {task.config.normalisation}")
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"'{name}' has entries that are not finite numbers")
+    weights = {name.removeprefix("model."): array for name, array in arrays.items() if name.startswith("model.")}
+    others = {name: array for name, array in arrays.items() if not name.startswith("model.")}
+    upper_C = others.pop("upper", None)
+    if others:
+        raise ValueError(f"has an array '{min(others)}' that no network has")
+    with torch.device("meta"):  # the sizes must be those of the file before memory is taken for them
+        shape_CHW = _check_sizes(task, _halves(task, described, weights), weights)
+    if task.config.method == "ecofed":
+        if upper_C is not None and (upper_C.shape != shape_CHW[:1] or not (upper_C > 0).all()):
+            raise ValueError(f"'upper' must have {shape_CHW[0]} limits above 0")
+        configured_codec(task.config.ecofed, shape_CHW, upper_C)
+    halves = _halves(task, described, weights)
+    for half in (halves.front, halves.back):
+        load_arrays(half, {name: weights[name] for name in half.state_dict() if name in weights})
+    return TrainedNetwork(task, classes, halves, upper_C)
+
+
+def _halves(task: Task, described: _Description, weights: Mapping[str, np.ndarray]) -> Partition:
+    model = build_model(
+        task.config.model, in_channels=task.in_channels, classes=task.classes, normalisation=described.normalisation
+    )
+    halves = partition(model, described.cut)
+    narrowing = weights.get("bottleneck.conv.weight")
+    if narrowing is not None:
+        if narrowing.ndim != 4:
+            raise ValueError(f"'bottleneck.conv.weight' has shape {narrowing.shape}")
+        narrow, channels = narrowing.shape[:2]
+        add_bottleneck(halves.front, channels, narrow)
+        add_expansion(halves.back, narrow, channels)
+        for half in (halves.front, halves.back):
+            set_normalisation(half, described.normalisation)
+    return halves
+
+
+def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    """Hold the weights against a network on the meta device. Returns (C, H, W) of its activation."""
+    both = nn.ModuleList((halves.front, halves.back))
+    wanted = {name.partition(".")[2]: tuple(value.shape) for name, value in both.state_dict().items()}
+    needed = [name.partition(".")[2] for name, _ in both.named_parameters()]
+    if surplus := sorted(weights.keys() - wanted.keys()):
+        raise ModelError(f"has weights that the network does not: {', '.join(surplus)}")
+    for name, array in weights.items():
+        if array.shape != wanted[name]:
+            raise ValueError(f"'{name}' has shape {array.shape}; the network needs {wanted[name]}")
+    if missing := [name for name in needed if name not in weights]:
+        raise ValueError(f"lacks the weights '{missing[0]}' ({len(missing)} of {len(needed)} missing)")
+    x_NCHW = torch.empty(2, task.in_channels, task.input_size, task.input_size)
+    try:
+        h_NCHW = halves.front.eval()(x_NCHW)
+        logits_NK = halves.back.eval()(h_NCHW)
+    except RuntimeError as error:
+        raise ValueError(f"'task.input_size' = {task.input_size} does not suit the network ({error})") from error
+    if h_NCHW.ndim != 4 or logits_NK.shape != (2, task.classes):
+        raise ValueError(f"gives {tuple(logits_NK.shape[1:])} numbers an image for {task.classes} classes")
+    return tuple(h_NCHW.shape[1:])
 
 
 def evaluate(model: str | Path, data: str | None = None) -> Evaluation:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from ecofed.config import Config
 from ecofed.files import json_text
+from ecofed.json_values import Readers, Within, parse, read_as
 from ecofed.randomness import permutation
 
 
@@ -16,14 +16,14 @@ class Task:
     """Known to both sides at installation; it never travels in a round."""
 
     config: Config
-    in_channels: int
-    classes: int
-    mean: tuple[float, ...]
+    in_channels: Annotated[int, Within(1, 16)]
+    classes: Annotated[int, Within(1, 1 << 20)]
+    mean: tuple[Annotated[float, Within(-1e3, 1e3)], ...]
     """Input normalisation, per channel, in units of 0..1."""
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
     flip: bool
     """Whether a mirrored image is still valid."""
-    input_size: int = 32
+    input_size: Annotated[int, Within(8, 1024)] = 32
 
     def to_json(self) -> str:
         values: dict[str, Any] = asdict(self) | {"config": self.config.to_dict()}
@@ -31,9 +31,21 @@ class Task:
 
     @classmethod
     def from_json(cls, text: str) -> Task:
-        values = json.loads(text)
-        values["config"] = Config.from_dict(values["config"])
-        return cls(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: not a task; names the field. ConfigError: settings that this version does not know.
+        """
+        return cls.from_values(parse(text))
+
+    @classmethod
+    def from_values(cls, values: Any, path: str = "") -> Task:
+        """A task from parsed JSON, which stands at ``path`` of its file; errors as for :meth:`from_json`."""
+        readers: Readers = {Config: lambda config: Config.from_dict(read_as(dict[str, Any], config, "config"))}
+        task: Task = read_as(cls, values, path, readers)
+        if not len(task.mean) == len(task.std) == task.in_channels:
+            raise ValueError(f"'{path and path + '.'}mean' and 'std' need one value for each of 'in_channels'")
+        return task
 
 
 def upload_order(seed: int, device: int, view: int, samples: int) -> Any:

@@ -14,7 +14,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from ecofed.errors import WireError
 from ecofed.files import json_text
-from ecofed.json_values import parse
+from ecofed.json_values import parse, read_as
 from ecofed.task import Task
 from ecofed.wire import HEADER_BYTES, payload_length
 
@@ -85,8 +85,8 @@ class Invitation:
             WireError: malformed. ConfigError: settings that this version does not know.
         """
         try:
-            values = parse(data)
-            task = Task.from_json(json_text(values["task"]))
-            return cls(task=task, classes=tuple(str(name) for name in values["classes"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            values = read_as(dict[str, Any], parse(data))
+            task = Task.from_values(values["task"], "task")
+            return cls(task=task, classes=read_as(tuple[str, ...], values["classes"], "classes"))
+        except (ValueError, KeyError) as error:
             raise WireError(f"malformed invitation ({error})") from error

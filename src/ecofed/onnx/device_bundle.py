@@ -11,9 +11,11 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from ecofed.errors import ConfigError, ModelError, WireError
 from ecofed.files import json_text, write_together
+from ecofed.json_values import parse, read_as
 from ecofed.task import Task
 from ecofed.wire import FrontBundle
 
@@ -21,6 +23,16 @@ SCHEMA = "ecofed-device/1"
 FRONT_FILE = "front.onnx"
 BUNDLE_FILE = "front.safetensors"
 DESCRIPTION_FILE = "device.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """``device.json``."""
+
+    schema: str
+    front_id: str
+    sha256: dict[str, str]
+    task: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +69,23 @@ class DeviceBundle:
             ModelError: a file is missing, was changed, or was written by a later version of this program.
         """
         try:
-            description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
-            if description["schema"] != SCHEMA:
-                raise ModelError(f"{folder}: schema {description['schema']}; this program reads {SCHEMA}")
+            values = parse((folder / DESCRIPTION_FILE).read_bytes())
+            if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+                found = values.get("schema") if isinstance(values, dict) else None
+                raise ModelError(f"{folder}: schema {found!r}; this program reads {SCHEMA}")
+            described: _Description = read_as(_Description, values)
+            task = Task.from_values(described.task, "task")
             contents = {name: (folder / name).read_bytes() for name in (FRONT_FILE, BUNDLE_FILE)}
-            task = Task.from_json(json_text(description["task"]))
             for name, content in contents.items():
-                if sha256(content).hexdigest() != description["sha256"][name]:
+                if sha256(content).hexdigest() != described.sha256.get(name):
                     raise ModelError(
                         f"{folder / name}: damaged or changed (its checksum is not the one in device.json)"
                     )
-            return cls(task=task, front=contents[FRONT_FILE], bundle=FrontBundle.decode(contents[BUNDLE_FILE]))
+            bundle = FrontBundle.decode(contents[BUNDLE_FILE])
+            if bundle.id != described.front_id:
+                raise ValueError(f"its front is {bundle.id}, not 'front_id' {described.front_id}")
+            return cls(task=task, front=contents[FRONT_FILE], bundle=bundle)
         except OSError as error:
             raise ModelError(f"{folder}: not a device bundle ({error.strerror}: {error.filename})") from error
-        except (ValueError, KeyError, TypeError, ConfigError, WireError) as error:
+        except (ValueError, ConfigError, WireError) as error:
             raise ModelError(f"{folder}: not a device bundle ({error})") from error

@@ -56,9 +56,12 @@ class Session:
             ModelError: the network does not take such a batch, or its parts do not fit each other.
         """
         try:
-            return np.asarray(self._session.run([self._output], {self._input: x_NCHW})[0])
+            output = np.asarray(self._session.run([self._output], {self._input: x_NCHW})[0])
         except Exception as error:  # as above
             raise ModelError(f"the ONNX network cannot run ({_first_line(error)})") from error
+        if output.dtype != np.float32:
+            raise ModelError(f"the ONNX network gives {output.dtype}, not float32")
+        return output
 
     def description(self) -> dict[str, Any]:
         """What ecofed wrote into the file about it; empty for a file of another program."""

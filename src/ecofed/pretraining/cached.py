@@ -50,7 +50,7 @@ def cached_front(config: ModelConfig, in_channels: int, *, normalisation: str, t
     note(f"pre-training a {config.name} front on {source}, {recipe.epochs} epochs, once for this machine")
     images = load_images(source, channels=in_channels)
     bundle = pretrain_front(config, images, recipe, normalisation=normalisation, report=_say(note))
-    _keep(path, bundle.encode(), note)
+    _keep(path, bundle.file_content(), note)
     return bundle
 
 

@@ -100,7 +100,7 @@ def automatic_front(config: Config, cut: str, in_channels: int, normalisation: s
 def write_front(bundle: FrontBundle, folder: Path, name: str) -> Path:
     """Write ``name.safetensors`` and, beside it, ``name.json`` with the card and what identifies the front."""
     path = folder / f"{name}{_SUFFIX}"
-    content = bundle.encode()
+    content = bundle.file_content()
     text = json_text({"name": name, **card_of(bundle), "file_sha256": sha256(content).hexdigest()}, indent=2) + "\n"
     write_together({folder / f"{name}.json": text.encode(), path: content})
     return path

@@ -22,6 +22,7 @@ from safetensors.numpy import save as save_tensors
 from ecofed.errors import ConfigError, WireError
 from ecofed.files import json_text, write_bytes
 from ecofed.json_values import Within, parse, read_as
+from ecofed.tensor_files import pack, verify
 from ecofed.wire.fields import MAX_TENSORS_HEADER_BYTES, check_finite, read_tensors
 
 _DESCRIPTION = (
@@ -118,6 +119,14 @@ class FrontBundle:
 
     def encode(self) -> bytes:
         """The bundle as bytes; the same bundle always gives the same bytes."""
+        tensors, text = self._parts()
+        return save_tensors(tensors, metadata={"ecofed": text})
+
+    def file_content(self) -> bytes:
+        """The same for a file: with a checksum, which messages have of their own."""
+        return pack(*self._parts())
+
+    def _parts(self) -> tuple[dict[str, np.ndarray], str]:
         tensors = {f"front.{name}": array for name, array in self.weights.items()}
         tensors |= {f"expansion.{name}": array for name, array in self.expansion.items()}
         tensors |= {f"upper.{bits}": array for bits, array in self.upper.items()}
@@ -128,7 +137,7 @@ class FrontBundle:
         if self.int8:
             for name in [name for name, array in tensors.items() if name.startswith("front.") and array.ndim == 4]:
                 ordered[name], ordered[f"scale.{name.removeprefix('front.')}"] = int8_codes(tensors[name])
-        return save_tensors(ordered, metadata={"ecofed": json_text(description, sort_keys=True)})
+        return ordered, json_text(description, sort_keys=True)
 
     @classmethod
     def decode(cls, data: bytes) -> FrontBundle:
@@ -145,6 +154,7 @@ class FrontBundle:
             header = read_as(dict[str, Any], parse(data[8 : 8 + length]))
             metadata = read_as(dict[str, str], header.get("__metadata__"), "__metadata__")
             said = read_as(_Description, parse(metadata.get("ecofed", "")))
+            verify(metadata, tensors)
         except ValueError as error:
             raise WireError(f"front bundle: malformed ({error})") from error
         parts = _rooms(tensors)
@@ -175,7 +185,7 @@ class FrontBundle:
 
     def save(self, path: Path) -> None:
         """Write the bundle to a file."""
-        write_bytes(path, self.encode())
+        write_bytes(path, self.file_content())
 
     @classmethod
     def load(cls, path: Path) -> FrontBundle:
