@@ -62,6 +62,7 @@ ENGINE = {
     "saved_model",
     "timekeeping",
     "unequal",
+    "without_effect",
 }
 
 #: What a user starts: may import everything, and nobody imports them.

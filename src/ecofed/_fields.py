@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ecofed.errors import ConfigError, nearest
+
+#: Of a section: keys that change nothing unless other keys allow it, what these must say, and whether they do.
+Needs = Mapping[str, tuple[str, Callable[[Any], bool]]]
 
 
 def require(condition: bool, key: str, value: object, rule: str) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from ecofed._fields import assign, convert, flatten, require
+from ecofed._fields import Needs, assign, convert, flatten, require
 from ecofed.errors import ConfigError, nearest
 from ecofed.method_configs import (
     ClassicFLConfig,
@@ -80,6 +80,14 @@ class DataConfig:
     """At most this many training samples on a device; ``None``: all of its share."""
     augment: bool = True
     """Random crop with padding 4 and, where a mirrored image is still valid, horizontal flip; on the device."""
+
+    NEEDS: ClassVar[Needs] = {
+        "shards_per_device": ("data.partition=shards", lambda own: own.partition == "shards"),
+        "alpha": (
+            "data.partition=dirichlet or data.partition=quantity",
+            lambda own: own.partition in ("dirichlet", "quantity"),
+        ),
+    }
 
     def __post_init__(self) -> None:
         require(self.shards_per_device >= 1, "data.shards_per_device", self.shards_per_device, "must be at least 1")

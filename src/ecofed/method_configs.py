@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from ecofed._fields import require
+from ecofed._fields import Needs, require
 
 #: Bits per entry of an activation as it is.
 LOSSLESS_BITS = 32
@@ -164,6 +164,17 @@ class EcoFedConfig(PooledTraining):
     early_bits: int = 8
     """Bits per entry of activations that are uploaded at an earlier layer, 1-8 (``uniform``), or 32: lossless
     (``float32``)."""
+
+    NEEDS: ClassVar[Needs] = {
+        "density": ("ecofed.codec=top-k", lambda own: own.codec == "top-k"),
+        "period": ("ecofed.refresh=period", lambda own: own.refresh == "period" or not own.replay),
+        "memorised": ("ecofed.refresh=plateau", lambda own: own.refresh == "plateau"),
+        "buffer_bytes": ("ecofed.buffer=disk", lambda own: own.buffer == "disk"),
+        "early_bits": ("ecofed.device_cuts", lambda own: own.device_cuts is not None),
+        **dict.fromkeys(
+            ("flip", "shift", "cutout", "server_steps"), ("ecofed.server=pooled", lambda own: own.server == "pooled")
+        ),
+    }
 
     def __post_init__(self) -> None:
         require(1 <= self.bits <= 8, "ecofed.bits", self.bits, "must be in 1..8")

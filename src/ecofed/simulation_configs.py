@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
-from ecofed._fields import require
+from ecofed._fields import Needs, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class AvailabilityConfig:
     deadline_seconds: float | None = None
     """Simulated: what a device sends counts, but it is left out of a round when its part of it, with the server to
     itself, takes longer by the clock; the server waits until then. ``none``: the slowest is always waited for."""
+
+    NEEDS: ClassVar[Needs] = {
+        "cycle_rounds": ("availability.share below 1", lambda own: own.share < 1),
+        "slow_factor": ("availability.slow_share above 0", lambda own: own.slow_share > 0),
+    }
 
     def __post_init__(self) -> None:
         require(0 < self.share <= 1, "availability.share", self.share, "must be above 0 and at most 1")

@@ -10,7 +10,7 @@ import ecofed
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
-from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder, say_what_changes_nothing
 from ecofed.config import METHODS, PAPER_METHODS, RIVALS, Settings
 from ecofed.errors import ConfigError
 
@@ -59,6 +59,7 @@ def compare(
     """
     settings = Settings.load(source, sets or ())
     names, numbers = method_names(methods, settings), seed_numbers(seeds)
+    say_what_changes_nothing(settings, names)
     folder = output_folder(out, settings, "", resume=resume, foreign=("result.json", "metrics.jsonl", "frontier.json"))
     with resumable(folder), progress_view() as view:
         result = ecofed.compare(

@@ -10,7 +10,7 @@ import typer
 
 from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_table, print_text
-from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path
+from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
 from ecofed.config import PAPER_METHODS, Settings
 from ecofed.reports.units import human_bytes, human_seconds
 
@@ -62,7 +62,9 @@ def plan(
         from ecofed.planning import plan as make_plan
 
         settings = Settings.load(source, sets or ())
-        result = make_plan(settings, method_names(methods, settings), every_layer=every_layer)
+        names = method_names(methods, settings)
+        say_what_changes_nothing(settings, names)
+        result = make_plan(settings, names, every_layer=every_layer)
     finally:
         gc.enable()
     if json:

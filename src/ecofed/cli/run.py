@@ -8,7 +8,7 @@ import ecofed
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
-from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder, say_what_changes_nothing
 from ecofed.config import Settings
 
 
@@ -30,6 +30,7 @@ def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resum
     """
     settings = Settings.load(source, sets or ())
     config = settings.for_method(settings.method)
+    say_what_changes_nothing(settings, [config.method], one=True)
     folder = output_folder(out, settings, f"-{config.method}", resume=resume, foreign=("summary.json", "frontier.json"))
     with resumable(folder), progress_view() as view:
         result = ecofed.run(config, out=folder, resume=resume, observer=view, command=command_line())

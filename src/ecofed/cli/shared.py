@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, MissingExtraError
 
@@ -128,6 +129,14 @@ def _free(folder: Path) -> Path:
     while (other := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1
     return other
+
+
+def say_what_changes_nothing(settings: Settings, methods: Sequence[str], *, one: bool = False) -> None:
+    """On stderr, before anything is computed: see :mod:`ecofed.without_effect`."""
+    from ecofed.without_effect import without_effect
+
+    for text in without_effect(settings, methods, one=one):
+        say(f"note: {text}")
 
 
 def need_torch(purpose: str) -> None:
