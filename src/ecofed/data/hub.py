@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 PROBE_SECONDS = 8.0
 DOWNLOAD_SECONDS = 900.0
+#: Of one file. The known sets are far smaller; what is larger is not what was asked for.
+MAX_BYTES = 8 << 30
 
 _SHARDS = ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet")
 _TRUE = {"1", "true", "yes", "on"}
@@ -68,7 +70,9 @@ def _probe(repository: str, filename: str) -> None:
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     url = hf_hub_url(repository, filename, repo_type="dataset", endpoint=endpoint)
-    get_hf_file_metadata(url, timeout=PROBE_SECONDS / 2)
+    size = get_hf_file_metadata(url, timeout=PROBE_SECONDS / 2).size
+    if size is not None and size > MAX_BYTES:
+        raise ValueError(f"{filename} has {size:,} bytes there, more than {MAX_BYTES:,}")
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

@@ -6,13 +6,12 @@ is pickle, which can run code when it is opened, so it is refused.
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ecofed.data.archives import Unpacked, tar_members
 from ecofed.data.images import Split
 from ecofed.errors import DataError
 
@@ -84,19 +83,17 @@ def _unpacked(path: Path) -> tuple[Path, str] | None:
 def _from_archive(archive: Path, folder: str, names: tuple[str, ...]) -> dict[str, bytes]:
     wanted = {f"{folder}/{name}": name for name in names}
     contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                name = wanted.get(member.name.removeprefix("./"))
-                if name is None or not member.isreg():
-                    continue
-                _check_size(archive, name, member.size)
-                stream = tar.extractfile(member)
-                contents[name] = stream.read() if stream is not None else b""
-                if len(contents) == len(wanted):
-                    break
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive}: cannot be read ({error}); fetch it again") from error
+    with Unpacked(archive) as source:
+        for member in tar_members(source):
+            name = wanted.get(member.name.removeprefix("./"))
+            if name is None:
+                continue
+            if not member.is_file or name in contents:
+                raise DataError(f"{archive}: {name} is there twice, or is no plain file; fetch it again")
+            _check_size(archive, name, member.size)
+            contents[name] = member.read()
+            if len(contents) == len(wanted):
+                break
     return _complete(archive, contents, names)
 
 

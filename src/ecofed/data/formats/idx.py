@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ecofed.data.archives import Unpacked
 from ecofed.data.images import Split, native_size
 from ecofed.errors import DataError
 
@@ -51,18 +51,26 @@ def _file(folder: Path, part: str, kind: str) -> Path | None:
 def _array(file: Path, dimensions: int) -> np.ndarray:
     """The array of one file, uint8."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            header = stream.read(4 + 4 * dimensions)
-            if len(header) < 4 + 4 * dimensions or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, dimensions)):
-                raise DataError(f"{file}: not an idx file of unsigned bytes with {dimensions} dimension(s)")
-            shape = tuple(int(length) for length in np.frombuffer(header, ">u4", offset=4))
-            expected = math.prod(shape)
-            if expected > MAX_BYTES:
-                raise DataError(f"{file}: its header promises {expected:,} bytes, more than {MAX_BYTES:,}")
-            # One byte more than promised shows trailing data, without reading all of it.
-            content = stream.read(expected + 1)
-    except (OSError, EOFError, zlib.error) as error:
+        if file.suffix == ".gz":
+            with Unpacked(file) as unpacked:
+                return _parsed(file, unpacked.read, dimensions)
+        with file.open("rb") as stream:
+            most = file.stat().st_size
+            return _parsed(file, lambda count: stream.read(min(count, most)), dimensions)
+    except OSError as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
+
+
+def _parsed(file: Path, read: Callable[[int], bytes], dimensions: int) -> np.ndarray:
+    header = read(4 + 4 * dimensions)
+    if len(header) < 4 + 4 * dimensions or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, dimensions)):
+        raise DataError(f"{file}: not an idx file of unsigned bytes with {dimensions} dimension(s)")
+    shape = tuple(int(length) for length in np.frombuffer(header, ">u4", offset=4))
+    expected = math.prod(shape)
+    if expected > MAX_BYTES:
+        raise DataError(f"{file}: its header promises {expected:,} bytes, more than {MAX_BYTES:,}")
+    # One byte more than promised shows trailing data, without reading all of it.
+    content = read(expected + 1)
     if len(content) != expected:
         found = "more" if len(content) > expected else f"{len(content):,}"
         raise DataError(f"{file}: its header promises {expected:,} bytes but it holds {found}; fetch it again")

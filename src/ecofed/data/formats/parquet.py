@@ -5,7 +5,6 @@ Needs pyarrow (``ecofed[train]``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +13,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
 from ecofed.data.images import Split, decode
 from ecofed.errors import DataError, MissingExtraError
+from ecofed.json_values import parse
 
 MAX_ROWS = 5_000_000
 MAX_ROW_GROUP_BYTES = 2 << 30
+#: Each row is a picture. As a file the smallest has some 100 bytes, most of which compress where all are alike.
+LEAST_ROW_BYTES = 64
+ALWAYS_ALLOWED_ROWS = 1024
+#: Few, because one picture of a megabyte may stand in all of them.
+ROWS_AT_ONCE = 16
+MAX_LABEL = 1000
 
 _IMAGE_COLUMNS = ("img", "image", "images", "picture")
 # CIFAR-100 has both fine and coarse labels; the fine ones are the task.
@@ -79,31 +86,58 @@ def _open(file: Path) -> _Shard:
     except ImportError as error:
         raise MissingExtraError("pyarrow", "train", f"reading {file.name}") from error
     with _readable(file):
-        table = pq.ParquetFile(file)
+        size = file.stat().st_size
+        # Limits before memory: lengths in a damaged or hostile file say anything.
+        table = pq.ParquetFile(file, thrift_string_size_limit=size, thrift_container_size_limit=size, pre_buffer=False)
         schema = table.schema_arrow
         label = _column(file, schema.names, _LABEL_COLUMNS, "label")
         image = _column(file, schema.names, _IMAGE_COLUMNS, "image")
-        if table.metadata.num_rows > MAX_ROWS:
-            raise DataError(f"{file}: {table.metadata.num_rows:,} rows are more than {MAX_ROWS:,}")
-    names = _class_names(schema.metadata or {}, label)
+        most = min(MAX_ROWS, ALWAYS_ALLOWED_ROWS + size // LEAST_ROW_BYTES)
+        if table.metadata.num_rows > most:
+            raise DataError(f"{file}: {table.metadata.num_rows:,} rows are more than pictures in {size:,} bytes can be")
+        names = _class_names(schema.metadata or {}, label)
     return _Shard(file=file, table=table, image=image, label=label, class_names=names)
 
 
 def _rows(shard: _Shard, labels: list[Any]) -> Iterator[tuple[str, bytes]]:
     """Yield the pictures of one file, with where they are, and append its labels."""
     file, row = shard.file, 0
-    for group in range(shard.table.num_row_groups):
-        with _readable(file):
-            if shard.table.metadata.row_group(group).total_byte_size > MAX_ROW_GROUP_BYTES:
-                raise DataError(f"{file}: row group {group} is larger than {MAX_ROW_GROUP_BYTES >> 30} GiB")
-            content = shard.table.read_row_group(group, columns=[shard.image, shard.label])
-        labels += content[shard.label].to_pylist()
-        for cell in content[shard.image].to_pylist():
+    left = most = ALWAYS_ALLOWED_BYTES + MOST_TIMES_LARGER * file.stat().st_size
+    for images, numbers in _batches(shard, most):
+        labels += [_label(file, row + at, label) for at, label in enumerate(numbers)]
+        for cell in images:
             data = cell.get("bytes") if isinstance(cell, dict) else cell
             if not isinstance(data, bytes):
                 raise DataError(f"{file}: row {row}: column '{shard.image}' holds no picture bytes")
+            left -= len(data)
+            if left < 0:  # one picture in many rows takes no room in the file
+                raise DataError(f"{file}: its pictures are more than {MOST_TIMES_LARGER} times its size")
             yield f"{file}: row {row}", data
             row += 1
+
+
+def _batches(shard: _Shard, most_bytes: int) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Image and label cells, some rows at a time."""
+    file, columns = shard.file, [shard.image, shard.label]
+    for group in range(shard.table.num_row_groups):
+        with _readable(file):
+            size = shard.table.metadata.row_group(group).total_byte_size
+            if not 0 <= size <= min(MAX_ROW_GROUP_BYTES, most_bytes):
+                raise DataError(f"{file}: row group {group} of {size:,} bytes is more than pictures here can be")
+            batches = shard.table.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False)
+        while True:
+            with _readable(file):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                cells = batch[shard.image].to_pylist(), batch[shard.label].to_pylist()
+            yield cells
+
+
+def _label(file: Path, row: int, label: Any) -> Any:
+    if not isinstance(label, int | str) or (isinstance(label, str) and len(label) > MAX_LABEL):
+        raise DataError(f"{file}: row {row}: label {label!r} is neither a whole number nor a name")
+    return label
 
 
 @contextmanager
@@ -113,8 +147,13 @@ def _readable(file: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: not a readable parquet file ({str(error).splitlines()[0][:120]})") from error
+    # Names that are no text, columns of one name, sizes that no machine has: each is an error of another kind.
+    except (
+        *(pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError),
+        *(OverflowError, MemoryError, RecursionError),
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise DataError(f"{file}: not a readable parquet file ({reason})") from error
 
 
 def _column(file: Path, present: list[str], wanted: tuple[str, ...], kind: str) -> str:
@@ -127,7 +166,7 @@ def _column(file: Path, present: list[str], wanted: tuple[str, ...], kind: str) 
 def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | None:
     """Class names that the hub keeps in the schema's metadata, where there are any."""
     try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+        names = parse(metadata[b"huggingface"])["info"]["features"][label]["names"]
     except (KeyError, TypeError, ValueError):
         return None
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
