@@ -121,6 +121,8 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("rounds=ten", "rounds = 'ten': must be a whole number"),
         ("rounds=0", "rounds = 0: must be at least 1"),
         ("learning_rate=nan", "learning_rate = nan: must be a finite number above 0"),
+        ("learning_rate=1e300", "learning_rate = 1e+300: must be at most 1e+30"),
+        ("quorum=-inf", "quorum = -inf: must be a share of 0..1, or a whole number from 2"),
         ("lgl.rounds=many", "lgl.rounds = 'many': must be a whole number"),
         ("lgl.rounds=0", "rounds = 0: must be at least 1 (in the settings of lgl)"),
         ("data.augment=yes", "data.augment = 'yes': must be true or false"),
@@ -184,6 +186,14 @@ def test_an_unknown_method_is_named_with_its_nearest() -> None:
         ("[ecofed]\nbit = 3", "unknown key 'ecofed.bit' (did you mean 'ecofed.bits'?)"),
         ("[lgl]\nrounds = 'x'", "lgl.rounds = 'x': must be a whole number"),
         ("rounds = ", "not valid TOML"),
+        ("".join(f"[{'.'.join(['a'] * depth)}]\n" for depth in (1, 3000)), "is nested deeper than 40 levels"),
+        (f"rounds = {'[' * 5000}{']' * 5000}", "is nested deeper than 40 levels"),
+        (f"{'a.' * 3000}a = 1", "is nested deeper than 40 levels"),
+        (f"rounds = {'9' * 5000}", "holds a number that is too long"),
+        (f"rounds = 0x{'f' * 5000}", "holds a number that is too long"),
+        (f"rounds = {2**63}", "rounds = 9223372036854775808: must be a whole number below 2^63"),
+        ("# " + "x" * 70_000, "is 70,002 characters long"),
+        ('[model]\n"\\u001b[2J" = 1', r"unknown key 'model.\x1b[2J'"),
     ],
 )
 def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path: Path, text: str, message: str) -> None:
@@ -194,6 +204,7 @@ def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path: Path, text: st
     assert str(caught.value).startswith(f"{file}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2500
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def convert(key: str, value: Any, hint: Any) -> Any:
         try:
             if isinstance(value, bool) or (hint is int and isinstance(value, float)):
                 raise ValueError
-            return hint(value)
+            number = hint(value)
+            require(hint is float or abs(number) < 2**63, key, number, "must be a whole number below 2^63")
+            return number
         except (TypeError, ValueError, OverflowError):
             kind = "a whole number" if hint is int else "a number"
             raise ConfigError(f"{key} = {value!r}: must be {kind}") from None

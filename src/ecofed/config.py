@@ -34,6 +34,8 @@ from ecofed.simulation_configs import AvailabilityConfig, ClockConfig
 
 #: Devices of ``runtime = "processes"``: each takes some 100 MB.
 MAX_PROCESSES = 64
+#: Of any setting that is a number: products of two are finite.
+MOST_NUMBER = 1e30
 PAPER_METHODS = ("classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed")
 RIVALS = ("send-images", "closed-form")
 METHODS = PAPER_METHODS + RIVALS
@@ -178,8 +180,8 @@ class Config:
         few = self.runtime != "processes" or self.devices <= MAX_PROCESSES
         rule = f"runtime=processes starts a process each, at most {MAX_PROCESSES}; use runtime=in-process"
         require(few, "devices", self.devices, rule)
-        counts = 0 <= self.quorum <= 1 or (self.quorum < math.inf and self.quorum == int(self.quorum))
-        require(counts and self.quorum >= 0, "quorum", self.quorum, "must be a share of 0..1, or a whole number from 2")
+        counts = 0 <= self.quorum <= 1 or (1 < self.quorum < math.inf and self.quorum == int(self.quorum))
+        require(counts, "quorum", self.quorum, "must be a share of 0..1, or a whole number from 2")
         usable = self.deadline_seconds is None or 0 < self.deadline_seconds < math.inf
         require(usable, "deadline_seconds", self.deadline_seconds, "must be a finite number above 0, or none")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "must be in [0, 1)")
@@ -254,7 +256,11 @@ def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
             arguments[names[key]] = _build(typing.cast(type, hint), value, f"{dotted}.")
         else:
             arguments[names[key]] = convert(dotted, value, hint)
-    return cls(**arguments)
+    built = cls(**arguments)
+    for name, value in arguments.items():
+        large = isinstance(value, float) and MOST_NUMBER < abs(value) < math.inf
+        require(not large, f"{prefix}{_dashed(name)}", value, f"must be at most {MOST_NUMBER:g}")
+    return built
 
 
 def _unknown(dotted: str) -> ConfigError:

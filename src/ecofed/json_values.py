@@ -1,4 +1,4 @@
-"""JSON that came from a file or from another machine: read within bounds, then held against the types of a dataclass.
+"""JSON (and TOML) from a file or another machine: read within bounds, then held against the types of a dataclass.
 
 One validator for every description in a file: a result, a checkpoint's state, what a network or a front says of
 itself. A refusal is one ``ValueError`` that names the field: ``'rounds[3].devices' must be a list, not null``. Who
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tomllib
 import types
 import typing
 from collections import Counter
@@ -22,6 +23,8 @@ from typing import Annotated, Any, Literal
 MOST_LEVELS = 40
 #: Of a whole number. More than any count or seed has, fewer than take long to read.
 MOST_DIGITS = 30
+#: A reader of TOML takes time with the square of a name's dots.
+MOST_TOML = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,32 @@ def parse(text: str | bytes) -> Any:
         raise ValueError(f"is not valid JSON ({error})") from None
     _check_levels(value)
     return value
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The values of a TOML text.
+
+    Raises:
+        ValueError: not TOML, or beyond the bounds of :func:`parse`.
+    """
+    if len(text) > MOST_TOML:
+        raise ValueError(f"is {len(text):,} characters long; settings have at most {MOST_TOML:,}")
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"is nested deeper than {MOST_LEVELS} levels") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"is not valid TOML: {error}") from None
+    except ValueError:  # of Python's own, for numbers
+        raise ValueError("holds a number that is too long") from None
+    _check_levels(values)
+    items: list[Any] = [values]
+    while items:
+        item = items.pop()
+        items += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        if isinstance(item, int) and item.bit_length() > 8000:  # hexadecimal ones may have any length
+            raise ValueError("holds a number that is too long")
+    return values
 
 
 def read_as(hint: Any, value: Any, path: str = "", readers: Readers | None = None) -> Any:

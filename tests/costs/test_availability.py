@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from ecofed import experiment
 from ecofed.config import PAPER_METHODS, Config, Settings
-from ecofed.costs.availability import Availability, needed_devices
+from ecofed.costs.availability import Availability, needed_devices, read_trace
 from ecofed.errors import ConfigError
 from ecofed.planning import plan
 from ecofed.results import RunResult
@@ -188,3 +189,15 @@ def test_impossible_settings_are_refused(changes: dict[str, Any]) -> None:
 
 def test_a_quorum_is_a_share_or_a_number() -> None:
     assert [needed_devices(quorum, 5) for quorum in (0, 0.5, 1, 2, 9)] == [0, 3, 5, 2, 5]
+
+
+def test_a_long_trace_is_read_at_once(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    lines = [f"0,{3 * number + 1},{3 * number + 2}" for number in range(50_000)]
+    trace.write_text("device,first_round,last_round\n" + "\n".join(lines))
+    began = time.process_time()
+    assert len(read_trace(trace, 1)[0]) == 50_000
+    assert time.process_time() - began < 1
+    trace.write_text("device,first_round,last_round\n0,5,9\n0,1,3\n0,2,2\n")
+    with pytest.raises(ConfigError, match=r"line 4: '0,2,2': device 0 is there in rounds 1 to 3 already"):
+        read_trace(trace, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_a_link_from_a_file(tmp_path: Path) -> None:
         (LINK.replace("8e6", "0"), "uplink_bits_per_second must be above 0"),
         (LINK.replace("latency_seconds = 0.1", ""), "lacks 'latency_seconds'"),
         (LINK + "loss = 1.0\n", "must be below 1"),
+        (LINK.replace("8e6", "9" * 400), "must be a finite number"),
+        (LINK.replace("8e6", "9" * 5000), "holds a number that is too long"),
+        (LINK.replace("8e6", "inf"), "must be a finite number"),
+        (LINK + "[" + "a." * 3000 + "b]\n", "is nested deeper than 40 levels"),
+        (re.sub("title = .*", "title = 3", LINK), "title = 3 must be text"),
     ],
 )
 def test_a_bad_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:

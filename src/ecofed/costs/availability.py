@@ -7,6 +7,7 @@ does not name are always there.
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def read_trace(path: Path, devices: int) -> dict[int, list[tuple[int, int]]]:
         raise ConfigError(f"{where}: the first line must be {','.join(COLUMNS)}")
     if len(lines) == 1:
         raise ConfigError(f"{where}: names no device")
-    trace: dict[int, list[tuple[int, int]]] = {}
+    trace: dict[int, list[tuple[int, int, int]]] = {}
     for number, row in lines[1:]:
         if len(row) != len(COLUMNS) or not all(cell.isascii() and cell.isdecimal() and len(cell) < 16 for cell in row):
             rule = "must be a device and the first and last round of a time in which it is there, in whole numbers"
@@ -101,9 +102,12 @@ def read_trace(path: Path, devices: int) -> dict[int, list[tuple[int, int]]]:
         if not 1 <= first <= last:
             rule = "rounds count from 1, and the first comes before the last"
             raise ConfigError(f"{where}, line {number}: '{','.join(row)}': {rule}")
-        for other_first, other_last in trace.setdefault(device, []):
-            if first <= other_last and other_first <= last:
-                rule = f"device {device} is there in rounds {other_first} to {other_last} already"
-                raise ConfigError(f"{where}, line {number}: '{','.join(row)}': {rule}")
-        trace[device].append((first, last))
-    return {device: sorted(times) for device, times in trace.items()}
+        trace.setdefault(device, []).append((first, last, number))
+    for device, times in trace.items():
+        times.sort()
+        for before, after in itertools.pairwise(times):
+            if after[0] <= before[1]:
+                earlier, later = sorted((before, after), key=lambda time: time[2])
+                rule = f"device {device} is there in rounds {earlier[0]} to {earlier[1]} already"
+                raise ConfigError(f"{where}, line {later[2]}: '{device},{later[0]},{later[1]}': {rule}")
+    return {device: [(first, last) for first, last, _ in times] for device, times in trace.items()}

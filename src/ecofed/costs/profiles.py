@@ -7,7 +7,6 @@ data sheet promises.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import tomllib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from ecofed.errors import ConfigError, nearest
 from ecofed.files import read_text
+from ecofed.json_values import parse_toml
 
 FOLDERS = ("devices", "servers", "links")
 
@@ -141,16 +141,18 @@ def _load(name: str, folders: tuple[str, ...], cls: type[P]) -> P:
 
 def _parse(text: str, name: str, where: str, cls: type[P]) -> P:
     try:
-        values: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = parse_toml(text)
+    except ValueError as error:
         raise ConfigError(f"profile {where}: {error}") from None
     values.pop("sources", None)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.name != "name"}
     for key, value in values.items():
         if key not in fields:
             raise ConfigError(f"profile {where}: unknown key '{key}'{nearest(key, fields)}")
+        if key == "title" and not isinstance(value, str):
+            raise ConfigError(f"profile {where}: title = {value!r} must be text")
         if key != "title" and not _is_number(value):
-            raise ConfigError(f"profile {where}: {key} = {value!r} must be a finite number, not negative")
+            raise ConfigError(f"profile {where}: {key} = {value!r} must be a finite number up to 1e30, not negative")
     missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in values]
     if missing:
         raise ConfigError(f"profile {where}: lacks '{missing[0]}'")
@@ -163,4 +165,4 @@ def _parse(text: str, name: str, where: str, cls: type[P]) -> P:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e30

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ecofed.errors import ConfigError, nearest
 from ecofed.files import read_text
+from ecofed.json_values import parse_toml
 
 
 def preset_names() -> list[str]:
@@ -52,6 +52,6 @@ def read_toml(source: str | Path) -> dict[str, Any]:
             )
         text = read_text(path)
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: not valid TOML: {error}") from error
+        return parse_toml(text)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error
