@@ -253,3 +253,11 @@ def test_an_edited_onnx_network_is_refused(change: dict[str, Any], words: str, t
         OnnxNetwork(file)(np.zeros((2, 28, 28, 1), np.uint8))
     assert "\n" not in str(caught.value)
     assert replace(front(), card={}).id == front().id
+
+
+def test_a_network_whose_numbers_overflow_says_so(trained: Path, tmp_path: Path) -> None:
+    packed = unpack(trained / MODEL_FILE)
+    huge = {name: np.full_like(value, 3e38) if "classifier" in name else value for name, value in packed.arrays.items()}
+    (tmp_path / MODEL_FILE).write_bytes(pack(huge, packed.description))
+    with pytest.raises(ModelError, match="numbers that are not finite"):
+        load_model(tmp_path).logits(np.full((2, 28, 28, 1), 200, np.uint8))

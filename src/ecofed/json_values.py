@@ -142,7 +142,7 @@ def read_as(hint: Any, value: Any, path: str = "", readers: Readers | None = Non
         _require(isinstance(value, dict), path, "an object", value)
         return {key: read_as(arguments[1], item, _field(path, key), readers) for key, item in value.items()}
     _require(_is_plain(hint, value), path, _KINDS[hint], value)
-    return value
+    return float(value) if hint is float else value
 
 
 _KINDS = {
@@ -178,7 +178,8 @@ def _read_dataclass(hint: type, value: Any, path: str, readers: Readers) -> Any:
     _require(isinstance(value, dict), path, "an object", value)
     hints, needed = _fields(hint)
     place = _place(path)
-    if unknown := next((key for key in value if key not in hints), None):
+    unknown = next((key for key in value if key not in hints), None)
+    if unknown is not None:
         raise ValueError(f"{place} has an unknown field '{unknown[:100]}'")
     if lacking := next((name for name in needed if name not in value), None):
         raise ValueError(f"{place} lacks the field '{lacking}'")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ecofed.activations import configured_codec
 from ecofed.config import Config
 from ecofed.data import Dataset, load_dataset, mixed_order, require_test, to_input
-from ecofed.errors import DataError, EcoFedError, ModelError
+from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files import json_text, write_bytes
 from ecofed.json_values import parse, read_as
 from ecofed.methods import EcoFed, Method
@@ -57,11 +57,21 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def logits(self, images_NHWC: np.ndarray) -> Tensor:
-        """uint8 images (N, H, W, C) to logits (N, K), in fixed batches; codes are made as in training."""
+        """uint8 images (N, H, W, C) to logits (N, K), in fixed batches; codes are made as in training.
+
+        Raises:
+            ModelError: its weights are so large that the numbers overflow.
+        """
         if self.task.config.method == "send-images":
             images_NHWC = as_received(images_NHWC, self.task.config.send_images)
         x_NCHW = torch.from_numpy(to_input(images_NHWC, self.task.mean, self.task.std, self.task.input_size))
-        return torch.cat([self._forward(batch) for batch in torch.split(x_NCHW, TEST_BATCH)])
+        try:
+            logits_NK = torch.cat([self._forward(batch) for batch in torch.split(x_NCHW, TEST_BATCH)])
+        except WireError as error:
+            raise ModelError(f"the network's activations cannot be coded ({error})") from error
+        if not torch.isfinite(logits_NK).all():
+            raise ModelError("the network gives numbers that are not finite; its weights are of no use")
+        return logits_NK
 
     def _forward(self, x_NCHW: Tensor) -> Tensor:
         h_NCHW = self.front(x_NCHW)

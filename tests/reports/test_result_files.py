@@ -167,3 +167,17 @@ def test_frames_without_pandas(make: Make, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ecofed\[pandas\]'"):
         make().to_pandas()
+
+
+@pytest.mark.parametrize("place", ["x" * 5000, "a\0b", "", "lgl", "\x1b[2J"])
+def test_a_summary_that_names_no_file(place: str, five_methods: Comparison, tmp_path: Path) -> None:
+    file = write_summary(five_methods, tmp_path)
+    values = json.loads(file.read_text())
+    values["runs"][0] = {"result": place}
+    file.write_text(json.dumps(values))
+    if place == "lgl":  # a folder is read for the result in it
+        assert isinstance(load(tmp_path), Comparison)
+        return
+    with pytest.raises(EcoFedError) as caught:
+        load(tmp_path)
+    assert str(caught.value).isprintable()

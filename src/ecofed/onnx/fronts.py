@@ -71,6 +71,8 @@ def _blocks(bundle: FrontBundle) -> tuple[tuple[int, bool], ...]:
 
 def _block(graph: Graph, value: str, arrays: Mapping[str, np.ndarray], mode: str, stride: int, pool: bool) -> str:
     weight = arrays["conv.weight"]
+    if weight.ndim != 4:
+        raise ModelError(f"a convolution's weight of shape {weight.shape}")
     half = weight.shape[2] // 2
     value = convolution(graph, value, weight, arrays.get("conv.bias"), stride=(stride, stride), padding=(half, half))
     groups = group_count(len(weight)) if mode == "group" else 1

@@ -6,6 +6,7 @@ any folder; every failure is one :class:`~ecofed.errors.EcoFedError` that names 
 
 from __future__ import annotations
 
+import os
 import typing
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,7 +35,7 @@ def read_result(path: str | Path) -> RunResult:
         EcoFedError: the file is missing, unreadable, of another schema, or a field is missing or of a wrong type.
     """
     path = Path(path)
-    file = path / RESULT_FILE if path.is_dir() else path
+    file = path / RESULT_FILE if os.path.isdir(path) else path
     values = _read_json(file, SCHEMA)
     result: RunResult = _read_as(RunResult, values, "", file)
     for problem, there in _problems(result).items():
@@ -98,7 +99,7 @@ def read_summary(path: str | Path) -> Comparison:
         EcoFedError: as :func:`read_result`, for the summary or one of the results that it names.
     """
     path = Path(path)
-    file = path / SUMMARY_FILE if path.is_dir() else path
+    file = path / SUMMARY_FILE if os.path.isdir(path) else path
     values = _read_json(file, SUMMARY_SCHEMA)
     runs = values.get("runs")
     if not isinstance(runs, list) or not runs:
@@ -121,11 +122,11 @@ def load(folder: str | Path) -> Comparison | RunResult:
         EcoFedError: it holds neither, or holds it malformed.
     """
     path = Path(folder)
-    if path.is_file():
+    if os.path.isfile(path):
         return read_summary(path) if path.name == SUMMARY_FILE else read_result(path)
-    if (path / SUMMARY_FILE).is_file():
+    if os.path.isfile(path / SUMMARY_FILE):
         return read_summary(path)
-    if (path / RESULT_FILE).is_file():
+    if os.path.isfile(path / RESULT_FILE):
         return read_result(path)
     raise EcoFedError(
         f"{path}: holds neither {SUMMARY_FILE} nor {RESULT_FILE}; "
