@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import gzip
 import json
 import os
@@ -108,7 +109,7 @@ def changed_json(value: Any, draw: random.Random, raw: bool = True) -> str:
             case 4 if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
                 holder[key] = draw.choice((-holder[key], holder[key] + 1, holder[key] * 10**6, holder[key] / 3))
             case _:
-                holder[key] = draw.choice(ODD)
+                holder[key] = copy.deepcopy(draw.choice(ODD))
     text = json.dumps(value)
     for number, content in enumerate(put):
         text = text.replace(f'"{_MARK}{number}{_MARK}"', content)
@@ -146,7 +147,8 @@ def changed_arrays(arrays: dict[str, np.ndarray], draw: random.Random) -> dict[s
             flat = array.reshape(-1).copy()
             values = (np.nan, np.inf, -1, 3e38, 0, 255) if array.dtype.kind == "f" else (0, 1, 100)
             if flat.size:
-                flat[draw.randrange(flat.size) :] = draw.choice(values)
+                with np.errstate(over="ignore"):
+                    flat[draw.randrange(flat.size) :] = draw.choice(values)
             arrays[name] = flat.reshape(array.shape)
     return arrays
 

@@ -67,7 +67,7 @@ def cached_back(
     if path.exists():
         try:
             return dict(load_file(path))
-        except SafetensorError:
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError):
             note(f"{path} cannot be read; making it again")
     note(f"pre-training a {config.name} back on {source}, {recipe.epochs} epochs, once for this machine")
     images = replace(load_images(source, channels=front.in_channels), mean=front.mean, std=front.std)

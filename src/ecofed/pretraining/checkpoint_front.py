@@ -68,13 +68,14 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         arrays = dict(load_file(path)) if path.suffix == ".safetensors" else _read_torch(path)
+        return {_plain(name): np.asarray(array, np.float32) for name, array in arrays.items()}
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file") from error
     except ModelError:
         raise
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a safetensors file ({error})") from error
-    return {_plain(name): np.asarray(array, np.float32) for name, array in arrays.items()}
+    # Element types that numpy lacks and sizes that no machine has each raise an error of their own.
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+        raise ModelError(f"{path}: not a safetensors file that can be read ({error})") from error
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
