@@ -16,7 +16,6 @@ from ecofed.methods.channel import Ask
 from ecofed.models import build_front
 from ecofed.models.to_onnx import Value, add_network
 from ecofed.onnx import DeviceBundle, Graph
-from ecofed.onnx.fronts import int8_bundle
 from ecofed.onnx.graph import levels, metadata_text, minmax_levels
 from ecofed.preparation import Prepared, prepare
 from ecofed.saved_model import MODEL_FILE, TrainedNetwork, load_model, save_model
@@ -43,7 +42,7 @@ def export_front(config: Config, folder: Path, note: Callable[[str], None], *, i
     assert prepared.bundle is not None
     bundle = prepared.bundle
     if int8:
-        bundle = int8_bundle(bundle)
+        bundle = bundle.with_int8_weights()
     settings = config.ecofed
     bundle = bundle.for_device(settings.limit_bits)
     exported = DeviceBundle(task=prepared.task, front=front_file(bundle, config, int8=int8), bundle=bundle)

@@ -20,9 +20,10 @@ from ecofed.errors import ConfigError, ModelError
 from ecofed.exporting import export_front, export_network
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph, Session
+from ecofed.onnx.fronts import front_to_onnx
 from ecofed.prediction import OnnxNetwork
 from ecofed.saved_model import load_model
-from ecofed.wire import FrontInstalled, InstallFront, Refresh, Upload, decode, encode
+from ecofed.wire import FrontInstalled, InstallFront, Refresh, Upload, decode, encode, int8_codes
 from plain import PLAIN_CHANGES
 
 TINY = Config(rounds=1, devices=2, sampled_devices=2, batch_size=10, test_samples=50, initialisation="random").replace(
@@ -116,6 +117,41 @@ def test_an_int8_front_is_another_front(tmp_path: Path) -> None:
     used = ecofed.run(config.replace(initialisation="front", ecofed__front=str(tmp_path / "b" / "front.safetensors")))
     assert used.front is not None
     assert used.front["id"] == small.front_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ecofed__front": "auto", "normalisation": "frozen"}, {"ecofed__front_precision": "int8"}],
+    ids=["random", "shipped", "delivered as int8"],
+)
+def test_no_file_of_an_int8_front_is_larger_and_its_onnx_weights_are_the_bundles(
+    changes: dict[str, str], tmp_path: Path
+) -> None:
+    config = TINY.replace(model__name="vgg11", model__head_width=32).replace(**changes)
+    export_front(config, tmp_path / "whole", quiet)
+    exported = export_front(config, tmp_path / "small", quiet, int8=True)
+    sizes = {
+        name: [(tmp_path / kind / name).stat().st_size for kind in ("whole", "small")]
+        for name in ("front.onnx", "front.safetensors")
+    }
+    assert sizes["front.onnx"][1] < 0.4 * sizes["front.onnx"][0]
+    already = config.ecofed.front_precision == "int8"
+    assert sizes["front.safetensors"][1] <= (1 if already else 0.7) * sizes["front.safetensors"][0]
+    x_NCHW = np.random.default_rng(0).normal(size=(4, 1, 32, 32)).astype(np.float32)
+    written, made = Session(exported.front), Session(front_to_onnx(exported.bundle, config.normalisation))
+    # Equal weights; ONNX Runtime folds a normalisation into constant weights only, which moves the last digit.
+    np.testing.assert_allclose(written(x_NCHW), made(x_NCHW), rtol=0, atol=2e-5)
+
+
+def test_int8_codes_of_a_convolution_and_of_a_linear_layer_are_their_own() -> None:
+    for shape in ((6, 3, 5, 5), (6, 40)):
+        weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        codes, scale_O = int8_codes(weight)
+        rounded = (codes.T * scale_O).T.astype(np.float32)
+        assert np.abs(rounded - weight).max() <= 0.51 * scale_O.max()
+        again, same_O = int8_codes(rounded)
+        np.testing.assert_array_equal(again, codes)
+        np.testing.assert_array_equal(same_O, scale_O)
 
 
 @pytest.mark.parametrize("name", ["front.onnx", "front.safetensors", "device.json"])

@@ -6,13 +6,12 @@ Tests hold every front that this file writes against the PyTorch one.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from ecofed.errors import ModelError
-from ecofed.onnx.graph import Graph, convolution, int8_codes, maximum_pool, normalisation
+from ecofed.onnx.graph import Graph, convolution, maximum_pool, normalisation
 from ecofed.wire import FrontBundle
 
 #: For each built-in network and each of its plain blocks, from the first: (stride, whether a pool ends it).
@@ -46,16 +45,6 @@ def front_to_onnx(bundle: FrontBundle, mode: str) -> bytes:
     except KeyError as error:
         raise ModelError(f"front of {bundle.model} up to '{bundle.cut}': its weights lack {error}") from error
     return graph.encode(value, bundle.activation_shape)
-
-
-def int8_bundle(bundle: FrontBundle) -> FrontBundle:
-    """The same front with convolution weights that 8 bits can hold: another front, with another id."""
-    weights = dict(bundle.weights)
-    for name, weight in bundle.weights.items():
-        if weight.ndim == 4:
-            codes, scale_O = int8_codes(weight)
-            weights[name] = codes.astype(np.float32) * scale_O[:, None, None, None]
-    return dataclasses.replace(bundle, weights=weights)
 
 
 def _blocks(bundle: FrontBundle) -> tuple[tuple[int, bool], ...]:

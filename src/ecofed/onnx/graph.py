@@ -14,6 +14,7 @@ import numpy as np
 
 from ecofed.errors import ModelError
 from ecofed.files import json_text
+from ecofed.wire import int8_codes
 
 #: IR version 8 and operator set 13 (2021): read by every ONNX Runtime since 1.11.
 IR_VERSION = 8
@@ -50,7 +51,10 @@ class Graph:
         return name
 
     def weight(self, array: np.ndarray) -> str:
-        """A layer's weight (out, ...): as it is, or with ``int8`` in 8 bits and a scale per output channel."""
+        """A layer's weight (out, ...): as it is, or with ``int8`` in 8 bits and a scale per output channel.
+
+        Weights that were rounded so before (a front delivered as int8) lose nothing.
+        """
         if not self._int8:
             return self.constant(array)
         codes, scale_O = int8_codes(array)
@@ -219,14 +223,6 @@ def minmax_levels(graph: Graph, x: str) -> str:
     scale = graph.node("Div", largest, graph.constant(np.array(127, np.float32)))
     limits = (graph.constant(np.array(limit, np.float32)) for limit in (-128, 127))
     return graph.node("Mul", graph.node("Clip", graph.node("Round", graph.node("Div", x, scale)), *limits), scale)
-
-
-def int8_codes(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric 8 bits: codes (out, ...) int8 and scales (out,) float32; ``codes * scales`` is the rounded weight."""
-    largest_O = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-    scale_O = np.maximum(largest_O / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    spread = (-1, *[1] * (weight.ndim - 1))
-    return np.clip(np.rint(weight / scale_O.reshape(spread)), -127, 127).astype(np.int8), scale_O
 
 
 def _per_channel(array: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Messages and their bytes: the only thing that crosses the device/server boundary."""
 
-from ecofed.wire.bundle import FrontBundle
+from ecofed.wire.bundle import FrontBundle, int8_codes
 from ecofed.wire.framing import HEADER_BYTES, MAX_MESSAGE_BYTES, Encoded, decode, encode, payload_length
 from ecofed.wire.messages import (
     Acknowledge,
@@ -58,5 +58,6 @@ __all__ = [
     "Upload",
     "decode",
     "encode",
+    "int8_codes",
     "payload_length",
 ]

@@ -239,14 +239,15 @@ def _rooms(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
 
 
 def int8_codes(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of -127..127, int8, and a scale for each output channel, float32; ``codes * scale`` is the rounded weight.
+    """Codes of -127..127, int8, and a scale for each output channel (the first axis), float32.
 
-    Scales have 16 significant bits, so that such products are exact and have these codes and scales themselves.
+    ``codes * scale`` is the rounded weight. Scales have 16 significant bits, so that such products are exact and have
+    these codes and scales themselves.
     """
     largest_O = np.abs(weight.astype(np.float32)).reshape(len(weight), -1).max(axis=1, initial=0)
     bits_O = (np.where(largest_O > 0, largest_O, np.float32(127)) / np.float32(127)).astype(np.float32).view(np.uint32)
     scale_O = ((bits_O + np.uint32(0xFF)) & np.uint32(0xFFFFFF00)).view(np.float32)
-    codes = np.clip(np.rint(weight / scale_O.reshape(-1, 1, 1, 1)), -127, 127).astype(np.int8)
+    codes = np.clip(np.rint(weight / scale_O.reshape(-1, *[1] * (weight.ndim - 1))), -127, 127).astype(np.int8)
     return codes, scale_O
 
 
