@@ -23,6 +23,7 @@ FOUNDATION = {
     "files",
     "lifetime",
     "foreign_text",
+    "installation",
     "json_values",
     "method_configs",
     "presets",

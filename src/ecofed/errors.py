@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from ecofed.foreign_text import clean
+from ecofed.installation import install_command
 
 
 class EcoFedError(Exception):
@@ -45,7 +46,7 @@ class MissingExtraError(EcoFedError):
     exit_code = 2
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package '{package}': pip install 'ecofed[{extra}]'")
+        super().__init__(f"{purpose} needs the package '{package}': {install_command(extra)}")
 
 
 class DataError(EcoFedError):

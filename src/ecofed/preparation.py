@@ -21,6 +21,7 @@ from ecofed.data import (
     test_indices,
     to_input,
 )
+from ecofed.data.places import cure
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
@@ -90,7 +91,7 @@ def prepare(config: Config, note: Note) -> Prepared:
     torch.set_num_threads(config.threads)
     dataset = load_dataset(config.data.name, fallback=config.data.fallback)
     if dataset.name == config.data.fallback != config.data.name:
-        note(f"{config.data.name} was found nowhere: using {dataset.title} instead")
+        note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
     test = require_test(dataset)
     parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
     model, halves, bundle, mean, std = _initial_network(config, dataset, note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ import pytest
 from data_builders import pictures, write_idx, write_parquet
 
 from ecofed.data import fetch, fetching, hub, known, list_datasets, load_dataset, places, require_test
+from ecofed.data.places import cure
 from ecofed.errors import DataError, MissingExtraError
+from ecofed.installation import install_command
 
 
 def write_mnist(folder: Path, seed: int = 0) -> np.ndarray:
@@ -65,8 +68,27 @@ class TestPlaces:
             load_dataset("cifar10")
         assert str(caught.value) == (
             f"data set 'cifar10' not found: looked in $ECOFED_DATA (not set), {isolated}/data/cifar10, "
-            "the Hugging Face hub (HF_HUB_OFFLINE is set); get it with: ecofed data fetch cifar10"
+            "the Hugging Face hub (HF_HUB_OFFLINE is set); get it with: ecofed data fetch cifar10; "
+            "on this machine: digits (data.name)"
         )
+
+    def test_a_missing_set_whose_stand_in_is_missing_too_names_both_cures_and_what_is_here(
+        self, isolated: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(places, "find_spec", lambda _: None)
+        write_mnist(isolated / "data" / "mnist")
+        with pytest.raises(DataError) as caught:
+            load_dataset("fashion-mnist", fallback="digits")
+        told = str(caught.value)
+        assert told.startswith("data set 'fashion-mnist' not found: looked in $ECOFED_DATA (not set), ")
+        assert "; get it with: ecofed data fetch fashion-mnist; on this machine: mnist (data.name); " in told
+        assert told.endswith(f"its stand-in 'digits' (data.fallback) is not here either: {cure('digits')}")
+        assert install_command("digits") in cure("digits")
+
+    def test_a_machine_without_any_set_lists_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(places, "find_spec", lambda _: None)
+        with pytest.raises(DataError, match=r"get it with: ecofed data fetch mnist$"):
+            load_dataset("mnist")
 
     def test_an_unknown_name_suggests_the_nearest(self) -> None:
         with pytest.raises(DataError, match=r"known names are .*did you mean 'cifar10'"):
@@ -113,10 +135,9 @@ class TestDigits:
 
     def test_without_scikit_learn(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(places, "find_spec", lambda _: None)
-        with pytest.raises(
-            DataError, match=r"scikit-learn \(not installed\); get it with: pip install 'ecofed\[digits\]'"
-        ):
+        with pytest.raises(DataError) as caught:
             load_dataset("digits")
+        assert f"scikit-learn (not installed); get it with: {install_command('digits')}" in str(caught.value)
 
 
 class TestDecodedCache:
@@ -338,5 +359,5 @@ class TestFetch:
 def test_missing_pyarrow_names_its_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parquet(tmp_path / "train.parquet", pictures(1), [0])
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ecofed\[train\]'"):
+    with pytest.raises(MissingExtraError, match=re.escape(install_command("train"))):
         load_dataset(str(tmp_path))

@@ -12,9 +12,11 @@ The preset ``quickstart`` is replaced by a tiny one, so that the pages can show 
 
 from __future__ import annotations
 
+import importlib.abc
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +88,43 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         else:
             for line in block.text.splitlines():
                 _run(line, f"{page}:{block.line}", monkeypatch)
+
+
+class _NotInstalled(importlib.abc.MetaPathFinder):
+    """As if some packages were not there."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
+        if fullname.partition(".")[0] in self._names:
+            raise ModuleNotFoundError(f"No module named '{fullname}'", name=fullname)
+
+
+def test_the_readmes_python_needs_only_what_make_quickstart_installs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages that other extras bring, and ``train`` does not, are taken away."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    others = {_module(need) for name in ("device", "pandas") for need in extras[name]}
+    away = others - {_module(need) for need in extras["train"]}
+    assert "onnxruntime" in away
+    assert "install --quiet -c constraints.txt -e '.[train]'" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    for name in [name for name in sys.modules if name.partition(".")[0] in away]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_NotInstalled(away), *sys.meta_path])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "read_toml", lambda _: TINY)
+    monkeypatch.setattr(experiment, "write_report", lambda _, folder: Path(folder, "report.html").touch())
+    shown = [block for block in blocks(ROOT / "README.md") if block.kind == "python"]
+    assert "to_pandas()" in "".join(block.text for block in shown)
+    names: dict[str, Any] = {}
+    for block in shown:
+        exec(compile(block.text, "README.md", "exec"), names)
+
+
+def _module(requirement: str) -> str:
+    return re.split(r"[<>=;\[ ]", requirement, maxsplit=1)[0]
 
 
 def _run(line: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:

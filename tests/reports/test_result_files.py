@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 
 from ecofed.errors import ConfigError, EcoFedError, MissingExtraError
+from ecofed.installation import install_command
 from ecofed.reports import load, read_result, read_summary, write_json, write_result, write_summary
 from ecofed.results import Comparison, RunResult
 
@@ -165,7 +167,7 @@ def test_frames(three_seeds: Comparison, make: Make) -> None:
 
 def test_frames_without_pandas(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ecofed\[pandas\]'"):
+    with pytest.raises(MissingExtraError, match=re.escape(install_command("pandas"))):
         make().to_pandas()
 
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecofed.installation import install_command
+
 PROBE_SECONDS = 8.0
 DOWNLOAD_SECONDS = 900.0
 #: Of one file. The known sets are far smaller; what is larger is not what was asked for.
@@ -28,7 +30,7 @@ T = TypeVar("T")
 def download(repository: str, subfolder: str, *, network: bool = True) -> tuple[Path | None, str]:
     """The folder in the hub's own cache with both parquet files, downloaded if need be; or ``None`` and the reason."""
     if find_spec("huggingface_hub") is None:
-        return None, "huggingface_hub is not installed: pip install 'ecofed[train]'"
+        return None, f"huggingface_hub is not installed: {install_command('train')}"
     local = _local(repository, subfolder)
     if local is not None:
         return local, ""

@@ -9,7 +9,7 @@ from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
 from ecofed.data.images import Split, as_colour, resize
 from ecofed.data.known import KNOWN, KnownSet
-from ecofed.data.places import find
+from ecofed.data.places import cure, find, on_this_machine
 from ecofed.errors import DataError
 
 
@@ -22,9 +22,14 @@ def load_dataset(name: str, *, fallback: str | None = None) -> Dataset:
     """
     found, message = find(name)
     if found is None:
-        if fallback is not None and fallback != name:
-            return load_dataset(fallback)
-        raise DataError(message)
+        if fallback is None or fallback == name:
+            raise DataError(message)
+        stand_in, _ = find(fallback, advise=False)
+        if stand_in is None:
+            raise DataError(
+                f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
+            )
+        return load_dataset(fallback)
     if found.path is None or found.layout is None:
         train, test = read_digits()
         return assemble(found.name, found.place, train, test)
@@ -33,14 +38,7 @@ def load_dataset(name: str, *, fallback: str | None = None) -> Dataset:
 
 def list_datasets() -> list[tuple[str, str, str | None]]:
     """Name, title and the kind of place it was found in (``None``: nowhere on this machine) of every known set."""
-    places: list[tuple[str, str, str | None]] = []
-    for name, known in KNOWN.items():
-        try:
-            found, _ = find(name, network=False)
-        except DataError:
-            found = None
-        places.append((name, known.title, found.place if found is not None else None))
-    return places
+    return [(name, known.title, on_this_machine(name)) for name, known in KNOWN.items()]
 
 
 def assemble(name: str, place: str, train: Split, test: Split | None) -> Dataset:

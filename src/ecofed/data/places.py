@@ -15,6 +15,7 @@ from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
+from ecofed.installation import install_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,11 @@ def is_path(name: str) -> bool:
     return name not in KNOWN and Path(name).exists()
 
 
-def find(name: str, *, network: bool = True) -> tuple[Found | None, str]:
+def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found | None, str]:
     """The first place that has the data set, or ``None`` and one line that says where it was looked for.
 
-    ``network=False`` looks no further than this machine. A place that holds something malformed is a
+    ``network=False`` looks no further than this machine, ``advise=False`` leaves out what to do about it. A place that
+    holds something malformed is a
     :class:`DataError`.
     """
     if is_path(name):
@@ -82,7 +84,8 @@ def find(name: str, *, network: bool = True) -> tuple[Found | None, str]:
         if snapshot is not None:
             return Found(name=name, place="hub", path=snapshot, layout=FORMATS["parquet"]), ""
         looked.append(f"the Hugging Face hub ({reason})")
-    return None, f"data set '{name}' not found: looked in {', '.join(looked)}; {_advice(name)}"
+    missing = f"data set '{name}' not found: looked in {', '.join(looked)}"
+    return None, f"{missing}; {cure(name)}{_here(name)}" if advise else missing
 
 
 def _at_path(name: str) -> tuple[Found | None, str]:
@@ -125,13 +128,30 @@ def _layout(path: Path) -> Format | None:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _advice(name: str) -> str:
+def cure(name: str) -> str:
+    """What to do to get a data set that was not found."""
+    if is_path(name):
+        return "there is no such file or folder"
     if name not in KNOWN:
         close = nearest(name, KNOWN)
         return f"known names are {', '.join(KNOWN)}{close}; for your own images give the path of their folder"
     known = KNOWN[name]
     if known.from_package:
-        return "get it with: pip install 'ecofed[digits]'"
+        return f"get it with: {install_command('digits')}"
     if known.hub is None:
         return f"put its train.parquet in $ECOFED_DATA/{name}/"
     return f"get it with: ecofed data fetch {name}"
+
+
+def _here(name: str) -> str:
+    found = [other for other in KNOWN if other != name and on_this_machine(other) is not None]
+    return f"; on this machine: {', '.join(found)} (data.name)" if found else ""
+
+
+def on_this_machine(name: str) -> str | None:
+    """The kind of place that has a known set, without the network; ``None``: nowhere, or it cannot be read."""
+    try:
+        found, _ = find(name, network=False, advise=False)
+    except DataError:
+        return None
+    return None if found is None else found.place
