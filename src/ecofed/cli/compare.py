@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import ecofed
+from ecofed.cli import completion
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
@@ -21,6 +22,7 @@ Methods = Annotated[
     typer.Option(
         "--methods",
         metavar="A,B,...",
+        autocompletion=completion.methods,
         help=f"Which, in this order; default: {ALL}. Rivals: {', '.join(RIVALS)}.",
         show_default=False,
     ),

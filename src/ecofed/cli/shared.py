@@ -7,10 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from ecofed.cli import completion
+from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, MissingExtraError
@@ -20,12 +23,16 @@ Source = Annotated[
     typer.Argument(
         metavar="PRESET|FILE.toml",
         help="A preset ('ecofed presets' lists them) or a TOML file; default: plain defaults.",
+        autocompletion=completion.sources,
     ),
 ]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one key; repeatable. 'ecofed presets --keys' lists every key."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one key; repeatable. 'ecofed presets --keys' lists every key.",
+        autocompletion=completion.assignments,
     ),
 ]
 
@@ -42,6 +49,36 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 
 
+class Command(TyperCommand):
+    """A command that answers a configuration key given as an option, or without one, with how it is set."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = list(args)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except Exception as error:  # typer brings its own usage errors, another class for each of its versions
+            hint = self._hint(error, words)
+            if hint is None:
+                raise
+            raise ConfigError(hint) from None
+        source = ctx.params.get("source")
+        if isinstance(source, str) and not os.path.isfile(source) and (hint := word_hint(source)):
+            raise ConfigError(hint)
+        return rest
+
+    def _hint(self, error: Exception, words: Sequence[str]) -> str | None:
+        if not any("--set" in parameter.opts for parameter in self.params):
+            return None
+        option = getattr(error, "option_name", None)
+        if isinstance(option, str):
+            # Of -rounds the parser says -r.
+            written = next((word.partition("=")[0] for word in words if word.startswith(option)), option)
+            return option_hint(written, words)
+        if "unexpected extra argument" not in str(getattr(error, "message", "")):
+            return None
+        return next(filter(None, map(word_hint, words)), None)
+
+
 def example(*lines: str) -> str:
     """The end of a command's help."""
     return "\n\n".join([f"[bold]Example{'s' if len(lines) > 1 else ''}[/bold]", *lines])
@@ -51,7 +88,7 @@ def add_command(app: typer.Typer, name: str, function: Callable[..., None], *exa
     """Register a function as a command: its docstring is the help, which ends in the examples."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    app.command(name, help=text, epilog=example(*examples))(function)
+    app.command(name, cls=Command, help=text, epilog=example(*examples))(function)
 
 
 def output_folder(
