@@ -67,7 +67,7 @@ ENGINE = {
 }
 
 #: What a user starts: may import everything, and nobody imports them.
-APPLICATIONS = {"cli", "flower"}
+APPLICATIONS = {"cli", "flower", "__main__"}
 
 #: Rooms that work where only numpy is installed.
 WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "prediction", "reports", "costs", "cli"}
