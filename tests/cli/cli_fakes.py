@@ -106,7 +106,7 @@ def fake_result(config: Config, command: str) -> RunResult:
         labels_leave_device=True,
         rounds=rounds,
         ledger={},
-        retransmitted_bytes={},
+        retransmitted_bytes={"uplink": 0, "downlink": 0},
         totals=Totals(
             uplink_bytes=1_000_000 * config.rounds,
             downlink_bytes=500_000 * config.rounds,
