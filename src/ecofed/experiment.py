@@ -133,7 +133,9 @@ def run(
             deadline_seconds=config.deadline_seconds,
             availability=Availability(config),
         )
-        method = _method(prepared, channel, folder)
+        # Devices that are started here have the shares that were dealt here; others bring what they have.
+        samples = [len(part) for part in prepared.parts] if connect is None else None
+        method = _method(prepared, channel, folder, samples)
         checkpoint = Checkpoint.read(folder, config.to_dict()) if folder is not None and resume else None
         records: list[RoundRecord] = []
         wall_before = 0.0
@@ -243,7 +245,7 @@ def _summarised(folder: Path) -> Comparison | None:
         return None
 
 
-def _method(prepared: Prepared, channel: Channel, folder: Path | None) -> Method:
+def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: list[int] | None) -> Method:
     context = Context(
         task=prepared.task,
         channel=channel,
@@ -253,6 +255,7 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None) -> Method
         early=prepared.early,
         torch_device=prepared.torch_device,
         image_size=require_test(prepared.dataset).images_NHWC.shape[1:3],
+        samples=samples,
         folder=folder,
     )
     return METHOD_CLASSES[prepared.task.config.method](context)

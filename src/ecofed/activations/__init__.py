@@ -11,7 +11,7 @@ from ecofed.activations.codecs import (
     make_codec,
 )
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
-from ecofed.activations.entropy import compress, decompress
+from ecofed.activations.entropy import check_length, compress, decompress
 from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_policy
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ReplayBuffer",
     "Uploads",
     "View",
+    "check_length",
     "compress",
     "configured_buffer",
     "configured_codec",

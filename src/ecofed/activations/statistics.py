@@ -1,10 +1,16 @@
-"""Sums over samples that a closed-form classifier needs. Shape legend: N samples, D features with the constant 1."""
+"""Sums over samples that a closed-form classifier needs.
+
+Shape legend: N samples, D features with the constant 1 as the last, K classes.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, WireError
+
+#: Sums travel as float32. So much of all squares together may be missing from one that cannot be negative.
+_ROUNDING = 1e-6
 
 
 def feature_grid(shape_CHW: tuple[int, int, int], most: int) -> tuple[int, int]:
@@ -48,3 +54,27 @@ def unpack_triangle(packed: np.ndarray, width: int) -> np.ndarray:
     gram_DD = np.zeros((width, width))
     gram_DD[np.triu_indices(width)] = packed
     return gram_DD + np.triu(gram_DD, 1).T
+
+
+def check_sums(gram_DD: np.ndarray, cross_DK: np.ndarray, samples: int, largest: float) -> None:
+    """Whether ``samples`` samples with features of at most ``largest`` can have the sums F^T F and F^T Y.
+
+    They can if the constant feature tells their number and that of each class, and if no combination of features and
+    classes has a negative square.
+
+    Raises:
+        WireError: no samples have these sums.
+    """
+    counts_K, tolerance = cross_DK[-1], _ROUNDING * max(1, samples)
+    numbers = (gram_DD[-1, -1], counts_K.sum())
+    if max(abs(number - samples) for number in numbers) > tolerance or counts_K.min(initial=0) < -tolerance:
+        raise WireError(f"sums over {numbers[0]:.6g} samples and {numbers[1]:.6g} labels, said to be of {samples}")
+    squares_D = np.diag(gram_DD)
+    if squares_D.min() < 0 or squares_D.max() > samples * largest**2 + tolerance:
+        raise WireError(f"sums of squares of {squares_D.max():.3g} over {samples} features of at most {largest:.3g}")
+    together = np.block([[gram_DD, cross_DK], [cross_DK.T, np.diag(counts_K)]])
+    slack = _ROUNDING * (np.trace(together) + 1)
+    try:
+        np.linalg.cholesky(together + slack * np.eye(len(together)))
+    except np.linalg.LinAlgError:
+        raise WireError(f"sums that no {samples} samples have") from None

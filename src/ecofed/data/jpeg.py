@@ -11,6 +11,10 @@ from PIL import Image
 from ecofed.data.images import NATIVE, SIZE
 from ecofed.errors import WireError
 
+#: What a scan of an image begins with. Few bytes can hold thousands of scans, each over the whole image; what is sent
+#: here has one, and these bytes once more by chance.
+_SCAN, _MOST_SCANS = b"\xff\xda", 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class JpegBatch:
@@ -43,8 +47,13 @@ def compress_images(images_NHWC: np.ndarray, quality: int, size: int | None = No
     )
 
 
-def decompress_images(batch: JpegBatch, channels: int) -> np.ndarray:
+def decompress_images(batch: JpegBatch, channels: int, sent_size: tuple[int, int] | None = None) -> np.ndarray:
     """Pixels (N, H, W, channels), uint8, at 28 to 32 pixels a side; smaller images are scaled up to 32x32.
+
+    Args:
+        batch: the upload.
+        channels: 1 or 3.
+        sent_size: height and width that every image must have been sent at; ``None``: any, the same for all.
 
     Raises:
         WireError: anything that is not such a batch. No picture larger than 32x32 is ever decoded.
@@ -52,23 +61,35 @@ def decompress_images(batch: JpegBatch, channels: int) -> np.ndarray:
     if int(batch.lengths_N.sum(dtype=np.int64)) != len(batch.bodies):
         raise WireError(f"{len(batch.bodies)} bytes of images whose lengths sum to {batch.lengths_N.sum()}")
     ends_N = np.cumsum(batch.lengths_N, dtype=np.int64)
-    pictures = [
-        _decode(batch.header + batch.bodies[end - length : end], channels)
-        for end, length in zip(ends_N.tolist(), batch.lengths_N.tolist(), strict=True)
-    ]
-    if len({picture.shape for picture in pictures}) > 1:
-        raise WireError("images of several sizes in one upload")
-    return np.stack(pictures) if pictures else np.empty((0, SIZE, SIZE, channels), np.uint8)
+    images_NHWC = np.empty((0, SIZE, SIZE, channels), np.uint8)
+    for number, (end, length) in enumerate(zip(ends_N.tolist(), batch.lengths_N.tolist(), strict=True)):
+        picture = _decode(batch.header + batch.bodies[end - length : end], channels, sent_size)
+        if number == 0:  # memory for all of them only when there is one
+            images_NHWC = np.empty((len(ends_N), *picture.shape), np.uint8)
+        if picture.shape != images_NHWC.shape[1:]:
+            raise WireError("images of several sizes in one upload")
+        images_NHWC[number] = picture
+    return images_NHWC
 
 
-def _decode(data: bytes, channels: int) -> np.ndarray:
+def received_size(sent_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width after :func:`decompress_images` of images that were sent at this size."""
+    return sent_size if all(side in NATIVE for side in sent_size) else (SIZE, SIZE)
+
+
+def _decode(data: bytes, channels: int, sent_size: tuple[int, int] | None) -> np.ndarray:
+    if data.count(_SCAN) > _MOST_SCANS:
+        raise WireError("an image of many scans")
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             if max(image.size) > SIZE:
                 raise WireError(f"an image of {image.width}x{image.height} pixels; at most {SIZE}x{SIZE} are allowed")
+            if sent_size is not None and sent_size != (image.height, image.width):
+                raise WireError(f"an image of {image.width}x{image.height} pixels, not {sent_size[1]}x{sent_size[0]}")
             plain = image.convert("RGB" if channels == 3 else "L")
-            if plain.width not in NATIVE or plain.height not in NATIVE:
-                plain = plain.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            height, width = received_size((plain.height, plain.width))
+            if (height, width) != (plain.height, plain.width):
+                plain = plain.resize((width, height), Image.Resampling.BILINEAR)
             return np.array(plain, np.uint8).reshape(plain.height, plain.width, channels)
     except WireError:
         raise

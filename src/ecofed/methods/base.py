@@ -20,6 +20,7 @@ from ecofed.config import Config
 from ecofed.costs.steps import Script
 from ecofed.errors import DeviceError, ModelError
 from ecofed.methods.channel import Channel, DivergedError
+from ecofed.methods.plausible import SampleCounts, check_parameters, check_size
 from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
 from ecofed.task import Task
 from ecofed.wire import FrontBundle
@@ -43,6 +44,8 @@ class Context:
     torch_device: torch.device
     image_size: tuple[int, int] = (32, 32)
     """Height and width of the data set's images, before their border."""
+    samples: Sequence[int] | None = None
+    """How many samples each device has, where the server divided the data; ``None`` where devices bring their own."""
     folder: Path | None = None
     """The run's folder, for what is too large for memory; ``None``: nothing is written."""
 
@@ -76,6 +79,7 @@ class Method(Script):
         self.channel = context.channel
         self.model = context.model
         self.halves = context.halves
+        self.counts = SampleCounts(context.samples)
         self.channel.when_forgotten = self.device_forgot
 
     @abstractmethod
@@ -97,11 +101,13 @@ class Method(Script):
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Everything that the next round depends on: arrays, and JSON values."""
-        return {f"model/{name}": array for name, array in state_arrays(self.model).items()}, {}
+        arrays = {f"model/{name}": array for name, array in state_arrays(self.model).items()}
+        return arrays, {"samples": self.counts.state()}
 
-    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state`."""
         load_arrays(self.model, under("model/", arrays))
+        self.counts.load_state(values.get("samples", {}))
 
     def device_forgot(self, device: int) -> None:
         """A device was started anew: whatever this method told it before is gone."""
@@ -132,16 +138,27 @@ class Method(Script):
         return torch.from_numpy(array.astype(np.int64)).to(self.context.torch_device)
 
     def check_activation(self, array: np.ndarray, samples: int) -> None:
-        """Raise :class:`DeviceError` unless the array is the activation of so many samples."""
+        """Raise :class:`DeviceError` unless the array is the activation of so many samples, and bearable."""
         if array.shape != (samples, *self._activation_shape):
             raise DeviceError(f"activation of shape {array.shape}, not {(samples, *self._activation_shape)}")
+        check_size("activations", array)
 
     def check_weights(self, arrays: Mapping[str, np.ndarray], module: nn.Module) -> None:
-        """Raise :class:`ModelError` unless the arrays are the module's parameters, all of them and nothing else."""
+        """Raise an error unless the arrays are the module's parameters after training: all of them, nothing else.
+
+        Raises:
+            ModelError: other names or shapes. DivergedError: numbers of absurd size.
+        """
         expected = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
         if {name: array.shape for name, array in arrays.items()} != expected:
             wrong = sorted(arrays.keys() ^ expected.keys()) or [n for n in expected if arrays[n].shape != expected[n]]
-            raise ModelError(f"weights that do not fit the network ('{wrong[0]}')")
+            raise ModelError(f"weights that do not fit the network ('{wrong[0][:100]}')")
+        check_parameters(arrays, lambda name: module.get_parameter(name).detach().cpu().numpy())
+
+    def check_trained(self, module: nn.Module, before: nn.Module) -> None:
+        """Raise :class:`DivergedError` if training on what a device sent made numbers of absurd size."""
+        trained = {name: parameter.detach().cpu().numpy() for name, parameter in module.named_parameters()}
+        check_parameters(trained, lambda name: before.get_parameter(name).detach().cpu().numpy())
 
     @cached_property
     def _activation_shape(self) -> tuple[int, int, int]:

@@ -102,6 +102,8 @@ class Channel:
         self.answered = 0
         """Devices that were asked in this round and answered as they should."""
         self.asked = 0
+        self.ever_answered = False
+        """Whether a device has, in any round."""
         self.device_seconds = 0.0
         """Wall time spent waiting for devices."""
         self.when_forgotten: Callable[[int], None] = lambda _device: None
@@ -132,17 +134,20 @@ class Channel:
         use: Callable[[int, Sequence[Message]], T],
         *,
         optional: bool = False,
+        settled: int = 0,
     ) -> Iterator[tuple[int, T]]:
         """Ask each device, and make something of its answers; yields in the order of ``devices``.
 
         ``opening(device)`` is what to ask; devices work on it at the same time. ``use(device, replies)`` is called in
         device order, and may ask on (:meth:`ask`). It must change nothing but its result: when the connection breaks
         the device is visited again. What it raises (DeviceError, WireError, ModelError) leaves out this device only.
+        ``settled`` devices of the round have been asked before and answered: they count as devices that answered.
         A failed visit's bytes are retransmissions if it was repeated, otherwise they count as what they are.
 
         Raises:
             BelowQuorumError: after the last device, if too few answered (never with ``optional``).
-            RefusedError: every single one answered that it cannot, or training diverged with every one.
+            RefusedError: every single one answered that it cannot, or training diverged with every one. One device
+                alone is only believed where nobody has answered otherwise yet.
         """
         present = self._present(devices)
         pending: dict[int, Sequence[tuple[Ask, Encoded]]] = {}
@@ -170,19 +175,28 @@ class Channel:
                 yield device, result
         if optional:
             return
-        self.asked, self.answered = self.asked + len(present), self.answered + answered
-        if devices and len(refusals) == len(devices):
+        self.asked, self.answered = self.asked + len(present) + settled, self.answered + answered + settled
+        self.ever_answered |= self.answered > 0
+        if devices and len(refusals) == len(devices) and not settled and (len(devices) > 1 or not self.ever_answered):
             raise RefusedError(refusals[0])
-        needed = needed_devices(self._quorum, len(devices))
-        if answered < needed:
+        needed = needed_devices(self._quorum, len(devices) + settled)
+        if answered + settled < needed:
             raise BelowQuorumError(f"{answered} of {len(devices)} devices answered, {needed} are needed")
 
     def broadcast(
-        self, devices: Sequence[int], request: Message, reply: type[M], use: Callable[[int, M], T]
+        self,
+        devices: Sequence[int],
+        request: Message,
+        reply: type[M],
+        use: Callable[[int, M], T],
+        *,
+        settled: int = 0,
     ) -> Iterator[tuple[int, T]]:
         """:meth:`visit` with one request that is the same for all."""
         opening = [Ask(request=request, reply=reply)]
-        return self.visit(devices, lambda _: opening, lambda device, replies: use(device, cast(M, replies[0])))
+        return self.visit(
+            devices, lambda _: opening, lambda device, replies: use(device, cast(M, replies[0])), settled=settled
+        )
 
     def ask(self, device: int, request: Message, *replies: type[M]) -> M:
         """One more request to the device that is being visited.
@@ -261,6 +275,8 @@ class Channel:
             self._check(device, ask, message)
         if answer.lost is not None:
             raise _LostError(answer.lost)
+        if len(messages) < len(prepared):
+            raise DeviceError(f"answered {len(messages)} of {len(prepared)} requests")
         return messages
 
     def _note_exchange(

@@ -18,6 +18,7 @@ from ecofed.costs.steps import Step, Stop, Work, epochs
 from ecofed.costs.workload import Workload
 from ecofed.method_configs import ClassicFLConfig
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, mean, under
+from ecofed.methods.plausible import check_loss
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.wire import TrainedWhole, TrainWhole
 
@@ -33,17 +34,21 @@ class ClassicFL(Method):
         self._server = ServerOptimiser(context.config.classic_fl)
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
-        average, losses = WeightedAverage(), []
+        average, losses, samples = WeightedAverage(), [], {}
         request = TrainWhole(round=round_, weights=state_arrays(self.model))
-        for _, reply in self.channel.broadcast(sampled, request, TrainedWhole, self._checked):
+        for device, reply in self.channel.broadcast(sampled, request, TrainedWhole, self._checked):
+            samples[device] = reply.samples
             if reply.samples:
                 average.add(reply.weights, self.weight(reply.samples))
                 losses.append(reply.loss)
+        self.counts.keep(samples)
         if losses:
             load_arrays(self.model, self._server.step(state_arrays(self.model), average.result()))
         return RoundOutcome(train_loss=mean(losses))
 
-    def _checked(self, _device: int, reply: TrainedWhole) -> TrainedWhole:
+    def _checked(self, device: int, reply: TrainedWhole) -> TrainedWhole:
+        self.counts.check(device, reply.samples)
+        check_loss(reply.loss)
         self.check_weights(reply.weights, self.model)
         return reply
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecofed.activations.statistics import feature_grid, pooled_features, triangle_size, unpack_triangle
+from ecofed.activations.codecs.base import TIMES_THE_LIMIT
+from ecofed.activations.statistics import check_sums, feature_grid, pooled_features, triangle_size, unpack_triangle
 from ecofed.config import Config
 from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, split
@@ -42,6 +43,7 @@ class ClosedForm(Method):
         assert context.bundle is not None
         self.bundle = context.bundle.for_device(min(context.bundle.upper))
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
+        self._largest = TIMES_THE_LIMIT * max(float(limits.max()) for limits in self.bundle.upper.values())
         self._grid = feature_grid(self.bundle.activation_shape, self.config.closed_form.features)
         width = self.bundle.activation_shape[0] * self._grid[0] * self._grid[1] + 1
         self._gram_DD: np.ndarray = np.zeros((width, width))
@@ -61,7 +63,8 @@ class ClosedForm(Method):
             ),
         ]
         # All of them first: a round below the quorum leaves no trace.
-        for device, (samples, gram_DD, cross_DK) in list(self.channel.visit(asked, lambda _: asks, self._opened)):
+        opened = self.channel.visit(asked, lambda _: asks, self._opened, settled=len(sampled) - len(asked))
+        for device, (samples, gram_DD, cross_DK) in list(opened):
             self._heard.add(device)
             self._samples += samples
             self._gram_DD += gram_DD
@@ -69,7 +72,7 @@ class ClosedForm(Method):
         self._solve()
         return RoundOutcome(refreshed=bool(asked))
 
-    def _opened(self, _device: int, replies: Sequence[Message]) -> tuple[int, np.ndarray, np.ndarray]:
+    def _opened(self, device: int, replies: Sequence[Message]) -> tuple[int, np.ndarray, np.ndarray]:
         reply = replies[-1]
         assert isinstance(reply, Statistics)
         if reply.front_id != self.bundle.id:
@@ -77,7 +80,10 @@ class ClosedForm(Method):
         width = len(self._gram_DD)
         if reply.gram.shape != (triangle_size(width),) or reply.cross_DK.shape != self._cross_DK.shape:
             raise WireError(f"statistics of shapes {reply.gram.shape} and {reply.cross_DK.shape} for {width} features")
-        return reply.samples, unpack_triangle(reply.gram, width), reply.cross_DK.astype(np.float64)
+        self.counts.check(device, reply.samples)
+        gram_DD, cross_DK = unpack_triangle(reply.gram, width), reply.cross_DK.astype(np.float64)
+        check_sums(gram_DD, cross_DK, reply.samples, self._largest)
+        return reply.samples, gram_DD, cross_DK
 
     def _solve(self) -> None:
         """Ridge regression of one-hot labels; the constant is not penalised."""
@@ -86,7 +92,11 @@ class ClosedForm(Method):
         penalty_D = np.full(len(self._gram_DD), self.config.closed_form.ridge * np.trace(self._gram_DD))
         penalty_D /= len(self._gram_DD)
         penalty_D[-1] = 1e-6 * self._samples
-        self._weights_DK = np.linalg.solve(self._gram_DD + np.diag(penalty_D), self._cross_DK)
+        penalised_DD = self._gram_DD + np.diag(penalty_D)
+        try:
+            self._weights_DK = np.linalg.solve(penalised_DD, self._cross_DK)
+        except np.linalg.LinAlgError:  # fewer samples than features and next to no penalty: the smallest solution
+            self._weights_DK = np.linalg.lstsq(penalised_DD, self._cross_DK)[0]
 
     @classmethod
     def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:

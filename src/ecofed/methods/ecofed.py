@@ -21,6 +21,7 @@ from ecofed.activations import (
     SATURATION_WARNED,
     Uploads,
     View,
+    check_length,
     configured_buffer,
     configured_codec,
     decompress,
@@ -102,13 +103,16 @@ class EcoFed(Method):
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if self.refresh.wants(round_, self._past(device))]
         uploads: dict[int, Opened] = {}
-        for device, upload in self.channel.visit(asked, lambda device: self._opening(device, round_), self._opened):
+        settled = sum(device not in asked and device in self._uploaded for device in sampled)
+        opening = lambda device: self._opening(device, round_)  # noqa: E731
+        for device, upload in self.channel.visit(asked, opening, self._opened, settled=settled if asked else 0):
             self._installed.add(device)
             self._to_reinstall.discard(device)
             uploads[device] = upload
         for device, upload in uploads.items():
             past = self._past(device)
             self._labels[device] = upload.own_labels_N
+            self.counts.keep({device: len(upload.own_labels_N)})
             self.buffer.put(device, past.views, upload.view, self.bundle.id)
             self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + upload.content_bytes)
         fresh_losses = []
@@ -175,23 +179,26 @@ class EcoFed(Method):
             raise WireError(f"upload of activations of front {reply.front_id}, not {front_id}")
         if not 0 <= reply.saturated_fraction <= 1:
             raise WireError(f"upload whose saturated fraction is {reply.saturated_fraction}")
-        # Lengths first: the claimed sample count decides how much memory what follows takes.
-        codes = decompress(reply.codes, reply.samples, codec, self.config.ecofed.entropy)
-        rows, scale_N = codec.open(codes, reply.samples, reply.scales, self.config.batch_size)
+        # Counts and lengths first: the claimed sample count decides how much work what follows is.
+        entropy, batch_size, own_order_N = self.config.ecofed.entropy, self.config.batch_size, self._labels.get(device)
+        check_length(reply.codes, reply.samples, codec, entropy)
+        self.counts.check(device, reply.samples)
+        if len(reply.labels_N) != (reply.samples if own_order_N is None else 0):
+            raise WireError(f"{len(reply.labels_N)} labels for {reply.samples} samples")
+        codec.check_scales(reply.scales, reply.samples, batch_size)
+        sent_labels_N = self.labels(reply.labels_N).cpu().numpy()
+        rows, scale_N = codec.open(
+            decompress(reply.codes, reply.samples, codec, entropy), reply.samples, reply.scales, batch_size
+        )
         order_N = upload_order(self.config.seed, device, number, reply.samples)
-        own_order_N = self._labels.get(device)
         if own_order_N is None:
-            if len(reply.labels_N) != reply.samples:
-                raise WireError(f"{len(reply.labels_N)} labels for {reply.samples} samples")
             own_order_N = np.empty(reply.samples, np.int64)
-            own_order_N[order_N] = self.labels(reply.labels_N).cpu().numpy()
-        if len(own_order_N) != reply.samples:
-            raise WireError(f"{reply.samples} samples where this device has {len(own_order_N)}")
+            own_order_N[order_N] = sent_labels_N
         labels_N, saturated = own_order_N[order_N], reply.saturated_fraction
         if completion is not None:
             completed = completion.complete(rows)
             rows, saturated = completed.rows, max(saturated, completed.saturated_fraction)
-            scale_N = np.repeat(completed.scales, self.config.batch_size)[: reply.samples]
+            scale_N = np.repeat(completed.scales, batch_size)[: reply.samples]
         view = View(rows=rows, scale_N=scale_N, sample_N=order_N.astype(np.int64), labels_N=labels_N)
         return Opened(
             view=view,
@@ -342,6 +349,7 @@ class EcoFed(Method):
             for view in self.buffer.views_of(device).values():
                 check_view(f"buffer/{device}", view, self.codec.row_bytes, self.context.task.classes)
         self._labels = {int(device): labels_N for device, labels_N in under("labels/", arrays).items()}
+        self.counts.keep({device: len(labels_N) for device, labels_N in self._labels.items()})
         for device, labels_N in self._labels.items():
             check_labels(f"labels/{device}", labels_N, len(labels_N), self.context.task.classes)
         # Devices may have lost the front meanwhile: it is sent again, as a retransmission.

@@ -22,6 +22,7 @@ from ecofed.errors import DeviceError
 from ecofed.methods.base import Context, RoundOutcome, check_converging, expect, mean, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.lgl import LocalLossMethod, Trained
+from ecofed.methods.plausible import check_size
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.models.distillation import distillation_loss
 from ecofed.wire import Acknowledge, Distilled, Message, ServerLogits, TrainDistilled
@@ -42,12 +43,14 @@ class FedGKT(LocalLossMethod):
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         fronts, auxiliaries, backs, losses = WeightedAverage(), WeightedAverage(), WeightedAverage(), []
         answers: dict[int, np.ndarray] = {}
+        samples = {}
         request = TrainDistilled(
             round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
         )
         for device, done in self.channel.visit(
-            sampled, lambda device: self._opening(device, request), lambda _, replies: self._train_back(replies)
+            sampled, lambda device: self._opening(device, request), self._train_back
         ):
+            samples[device] = done.samples
             self._to_resend.discard(device)
             losses += done.losses
             if done.losses:
@@ -56,6 +59,7 @@ class FedGKT(LocalLossMethod):
                 fronts.add(done.reply.front, weight)
                 auxiliaries.add(done.reply.auxiliary, weight)
                 backs.add(state_arrays(done.back), weight)
+        self.counts.keep(samples)
         if losses:
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.auxiliary, auxiliaries.result())
@@ -63,9 +67,11 @@ class FedGKT(LocalLossMethod):
         self._answer(round_, answers)
         return RoundOutcome(train_loss=mean(losses))
 
-    def _train_back(self, replies: Sequence[Message]) -> Trained[Distilled]:
+    def _train_back(self, device: int, replies: Sequence[Message]) -> Trained[Distilled]:
         """On a copy: a device on whose activations training diverges costs only itself."""
-        reply = self._checked(replies[-1])
+        reply = replies[-1]
+        assert isinstance(reply, Distilled)
+        samples = self._check(device, reply)
         labels_N = self.labels(reply.labels_N)
         back = copy.deepcopy(self.halves.back).train()
         optimiser = self.sgd(back)
@@ -79,7 +85,8 @@ class FedGKT(LocalLossMethod):
             losses.append(float(loss.detach()))
             check_converging(losses[-1])
             server_logits.append(logits_BK.detach().cpu().numpy())
-        return Trained(reply, back, losses, server_logits)
+        self.check_trained(back, self.halves.back)
+        return Trained(reply, back, samples, losses, server_logits)
 
     def _loss(self, logits_BK: Tensor, y_B: Tensor, device_logits_BK: Tensor) -> Tensor:
         config = self.config.fedgkt
@@ -93,12 +100,12 @@ class FedGKT(LocalLossMethod):
         logits = ServerLogits(round=request.round, logits_NK=self._logits[device])
         return [Ask(request=logits, reply=Acknowledge, retransmission=True), train]
 
-    def _checked(self, reply: Message) -> Distilled:
-        assert isinstance(reply, Distilled)
-        self.check_upload(reply)
+    def _check(self, device: int, reply: Distilled) -> int:
+        samples = self.check_upload(device, reply, 1)
         if reply.logits_NK.shape != (len(reply.labels_N), self.context.task.classes):
             raise DeviceError(f"logits of shape {reply.logits_NK.shape} for {len(reply.labels_N)} labels")
-        return reply
+        check_size("logits", reply.logits_NK)
+        return samples
 
     def _answer(self, round_: int, answers: Mapping[int, np.ndarray]) -> None:
         """The server's logits go down; who cannot be reached is sent them when it takes part again."""

@@ -16,7 +16,9 @@ from torch import nn
 from ecofed.config import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
 from ecofed.costs.workload import Workload
+from ecofed.errors import DeviceError
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
+from ecofed.methods.plausible import check_loss
 from ecofed.models import AuxiliaryClassifier, WeightedAverage, activation_shape, initialise, load_arrays, state_arrays
 from ecofed.wire import Distilled, LocallyTrained, TrainLocally
 
@@ -29,6 +31,8 @@ class Trained(Generic[R]):
 
     reply: R
     back: nn.Module
+    samples: int
+    """How many the device has."""
     losses: list[float]
     """Of each batch; empty for a device without samples."""
     logits: list[np.ndarray] = field(default_factory=list)
@@ -53,11 +57,26 @@ class LocalLossMethod(Method):
         super().load_state(arrays, values)
         load_arrays(self.auxiliary, under("auxiliary/", arrays))
 
-    def check_upload(self, reply: LocallyTrained | Distilled) -> None:
-        """Raise an error unless weights, activation and labels fit the networks and each other."""
+    def check_upload(self, device: int, reply: LocallyTrained | Distilled, passes: int) -> int:
+        """Raise an error unless weights, activation and labels fit the networks, each other, and the device.
+
+        Args:
+            device: whose.
+            reply: what it sent.
+            passes: how often each sample's activation is in it.
+
+        Returns:
+            How many samples the device has.
+        """
+        samples, rest = divmod(len(reply.labels_N), passes)
+        self.counts.check(device, samples)
+        if rest:
+            raise DeviceError(f"{len(reply.labels_N)} labels, which are not {passes} passes over its samples")
+        check_loss(reply.loss)
         self.check_weights(reply.front, self.halves.front)
         self.check_weights(reply.auxiliary, self.auxiliary)
         self.check_activation(reply.activation_NCHW, len(self.labels(reply.labels_N)))
+        return samples
 
 
 class LGL(LocalLossMethod):
@@ -67,25 +86,28 @@ class LGL(LocalLossMethod):
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         fronts, auxiliaries, backs, losses = WeightedAverage(), WeightedAverage(), WeightedAverage(), []
+        samples = {}
         request = TrainLocally(
             round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
         )
-        for _, done in self.channel.broadcast(sampled, request, LocallyTrained, self._train_back):
+        for device, done in self.channel.broadcast(sampled, request, LocallyTrained, self._train_back):
+            samples[device] = done.samples
             losses += done.losses
             if done.losses:
                 weight = self.weight(len(done.reply.labels_N))
                 fronts.add(done.reply.front, weight)
                 auxiliaries.add(done.reply.auxiliary, weight)
                 backs.add(state_arrays(done.back), weight)
+        self.counts.keep(samples)
         if losses:
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.auxiliary, auxiliaries.result())
             load_arrays(self.halves.back, backs.result())
         return RoundOutcome(train_loss=mean(losses))
 
-    def _train_back(self, _device: int, reply: LocallyTrained) -> Trained[LocallyTrained]:
+    def _train_back(self, device: int, reply: LocallyTrained) -> Trained[LocallyTrained]:
         """On a copy: a device on whose activations training diverges costs only itself."""
-        self.check_upload(reply)
+        samples = self.check_upload(device, reply, self.config.local_epochs)
         labels_N = self.labels(reply.labels_N)
         back = copy.deepcopy(self.halves.back).train()
         optimiser = self.sgd(back)
@@ -93,7 +115,8 @@ class LGL(LocalLossMethod):
             train_on(back, optimiser, self.tensor(reply.activation_NCHW[batch]), labels_N[batch])
             for batch in self.batches(len(labels_N))
         ]
-        return Trained(reply, back, losses)
+        self.check_trained(back, self.halves.back)
+        return Trained(reply, back, samples, losses)
 
     @classmethod
     def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:

@@ -92,6 +92,7 @@ def train(
     """
     config, channel = method.config, method.channel
     lonely = 0
+    channel.ever_answered |= first_round > 1
     for round_ in range(first_round, config.rounds + 1):
         started, device_seconds = time.perf_counter(), channel.device_seconds
         before = {direction: channel.ledger.total(direction) for direction in ("uplink", "downlink")}

@@ -7,6 +7,7 @@ costs is privacy: images and labels leave the device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import Step, Stop, labels
 from ecofed.costs.workload import Segment, Workload
 from ecofed.data import augment, to_input
-from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images
+from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images, received_size
 from ecofed.errors import WireError
 from ecofed.method_configs import SendImagesConfig
 from ecofed.methods.base import Context, Method, RoundOutcome, under
@@ -27,6 +28,10 @@ from ecofed.methods.pooled import PooledTrainer
 from ecofed.models import set_normalisation, state_arrays
 from ecofed.wire import Images, SendImages
 from ecofed.wire.sizes import ArrayShape
+
+#: Where the server does not know how many images a device has: so many bytes of pixels and headers are free, and each
+#: byte that arrives stands for so many more. Ordinary images have ten times their size as JPEG.
+FREE_BYTES, MOST_BYTES_A_BYTE = 8 << 20, 40
 
 
 def as_received(images_NHWC: np.ndarray, settings: SendImagesConfig) -> np.ndarray:
@@ -63,14 +68,16 @@ class SendImagesMethod(Method):
         self.trainer = PooledTrainer(
             self.model, self._inputs, self.config, self._settings, torch_device=context.torch_device
         )
-        self._size: tuple[int, int] | None = None
-        """Height and width of the images, known with the first upload."""
+        self._sent_size = (self._settings.size,) * 2 if self._settings.size else context.image_size
+        """Height and width of the images on their way: every device's data are prepared in the same way."""
+        self._size = received_size(self._sent_size)
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if not self.buffer.views_of(device)]
         request = SendImages(round=round_, quality=self._settings.quality, size=self._settings.size or 0)
         # All of them first: a round below the quorum leaves no trace.
-        for device, view in list(self.channel.broadcast(asked, request, Images, self._opened)):
+        settled = len(sampled) - len(asked)
+        for device, view in list(self.channel.broadcast(asked, request, Images, self._opened, settled=settled)):
             self.buffer.put(device, 0, view, "images")
         known = [device for device in sampled if self.buffer.views_of(device)]
         if not self.buffer.devices:
@@ -82,30 +89,31 @@ class SendImagesMethod(Method):
         loss = self.trainer.train(round_, self.buffer.pool(pooled), device_N, steps) if steps else None
         return RoundOutcome(train_loss=loss, server_steps=steps)
 
-    def _opened(self, _device: int, reply: Images) -> View:
+    def _opened(self, device: int, reply: Images) -> View:
+        # Counts first, pictures last: a few bytes of header and many empty bodies are many pictures.
+        count, channels = len(reply.lengths_N), self.context.task.in_channels
+        self.counts.check(device, count)
+        if len(reply.labels_N) != count:
+            raise WireError(f"{len(reply.labels_N)} labels for {count} images")
+        labels_N = self.labels(reply.labels_N).cpu().numpy()
+        row_bytes = math.prod(self._size) * channels
+        received = len(reply.header) + len(reply.bodies)
+        work = count * (len(reply.header) + row_bytes)
+        if not self.counts.known and work > FREE_BYTES + MOST_BYTES_A_BYTE * received:
+            raise WireError(f"{count} images in {received} bytes")
         batch = JpegBatch(header=reply.header, bodies=reply.bodies, lengths_N=reply.lengths_N)
-        images_NHWC = decompress_images(batch, self.context.task.in_channels)
-        if len(reply.labels_N) != len(images_NHWC):
-            raise WireError(f"{len(reply.labels_N)} labels for {len(images_NHWC)} images")
-        if len(images_NHWC) and self._size not in (None, images_NHWC.shape[1:3]):
+        images_NHWC = decompress_images(batch, channels, self._sent_size)
+        if count and images_NHWC.shape[1:3] != self._size:
             raise WireError(f"images of {images_NHWC.shape[1:3]} pixels where others sent {self._size}")
-        if len(images_NHWC):
-            self._size = (images_NHWC.shape[1], images_NHWC.shape[2])
         return View(
-            rows=images_NHWC.reshape(len(images_NHWC), -1) if len(images_NHWC) else self._no_rows,
+            rows=images_NHWC.reshape(count, row_bytes),
             scale_N=np.empty(0, np.float32),
-            sample_N=np.arange(len(images_NHWC)),
-            labels_N=self.labels(reply.labels_N).cpu().numpy(),
+            sample_N=np.arange(count),
+            labels_N=labels_N,
         )
-
-    @property
-    def _no_rows(self) -> np.ndarray:
-        height, width = self._size or (self.context.task.input_size,) * 2
-        return np.empty((0, height * width * self.context.task.in_channels), np.uint8)
 
     def _inputs(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
         """Pixels of these rows as network input, with a fresh crop and mirror image."""
-        assert self._size is not None
         task = self.context.task
         images_BHWC = view.rows[rows_B].reshape(len(rows_B), *self._size, task.in_channels)
         if self.config.data.augment and random is not None:
@@ -164,4 +172,5 @@ class SendImagesMethod(Method):
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         self.trainer.load_state(arrays, values["trainer"])
         self.buffer.load_state(under("buffer/", arrays))
-        self._size = None if values["size"] is None else (values["size"][0], values["size"][1])
+        if values["size"] not in (None, list(self._size)):
+            raise ValueError(f"its images have {values['size']} pixels, not {list(self._size)}")

@@ -31,7 +31,7 @@ class VanillaDPFL(Method):
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         shared = self.config.vanilla_dpfl.version == "v2"
-        fronts, backs, losses = WeightedAverage(), WeightedAverage(), []
+        fronts, backs, losses, samples = WeightedAverage(), WeightedAverage(), [], {}
         opening = StartSplit(round=round_, front=state_arrays(self.halves.front))
         shared_back = copy.deepcopy(self.halves.back).train()
         shared_momentum = self.sgd(shared_back).state_dict()
@@ -43,7 +43,11 @@ class VanillaDPFL(Method):
             if shared:
                 optimiser.load_state_dict(shared_momentum)
             batch_losses: list[float] = []
+            seen, most = 0, self.counts.most(device) * self.config.local_epochs
             while isinstance(reply, SplitBatch):
+                seen += len(reply.labels_B)
+                if not 0 < len(reply.labels_B) <= self.config.batch_size or seen > most:
+                    raise DeviceError(f"a batch of {len(reply.labels_B)} samples, {seen} with those before it")
                 labels_B = self.labels(reply.labels_B)
                 self.check_activation(reply.activation_BCHW, len(labels_B))
                 if reply.step != len(batch_losses):
@@ -59,20 +63,26 @@ class VanillaDPFL(Method):
                 gradient = ApplyGradient(round=round_, step=reply.step, gradient_BCHW=h_BCHW.grad.cpu().numpy())
                 reply = self.channel.ask(device, gradient, SplitBatch, FrontTrained)
             assert isinstance(reply, FrontTrained)
+            self.counts.check(device, reply.samples)
+            if reply.samples * self.config.local_epochs != seen:
+                raise DeviceError(f"says that it has {reply.samples} samples, and sent {seen}")
             self.check_weights(reply.front, self.halves.front)
+            self.check_trained(back, self.halves.back)
             return Conversation(reply, back, optimiser, batch_losses)
 
-        for _, done in self.channel.visit(
+        for device, done in self.channel.visit(
             sampled,
             lambda _: [Ask(request=opening, reply=(SplitBatch, FrontTrained))],
             lambda device, replies: converse(device, replies[0]),
         ):
             losses += done.losses
+            samples[device] = done.trained.samples
             if done.trained.samples:
                 fronts.add(done.trained.front, self.weight(done.trained.samples))
                 backs.add(state_arrays(done.back), self.weight(done.trained.samples))
             if shared:
                 shared_back, shared_momentum = done.back, done.optimiser.state_dict()
+        self.counts.keep(samples)
         if losses:
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.halves.back, state_arrays(shared_back) if shared else backs.result())

@@ -44,6 +44,10 @@ class EncodedActivation:
 NO_SCALES = np.empty(0, np.float32)
 LARGEST = 65504.0
 """What half precision can say. An upload of larger activations is refused: training would end at it."""
+TIMES_THE_LIMIT = 32.0
+"""How far above a front's largest quantiser limit, which almost no entry exceeds, an activation may be."""
+PIECE_ENTRIES = 1 << 20
+"""Entries that are worked on at a time, where each takes more memory than its code."""
 SATURATION_WARNED = 0.2
 """More entries than this above the quantiser's limit, and a front does not suit the images: a run and a check warn."""
 
@@ -65,6 +69,12 @@ class Codec(ABC):
         self.shape_CHW = shape_CHW
         self.entries = math.prod(shape_CHW)
         self.upper_C11 = np.empty(0) if upper_C is None else upper_C.astype(np.float32).reshape(-1, 1, 1)
+
+    @property
+    def largest(self) -> float:
+        """The largest activation that an upload may hold; larger ones come from no image, and training ends at them."""
+        limit = float(self.upper_C11.max(initial=0))
+        return min(LARGEST, TIMES_THE_LIMIT * limit) if limit else LARGEST
 
     @property
     def row_bytes(self) -> int:
@@ -111,15 +121,24 @@ class Codec(ABC):
         """
         if len(codes) != samples * self.row_bytes:
             raise WireError(f"upload of {len(codes)} bytes; {samples} samples need {samples * self.row_bytes}")
+        self.check_scales(scales, samples, batch_size)
+        rows = np.frombuffer(codes, np.uint8).reshape(samples, self.row_bytes)
+        for at in range(0, samples, step := max(1, PIECE_ENTRIES // self.entries)):
+            self.check_content(rows[at : at + step])
+        return rows, np.repeat(scales, batch_size)[:samples]
+
+    def check_scales(self, scales: np.ndarray, samples: int, batch_size: int) -> None:
+        """Refuse scales that do not go with so many samples: known before anything is decoded.
+
+        Raises:
+            WireError: another number of them, or an impossible one.
+        """
         if scales.shape != (self.scales_of(samples, batch_size),):
             raise WireError(f"upload with {scales.size} scales; {self.scales_of(samples, batch_size)} are needed")
         if not (np.isfinite(scales).all() and (scales >= 0).all()):
             raise WireError("upload with a scale that is negative or not finite")
-        if scales.max(initial=0) * 128 > LARGEST:
-            raise WireError(f"upload with a scale of {scales.max():g}: its activations could be above {LARGEST:g}")
-        rows = np.frombuffer(codes, np.uint8).reshape(samples, self.row_bytes)
-        self.check_content(rows)
-        return rows, np.repeat(scales, batch_size)[:samples]
+        if scales.max(initial=0) * 128 > self.largest:
+            raise WireError(f"upload with a scale of {scales.max():g}: its activations could be above {self.largest:g}")
 
     def check_content(self, rows: np.ndarray) -> None:  # noqa: B027 - most codecs have nothing to refuse
         """Refuse rows of the right length that are not codes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.codecs.base import LARGEST, NO_SCALES, Codec, EncodedActivation
+from ecofed.activations.codecs.base import NO_SCALES, Codec, EncodedActivation
 from ecofed.errors import WireError
 
 
@@ -27,5 +27,5 @@ class Float32Codec(Codec):
         h_NCHW = self.decode(rows)
         if not np.isfinite(h_NCHW).all():
             raise WireError("upload with non-finite activations (NaN or infinity)")
-        if h_NCHW.size and np.abs(h_NCHW).max() > LARGEST:
-            raise WireError(f"upload with activations above {LARGEST:g}")
+        if h_NCHW.size and np.abs(h_NCHW).max() > self.largest:
+            raise WireError(f"upload with activations above {self.largest:g}")

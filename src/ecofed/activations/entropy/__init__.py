@@ -10,11 +10,17 @@ from __future__ import annotations
 import numpy as np
 
 from ecofed.activations.codecs import Codec
+from ecofed.activations.codecs.base import PIECE_ENTRIES
 from ecofed.activations.entropy import deflate, range_coder
 from ecofed.errors import WireError
 
 #: What one upload may take in memory once it is decoded. Checked before anything is decoded.
 MAX_DECODED_BYTES = 1 << 28
+#: An upload that says much in few bytes costs its reader time and memory. So beyond these first entries and bytes, a
+#: byte stands for at most so many: real activations take 0.7 bits an entry and more, or are too sparse to need a range
+#: coder. Whoever codes keeps to it too, so that no upload of a device that means well is ever refused.
+FREE_ENTRIES, MOST_ENTRIES_A_BYTE = 1 << 20, 16
+FREE_BYTES, MOST_BYTES_A_BYTE = 1 << 20, 32
 
 _RAW, _DEFLATE, _RANGE = b"\0", b"\1", b"\2"
 
@@ -29,11 +35,39 @@ def compress(codes: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
     """
     if entropy == "none":
         return codes
-    candidates = [_RAW + codes, _DEFLATE + deflate.compress(codes)]
+    candidates = [_RAW + codes]
+    deflated = deflate.compress(codes)
+    if len(codes) <= FREE_BYTES + MOST_BYTES_A_BYTE * len(deflated):
+        candidates.append(_DEFLATE + deflated)
     if entropy == "range" and codec.symbol_bits is not None:
         symbols_NCHW = codec.symbols(np.frombuffer(codes, np.uint8).reshape(samples, codec.row_bytes))
-        candidates.append(_RANGE + range_coder.compress(symbols_NCHW, codec.symbol_bits))
+        coded = range_coder.compress(symbols_NCHW, codec.symbol_bits)
+        if symbols_NCHW.size <= FREE_ENTRIES + MOST_ENTRIES_A_BYTE * len(coded):
+            candidates.append(_RANGE + coded)
     return min(candidates, key=len)
+
+
+def check_length(data: bytes, samples: int, codec: Codec, entropy: str) -> None:
+    """Whether ``data`` can be a coded upload of so many samples, as far as its length tells: quick, whatever it says.
+
+    Raises:
+        WireError: it cannot.
+    """
+    expected, kind, length = samples * codec.row_bytes, data[:1], len(data) - 1
+    if entropy == "none" or kind == _RAW:
+        length += entropy == "none"
+        if length != expected:
+            raise WireError(f"upload of {length} bytes; {samples} samples need {expected}")
+    elif expected > MAX_DECODED_BYTES:
+        raise WireError(f"upload of {samples} samples would take {expected} bytes; {MAX_DECODED_BYTES} are allowed")
+    elif kind == _DEFLATE:
+        _check_ratio(expected, "bytes", FREE_BYTES + MOST_BYTES_A_BYTE * length, length)
+    elif kind == _RANGE and entropy == "range" and codec.symbol_bits is not None:
+        _check_ratio(samples * codec.entries, "entries", FREE_ENTRIES + MOST_ENTRIES_A_BYTE * length, length)
+        if length < (least := range_coder.least_bytes((samples, *codec.shape_CHW), codec.symbol_bits)):
+            raise WireError(f"range-coded upload of {length} bytes; {samples} samples need at least {least}")
+    else:
+        raise WireError(f"upload coded in way {kind.hex() or 'none'}, which this run does not use")
 
 
 def decompress(data: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
@@ -42,17 +76,25 @@ def decompress(data: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
     Raises:
         WireError: anything that is not a complete coded upload of so many samples.
     """
-    expected = samples * codec.row_bytes
+    check_length(data, samples, codec, entropy)
     if entropy == "none":
         return data
-    if expected > MAX_DECODED_BYTES:
-        raise WireError(f"upload of {samples} samples would take {expected} bytes; {MAX_DECODED_BYTES} are allowed")
     kind, body = data[:1], data[1:]
     if kind == _RAW:
         return body
     if kind == _DEFLATE:
-        return deflate.decompress(body, expected)
-    if kind == _RANGE and entropy == "range" and codec.symbol_bits is not None:
-        symbols_NCHW = range_coder.decompress(body, (samples, *codec.shape_CHW), codec.symbol_bits)
-        return codec.rows_of_symbols(symbols_NCHW).tobytes()
-    raise WireError(f"upload coded in way {kind.hex() or 'none'}, which this run does not use")
+        return deflate.decompress(body, samples * codec.row_bytes)
+    assert codec.symbol_bits is not None
+    symbols_NCHW = range_coder.decompress(body, (samples, *codec.shape_CHW), codec.symbol_bits)
+    return b"".join(codec.rows_of_symbols(symbols_NCHW[rows]).tobytes() for rows in _pieces(samples, codec.entries))
+
+
+def _pieces(samples: int, entries: int) -> list[slice]:
+    """Slices of so many samples, of about ``PIECE_ENTRIES`` entries each; one of none for no sample."""
+    size = max(1, PIECE_ENTRIES // entries)
+    return [slice(at, min(at + size, samples)) for at in range(0, max(1, samples), size)]
+
+
+def _check_ratio(wanted: int, unit: str, most: int, length: int) -> None:
+    if wanted > most:
+        raise WireError(f"upload of {length} coded bytes for {wanted} {unit}; so many bytes may hold {most}")

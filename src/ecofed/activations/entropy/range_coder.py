@@ -83,6 +83,19 @@ def decompress(data: bytes, shape_NCHW: tuple[int, int, int, int], bits: int) ->
     return codes_NCHW
 
 
+def least_bytes(shape_NCHW: tuple[int, int, int, int], bits: int) -> int:
+    """No stream of such codes is shorter, whatever they are.
+
+    At an image's first position every symbol is as likely as any other, and low bits are so everywhere. Two words less:
+    the coder's own slack at both ends.
+    """
+    samples, channels, height, width = shape_NCHW
+    low_bits = max(0, bits - PREDICTED_BITS)
+    certain_bits = samples * channels * ((bits - low_bits) + height * width * low_bits) if height * width else 0
+    # Its probabilities are whole multiples of 2**-24.
+    return max(0, int(certain_bits * 0.999) // 8 - 8)
+
+
 def _walk(codes_NCHW: np.ndarray, bits: int, code: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
     """Code every position in order, and write into ``codes_NCHW`` what ``code(symbols, probabilities)`` returns."""
     samples, channels, height, width = codes_NCHW.shape
@@ -98,13 +111,17 @@ def _walk(codes_NCHW: np.ndarray, bits: int, code: Callable[[np.ndarray, np.ndar
             above = codes_NCHW[:, :, y - 1, x] if y else outside
             context = (channel + left.astype(np.int64) * symbols + above).reshape(-1)
             probability = (count / count.sum(axis=1, keepdims=True)).astype(np.float32)
-            seen = code(codes_NCHW[:, :, y, x].reshape(-1), probability[context])
+            seen = codes_NCHW[:, :, y, x].reshape(-1).copy()
+            for piece in _pieces(seen.size):
+                seen[piece] = code(seen[piece], probability[context[piece]])
             codes_NCHW[:, :, y, x] = seen.reshape(samples, channels)
             count += SEEN * np.bincount(context * symbols + seen, minlength=count.size).reshape(count.shape)
 
 
 def _pieces(size: int) -> list[slice]:
-    """Slices of ``size`` codes. The coder takes 32-bit symbols: all at once they would be a device's largest array."""
+    """Slices of ``size`` codes. The coder takes 32-bit symbols, and probabilities of each: all at once they would be a
+    device's largest arrays.
+    """
     return [slice(at, min(at + PIECE, size)) for at in range(0, size, PIECE)]
 
 
