@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecofed.cli.interrupt import command_line, resumable
-from ecofed.cli.output import print_json, print_table, print_text
+from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import METHODS, Settings
@@ -106,7 +106,7 @@ def _print(result: Frontier) -> None:
         )
     print_table(("point", "final accuracy", "bytes a device", "of them up", "on the frontier"), rows)
     for text in result.notes:
-        print_text(f"note: {text}")
+        print_paragraph(f"note: {text}", hanging=2)
 
 
 def _names(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecofed.cli.compare import Methods, method_names
-from ecofed.cli.output import print_json, print_table, print_text
+from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
 from ecofed.config import PAPER_METHODS, Settings
 from ecofed.reports.units import human_bytes, human_seconds
@@ -92,15 +92,15 @@ def plan(
 
 def _print(result: Plan) -> None:
     fleet = ", ".join(result.devices.values())
-    print_text(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
-    print_table(COLUMNS, [_cells(row) for row in result.methods])
+    print_paragraph(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
+    print_table(COLUMNS, [_cells(row) for row in result.methods], keys=2)
     for text in [*_misfits(result), *_early(result), *result.notes]:
-        print_text(f"note: {text}")
+        print_paragraph(f"note: {text}", hanging=2)
     if result.recommendation is not None:
         best = result.recommendation
         print_text(f"recommended: {' '.join(f'--set {key}={value}' for key, value in best.changes.items())}")
         for reason in best.reasons:
-            print_text(f"  {reason}")
+            print_paragraph(reason, indent=2)
 
 
 def _cells(row: MethodPlan) -> tuple[str, ...]:

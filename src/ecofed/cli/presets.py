@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecofed.cli.output import print_json, print_table, print_text
+from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import add_command
 from ecofed.config_keys import configuration_keys
 from ecofed.errors import ConfigError
@@ -46,4 +46,4 @@ def _print_keys(*, json: bool) -> None:
         return
     for key in configuration_keys():
         print_text(f"{key.key} = {key.default_text}    ({key.type})")
-        print_text("    " + key.doc.replace("`", "'"))
+        print_paragraph(key.doc.replace("`", "'"), indent=4)

@@ -79,6 +79,7 @@ def _list(*, json: bool) -> None:
         print_table(
             ("kind", "name", "what", "figures"),
             [(folder.removesuffix("s"), one.name, one.title, _figures(one)) for folder, one in profiles],
+            keys=2,
         )
 
 
