@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import ecofed
+from ecofed import prediction
 from ecofed.errors import DataError
 from ecofed.prediction import _read_image
 
@@ -41,3 +42,60 @@ def test_what_is_no_picture_is_one_line(content: bytes, tmp_path: Path) -> None:
 def test_no_picture_at_all_is_refused() -> None:
     with pytest.raises(DataError, match="give at least one"):
         ecofed.predict("anywhere", [])
+
+
+class Brightness:
+    """Answers whether a grey picture is dark or bright."""
+
+    classes, channels, size, by_the_batch = ("dark", "bright"), 1, 32, False
+
+    def __init__(self, _: Path) -> None:
+        pass
+
+    def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
+        mean_N = images_NHWC.mean(axis=(1, 2, 3))
+        return np.stack([127 - mean_N, mean_N - 127], axis=1)
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures at three levels, and no other file."""
+    monkeypatch.setattr(prediction, "_torch_network", Brightness)
+    folder = tmp_path / "album"
+    (folder / "b" / "deep").mkdir(parents=True)
+    for name, grey in (("b/deep/1.PNG", 250), ("b/2.jpg", 3), ("z.webp", 240)):
+        Image.new("L", (40, 32), grey).save(folder / name)
+    return folder
+
+
+def test_every_picture_of_a_folder_is_answered_for_in_order(album: Path) -> None:
+    answers = ecofed.predict("model", [album])
+    found = [(answer.image.relative_to(album).as_posix(), answer.label) for answer in answers]
+    assert found == [("b/2.jpg", "dark"), ("b/deep/1.PNG", "bright"), ("z.webp", "bright")]
+    assert ecofed.predict("model", album) == ecofed.predict("model", str(album)) == answers  # one path will do
+    assert ecofed.predict("model", [album / "b" / "2.jpg", album])[0].label == "dark"
+
+
+def test_what_a_folder_holds_besides_is_counted_and_named(album: Path) -> None:
+    for name in ("notes.txt", "b/more.csv", "b/deep/table.xls", "list.md"):
+        (album / name).touch()
+    (album / ".hidden").mkdir()
+    (album / ".hidden" / "thumb.png").touch()
+    (album / "b" / "broken.png").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="left out") as caught:
+        answers = ecofed.predict("model", album)
+    assert len(answers) == 3
+    told = str(caught[0].message)
+    assert told.startswith(f"{album}: left out: 4 files are no picture (table.xls, more.csv, list.md, ...); ")
+    assert f"1 file is damaged ({album}/b/broken.png: not a picture that can be read" in told
+
+
+def test_a_folder_without_a_picture_is_refused(album: Path) -> None:
+    (album / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: no picture in it; formats: \.png"):
+        ecofed.predict("model", album / "empty")
+    (album / "empty" / "broken.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"empty: no picture in it: 1 file is damaged \(.*broken\.png: not a picture"):
+        ecofed.predict("model", album / "empty")
+    with pytest.raises(DataError, match=r"broken\.png: not a picture"):  # what is named itself must be one
+        ecofed.predict("model", [album / "b", album / "empty" / "broken.png"])

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from ecofed.data import to_input
+from ecofed.data.formats.folders import SUFFIXES, pictures_under
 from ecofed.data.images import decode_one
 from ecofed.data.transforms import padded, with_channels
 from ecofed.errors import DataError, MissingExtraError, ModelError
@@ -34,21 +35,24 @@ class Prediction:
         return {"image": str(self.image), "label": self.label, "probability": self.probability}
 
 
-def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]:
-    """The class of each image file.
+def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> list[Prediction]:
+    """The class of each image file, and of each picture in a folder and its sub-folders.
 
     Args:
         model: a ``.onnx`` file written by ``ecofed export network`` (needs ``ecofed[device]``), or a
             ``model.safetensors`` or the run folder that holds it (needs ``ecofed[train]``).
-        images: image files; larger or much smaller ones are scaled to the network's input.
+        images: image files and folders of them, or one of either; larger or much smaller images are scaled to the
+            network's input.
 
-    Warns (``UserWarning``) where the answers depend on which images are asked together: a network that was trained with
-    ``normalisation=batch`` has no statistics of its own.
+    Warns (``UserWarning``) of the files of a folder that are left out: they are no pictures, or damaged. And where the
+    answers depend on which images are asked together: a network that was trained with ``normalisation=batch`` has no
+    statistics of its own.
 
     Raises:
         DataError: a file is not an image, or there is none. ModelError: not a trained network.
     """
-    if not images:
+    named = [Path(images)] if isinstance(images, str | Path) else [Path(image) for image in images]
+    if not named:
         raise DataError("no image to predict the class of: give at least one")
     path = Path(model)
     network = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path)
@@ -58,7 +62,7 @@ def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]
             "together: ask for many mixed ones at once, or train with normalisation=frozen",
             stacklevel=2,
         )
-    pixels = [_read_image(Path(image), network.channels, network.size) for image in images]
+    files, pixels = _read_all(named, network.channels, network.size)
     logits_NK = network(np.stack(pixels))
     if not np.isfinite(logits_NK).all():
         raise ModelError(f"{path}: gives numbers that are not finite; its weights are of no use")
@@ -66,8 +70,8 @@ def predict(model: str | Path, images: Sequence[str | Path]) -> list[Prediction]
     probabilities_NK /= probabilities_NK.sum(axis=1, keepdims=True)
     best_N = probabilities_NK.argmax(axis=1).tolist()
     return [
-        Prediction(image=Path(image), label=network.classes[best], probability=float(probabilities_NK[index, best]))
-        for index, (image, best) in enumerate(zip(images, best_N, strict=True))
+        Prediction(image=file, label=network.classes[best], probability=float(probabilities_NK[index, best]))
+        for index, (file, best) in enumerate(zip(files, best_N, strict=True))
     ]
 
 
@@ -133,6 +137,46 @@ def _torch_network(path: Path) -> _TorchNetwork:
         if error.name != "torch":
             raise
         raise MissingExtraError("torch", "train", f"{path} (an exported {ONNX_SUFFIX} file needs less)") from None
+
+
+def _read_all(named: Sequence[Path], channels: int, size: int) -> tuple[list[Path], list[np.ndarray]]:
+    """The image files, those in folders too, and their pixels. What is named itself must be an image."""
+    files: list[Path] = []
+    pixels: list[np.ndarray] = []
+    for path in named:
+        if not path.is_dir():
+            files.append(path)
+            pixels.append(_read_image(path, channels, size))
+            continue
+        pictures, others = pictures_under(path)
+        damaged: list[str] = []
+        before = len(files)
+        for file in pictures:
+            try:
+                pixels.append(_read_image(file, channels, size))
+                files.append(file)
+            except DataError as error:
+                damaged.append(str(error))
+        told = "; ".join(
+            [
+                *([f"{_counted(len(others))} no picture ({_some(others)})"] if others else []),
+                *([f"{_counted(len(damaged))} damaged ({damaged[0]})"] if damaged else []),
+            ]
+        )
+        if len(files) == before:
+            raise DataError(f"{path}: no picture in it{f': {told}' if told else ''}; formats: {', '.join(SUFFIXES)}")
+        if told:
+            warnings.warn(f"{path}: left out: {told}", stacklevel=3)
+    return files, pixels
+
+
+def _counted(count: int) -> str:
+    return "1 file is" if count == 1 else f"{count} files are"
+
+
+def _some(files: Sequence[Path]) -> str:
+    names = [file.name for file in files[:3]]
+    return ", ".join([*names, "..."] if len(files) > len(names) else names)
 
 
 def _read_image(path: Path, channels: int, size: int) -> np.ndarray:

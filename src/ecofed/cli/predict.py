@@ -14,16 +14,19 @@ from ecofed.cli.shared import add_command
 from ecofed.cli.streams import say
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Image files, and folders of them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
-    add_command(app, "predict", predict, "ecofed predict runs/quickstart/ecofed photo1.png photo2.jpg")
+    add_command(app, "predict", predict, "ecofed predict runs/quickstart/ecofed photo1.png photos/")
 
 
 def predict(model: Model, images: Images, json: Json = False) -> None:
-    """Name the most likely class of each image, with its probability."""
+    """Name the most likely class of each image, with its probability.
+
+    Of a folder every picture is asked about, those in its sub-folders too; what is left out is said.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         predictions = ecofed.predict(model, images)

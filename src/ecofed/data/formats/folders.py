@@ -5,6 +5,7 @@ Names that begin with a dot are what systems leave behind (``.ipynb_checkpoints`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,24 @@ def read(path: Path, part: Literal["train", "test"]) -> Split | None:
         compressed_bytes_N=decoded.compressed_bytes_N,
         shared_header_bytes=decoded.shared_header_bytes,
     )
+
+
+def pictures_under(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Every picture in a folder, whatever folders it lies in, and every other file; both sorted.
+
+    Raises :class:`DataError` for a folder that cannot be read.
+    """
+    pictures: list[Path] = []
+    others: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in [name for name in names if not name.startswith(".")]:
+            (pictures if Path(name).suffix.lower() in SUFFIXES else others).append(Path(place, name))
+    return sorted(pictures), sorted(others)
 
 
 def _classes(folder: Path) -> list[tuple[str, list[Path]]]:
