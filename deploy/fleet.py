@@ -254,9 +254,28 @@ def same_weights(one: Path, other: Path) -> bool:
     )
 
 
+def unused_folder(wanted: Path) -> Path:
+    """Make a new folder: the wanted one, or one with a number beside it. What an earlier fleet left stays as it is."""
+    number, folder = 1, wanted
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if folder.is_dir() and not any(folder.iterdir()):
+                return folder
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="A fleet on one machine: TLS, authentication, a complete training.")
-    parser.add_argument("--out", type=Path, default=Path("runs/fleet"), help="folder for results, keys and logs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/fleet"),
+        help="folder for results, keys and logs; an earlier fleet's is kept",
+    )
     parser.add_argument("--settings", type=Path, default=HERE / "fleet.toml", help="what to train")
     parser.add_argument("--set", default="", help="more settings, as 'key=value key=value'")
     parser.add_argument("--minutes", type=float, default=6, help="give up after this long")
@@ -266,11 +285,10 @@ def main() -> int:
 
     settings = ecofed.Settings.load(arguments.settings, arguments.set.split())
     config = settings.for_method(settings.method)
-    out = arguments.out.resolve()
+    out = unused_folder(arguments.out.resolve())
+    if out != arguments.out.resolve():
+        print(f"{arguments.out} holds an earlier fleet, which stays; this one goes to {out}", flush=True)
     flower, local = out / "flower", out / "in-process"
-    if flower.exists() or local.exists():
-        print(f"error: {out} holds results; remove it or choose another --out", file=sys.stderr)
-        return 2
     started = time.monotonic()
     with Fleet(out, config.devices) as fleet:
         for device in range(config.devices):
