@@ -9,12 +9,16 @@ import numpy as np
 from ecofed.activations import Codec, EncodedActivation, compress, configured_codec, early_codec
 from ecofed.activations.statistics import pack_triangle, pooled_features
 from ecofed.devices.local_images import LocalImages
-from ecofed.errors import DeviceError
+from ecofed.errors import DeviceError, ModelError
 from ecofed.task import Task, upload_order
 from ecofed.wire import AskStatistics, FrontBundle, FrontInstalled, InstallFront, Refresh, Statistics, Upload
 
 #: Images a pass where an activation depends on its own image alone. Fixed, because sums depend on the shape of a batch.
 INFERENCE_CHUNK = 100
+
+
+#: Of a layer. One image's activation in it may take 16 MB then.
+MAX_CHANNELS = 4096
 
 
 class FrozenFront(ABC):
@@ -38,6 +42,15 @@ class FrozenFront(ABC):
     @abstractmethod
     def activations(self, samples_B: np.ndarray, view: int) -> np.ndarray:
         """Run the front over one augmented view of these samples: (B, C, H, W) float32."""
+
+    def check_fits(self, bundle: FrontBundle) -> None:
+        """Raise :class:`ModelError` unless the front takes this task's images, and is no larger than fronts are."""
+        takes, wanted = (bundle.in_channels, bundle.input_size), (self._task.in_channels, self._task.input_size)
+        if takes != wanted:
+            raise ModelError(f"a front for images of {_told(takes)}; those here have {_told(wanted)}")
+        widest = max((len(array) for array in bundle.weights.values() if array.ndim == 4), default=0)
+        if widest > MAX_CHANNELS:
+            raise ModelError(f"a front with a layer of {widest} channels; at most {MAX_CHANNELS} are allowed")
 
     def install(self, request: InstallFront) -> FrontInstalled:
         """Replace the front."""
@@ -73,6 +86,9 @@ class FrozenFront(ABC):
         grid = (request.rows, request.columns)
         if 0 in grid or height % grid[0] or width % grid[1]:
             raise DeviceError(f"an activation of {height}x{width} cannot be divided into {grid[0]}x{grid[1]} parts")
+        most = self._task.config.closed_form.features
+        if channels * grid[0] * grid[1] > most:
+            raise DeviceError(f"asked for {channels * grid[0] * grid[1]} features; this task has at most {most}")
         count = channels * grid[0] * grid[1] + 1
         gram_DD, cross_DK = np.zeros((count, count)), np.zeros((count, self._task.classes))
         for at in range(0, len(self._data), self.chunk):
@@ -98,6 +114,11 @@ class FrozenFront(ABC):
             for at in range(0, len(order_N), chunk)
         ]
         return EncodedActivation.joined(parts, codec)
+
+
+def _told(channels_and_size: tuple[int, int]) -> str:
+    channels, size = channels_and_size
+    return f"{size}x{size} pixels and {channels} channels"
 
 
 def codec_for(task: Task, bundle: FrontBundle) -> Codec:

@@ -19,6 +19,8 @@ class KeptNetwork:
     def install(self, request: InstallNetwork) -> Acknowledge:
         """Replace the file in one step, so that a prediction meanwhile reads the old or the new one, whole."""
         if self._path is not None:
+            if not self._path.parent.is_dir():
+                raise DeviceError(f"{self._path.name}: cannot be written (its folder is not there)")
             try:
                 write_bytes(self._path, request.network)
             except StorageError as error:

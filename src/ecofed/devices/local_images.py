@@ -6,6 +6,7 @@ import numpy as np
 
 from ecofed.data import augment, to_input
 from ecofed.data.jpeg import compress_images
+from ecofed.errors import DeviceError
 from ecofed.task import Task
 from ecofed.wire import Images, SendImages
 from ecofed.wire.messages import label_dtype
@@ -39,6 +40,10 @@ class LocalImages:
 
     def send(self, request: SendImages) -> Images:
         """send-images: the images themselves leave the device, as JPEG."""
+        settings = self.task.config.send_images
+        wanted = (settings.quality, settings.size or 0)
+        if (request.quality, request.size) != wanted:
+            raise DeviceError(f"asked for images of quality and size {(request.quality, request.size)}, not {wanted}")
         batch = compress_images(self._images_NHWC, request.quality, request.size or None)
         return Images(
             round=request.round,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ecofed.devices.frozen_front import FrozenFront
 from ecofed.devices.local_images import LocalImages
-from ecofed.errors import DeviceError
+from ecofed.errors import DeviceError, ModelError
 from ecofed.onnx import DeviceBundle, Session, front_to_onnx
 from ecofed.task import Task
 from ecofed.wire import FrontBundle
@@ -31,12 +31,20 @@ class OnnxFront(FrozenFront):
 
     def load(self, bundle: bytes) -> FrontBundle:
         decoded = FrontBundle.decode(bundle)
+        self.check_fits(decoded)
         config = self._task.config
         if self._exported is not None and self._exported.front_id == decoded.id:
             model = self._exported.front
         else:
             model = front_to_onnx(decoded, config.normalisation)
-        self._session = Session(model, threads=config.threads)
+        session = Session(model, threads=config.threads)
+        # Tried before it replaces the front that is here: ONNX Runtime finds out most of what does not fit only now.
+        shape = session(np.zeros((2, decoded.in_channels, decoded.input_size, decoded.input_size), np.float32)).shape
+        if shape != (2, *decoded.activation_shape):
+            raise ModelError(
+                f"the front's activation has shape {shape[1:]}; its bundle says {decoded.activation_shape}"
+            )
+        self._session = session
         return decoded
 
     def activations(self, samples_B: np.ndarray, view: int) -> np.ndarray:

@@ -48,6 +48,8 @@ from ecofed.wire import (
     TrainWhole,
 )
 
+#: What half precision can say. Training ends at larger ones.
+LARGEST_LOGIT = 65504.0
 DIVERGED = "training diverged: numbers are no longer finite; lower learning_rate"
 
 
@@ -162,6 +164,8 @@ class LocalTrainer:
         expected = (len(self._data), self._task.classes)
         if request.logits_NK.shape != expected:
             raise DeviceError(f"server logits of shape {request.logits_NK.shape}, not {expected}")
+        if request.logits_NK.size and np.abs(request.logits_NK).max() > LARGEST_LOGIT:
+            raise DeviceError(f"server logits above {LARGEST_LOGIT:g}: nothing can be learned from them")
         self._server_logits_NK = request.logits_NK
         return Acknowledge(round=request.round)
 

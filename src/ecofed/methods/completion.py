@@ -6,6 +6,8 @@ where the earlier activation travels as it is, nearly that where it is quantised
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -68,3 +70,14 @@ class Completion:
     def _run(self, h_NCHW: np.ndarray) -> np.ndarray:
         x_NCHW: Tensor = torch.from_numpy(np.require(h_NCHW, requirements=["C", "W"])).to(self._torch_device)
         return np.asarray(self._middle(x_NCHW.contiguous(memory_format=self._layout)).cpu().numpy())
+
+
+def completions_of(
+    dealt: Sequence[FrontBundle | None], front: FrontBundle, codec: Codec, config: Config, torch_device: torch.device
+) -> list[Completion | None]:
+    """What the server does for devices that stop early, dealt as their fronts are; one for each front."""
+    made: dict[str, Completion] = {}
+    for early in dealt:
+        if early is not None and early.cut not in made:
+            made[early.cut] = Completion(early, front, codec, config, torch_device)
+    return [None if early is None else made[early.cut] for early in dealt]

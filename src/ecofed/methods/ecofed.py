@@ -35,7 +35,7 @@ from ecofed.errors import DeviceError, WireError
 from ecofed.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.methods.channel import Ask
-from ecofed.methods.completion import Completion
+from ecofed.methods.completion import Completion, completions_of
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.methods.replay import EcoFedAgenda, replayed_devices
 from ecofed.methods.restoring import check_labels, check_view
@@ -81,7 +81,7 @@ class EcoFed(Method):
         settings = self.config.ecofed
         self.bundle = context.bundle.for_device(settings.limit_bits)
         self.codec = configured_codec(settings, self.bundle.activation_shape, self.bundle.upper.get(settings.bits))
-        self._completions = self._completions_of(context)
+        self._completions = completions_of(context.early, self.bundle, self.codec, self.config, context.torch_device)
         self.refresh = make_refresh_policy(settings, self.config.rounds)
         self.buffer = configured_buffer(settings, self.bundle.id, context.folder)
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
@@ -103,9 +103,9 @@ class EcoFed(Method):
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if self.refresh.wants(round_, self._past(device))]
         uploads: dict[int, Opened] = {}
-        settled = sum(device not in asked and device in self._uploaded for device in sampled)
-        opening = lambda device: self._opening(device, round_)  # noqa: E731
-        for device, upload in self.channel.visit(asked, opening, self._opened, settled=settled if asked else 0):
+        done = sum(device in self._uploaded for device in sampled if device not in asked)
+        visit = self.channel.visit(asked, lambda device: self._opening(device, round_), self._opened, settled=done)
+        for device, upload in visit:
             self._installed.add(device)
             self._to_reinstall.discard(device)
             uploads[device] = upload
@@ -187,33 +187,23 @@ class EcoFed(Method):
             raise WireError(f"{len(reply.labels_N)} labels for {reply.samples} samples")
         codec.check_scales(reply.scales, reply.samples, batch_size)
         sent_labels_N = self.labels(reply.labels_N).cpu().numpy()
-        rows, scale_N = codec.open(
-            decompress(reply.codes, reply.samples, codec, entropy), reply.samples, reply.scales, batch_size
-        )
+        codes = decompress(reply.codes, reply.samples, codec, entropy)
+        rows, scale_N = codec.open(codes, reply.samples, reply.scales, batch_size)
         order_N = upload_order(self.config.seed, device, number, reply.samples)
         if own_order_N is None:
             own_order_N = np.empty(reply.samples, np.int64)
             own_order_N[order_N] = sent_labels_N
-        labels_N, saturated = own_order_N[order_N], reply.saturated_fraction
+        saturated = reply.saturated_fraction
         if completion is not None:
             completed = completion.complete(rows)
             rows, saturated = completed.rows, max(saturated, completed.saturated_fraction)
             scale_N = np.repeat(completed.scales, batch_size)[: reply.samples]
-        view = View(rows=rows, scale_N=scale_N, sample_N=order_N.astype(np.int64), labels_N=labels_N)
         return Opened(
-            view=view,
+            view=View(rows=rows, scale_N=scale_N, sample_N=order_N.astype(np.int64), labels_N=own_order_N[order_N]),
             own_labels_N=own_order_N,
             saturated_fraction=saturated,
             content_bytes=len(reply.codes) + reply.scales.nbytes + reply.labels_N.nbytes,
         )
-
-    def _completions_of(self, context: Context) -> list[Completion | None]:
-        """What the server does for the devices that stop early, dealt as ``context.early``; one for each front."""
-        made: dict[str, Completion] = {}
-        for early in context.early:
-            if early is not None and early.cut not in made:
-                made[early.cut] = Completion(early, self.bundle, self.codec, self.config, context.torch_device)
-        return [None if early is None else made[early.cut] for early in context.early]
 
     def _completion_of(self, device: int) -> Completion | None:
         return self._completions[device % len(self._completions)]

@@ -33,14 +33,15 @@ def load_arrays(module: nn.Module, arrays: Arrays) -> None:
     missing = [name for name, _ in module.named_parameters() if name not in arrays]
     if missing:
         raise ModelError(f"weights lack '{missing[0]}' ({len(missing)} of {len(state)} missing)")
-    with torch.no_grad():
+    for name, array in arrays.items():
+        if name not in state:
+            raise ModelError(f"weights have '{name[:100]}', which the model does not{nearest(name[:100], state)}")
+        if tuple(state[name].shape) != array.shape:
+            raise ModelError(f"'{name}' has shape {array.shape}; the model needs {tuple(state[name].shape)}")
+        if state[name].is_floating_point() != (array.dtype.kind == "f"):
+            raise ModelError(f"'{name}' holds {array.dtype}, not what a network computes with")
+    with torch.no_grad():  # nothing is changed before everything was found to fit
         for name, array in arrays.items():
-            if name not in state:
-                raise ModelError(f"weights have '{name}', which the model does not{nearest(name, state)}")
-            if tuple(state[name].shape) != array.shape:
-                raise ModelError(f"'{name}' has shape {array.shape}; the model needs {tuple(state[name].shape)}")
-            if state[name].is_floating_point() != (array.dtype.kind == "f"):
-                raise ModelError(f"'{name}' holds {array.dtype}, not what a network computes with")
             state[name].copy_(torch.from_numpy(np.array(array)))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,16 +45,25 @@ def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Mod
     if "group" in (bundle.normalisation, normalisation) and bundle.normalisation != normalisation:
         raise ModelError(f"a front with {bundle.normalisation} normalisation cannot run as {normalisation}")
     config = ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut, head_width=1)
-    front = empty_front(config, bundle.in_channels, bundle.cut, normalisation, after=after)
     narrowing = bundle.weights.get("bottleneck.conv.weight")
-    if narrowing is not None and narrowing.ndim == 4:
-        add_bottleneck(front, channels=narrowing.shape[1], narrow=narrowing.shape[0])
-        front = set_normalisation(front, normalisation)
+    # Without memory until it is known that the weights fit: a width is easily said.
+    with torch.device("meta"):
+        front = _unfilled(config, bundle.in_channels, bundle.cut, normalisation, after)
+        if narrowing is not None and narrowing.ndim == 4:
+            add_bottleneck(front, channels=narrowing.shape[1], narrow=narrowing.shape[0])
+            front = set_normalisation(front, normalisation)
     weights = dict(bundle.weights)
     if normalisation == "batch":
         weights = {name: array for name, array in weights.items() if not name.endswith(("running_mean", "running_var"))}
     if after is not None:
         weights = {name: array for name, array in weights.items() if name in front.state_dict()}
+    state = front.state_dict()
+    wrong = next((name for name in (*state, *weights) if _shape(state, name) != _shape(weights, name)), None)
+    if wrong is not None:
+        raise ModelError(
+            f"the front's weight '{wrong[:100]}' has shape {_shape(weights, wrong)}, not {_shape(state, wrong)}"
+        )
+    front = front.to_empty(device="cpu")
     load_arrays(front, weights)
     return front.requires_grad_(False).eval()
 
@@ -61,11 +72,19 @@ def empty_front(
     config: ModelConfig, in_channels: int, cut: str, normalisation: str, *, after: str | None = None
 ) -> nn.Module:
     """A front (of it, what follows layer ``after``) whose values are still to be loaded; the back takes no memory."""
+    return _unfilled(config, in_channels, cut, normalisation, after).to_empty(device="cpu")
+
+
+def _unfilled(config: ModelConfig, in_channels: int, cut: str, normalisation: str, after: str | None) -> nn.Module:
+    """As :func:`empty_front`, on the meta device."""
     with torch.device("meta"):
         whole = build_model(config, in_channels=in_channels, classes=2, normalisation=normalisation)
     # Nothing is run: the first batch on the meta device would load much of PyTorch that is needed for nothing else.
-    part = partition(whole, cut, checked=False).front if after is None else between(whole, after, cut)
-    return part.to_empty(device="cpu")
+    return partition(whole, cut, checked=False).front if after is None else between(whole, after, cut)
+
+
+def _shape(values: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
+    return tuple(values[name].shape) if name in values else None
 
 
 class AuxiliaryClassifier(nn.Module):
@@ -82,6 +101,19 @@ class AuxiliaryClassifier(nn.Module):
 
 @lru_cache(maxsize=8)
 def front_by_bytes(bundle: bytes, normalisation: str) -> tuple[nn.Module, FrontBundle]:
-    """Decode and build once per process and content: simulated devices with the same front share one read-only copy."""
+    """Decode, build and try once per process and content: simulated devices with the same front share a read-only copy.
+
+    Raises:
+        WireError: not a bundle. ModelError: a front that does not run, or not as it says.
+    """
     decoded = FrontBundle.decode(bundle)
-    return build_front(decoded, normalisation), decoded
+    front = build_front(decoded, normalisation)
+    blank_NCHW = torch.zeros(2, decoded.in_channels, decoded.input_size, decoded.input_size)
+    try:
+        with torch.no_grad():
+            shape = tuple(front(blank_NCHW).shape[1:])
+    except (RuntimeError, ValueError) as error:  # images that are too small for its pools, say
+        raise ModelError(f"the front cannot run ({(str(error).splitlines() or [''])[0][:200]})") from error
+    if shape != decoded.activation_shape:
+        raise ModelError(f"the front's activation has shape {shape}; its bundle says {decoded.activation_shape}")
+    return front, decoded
