@@ -65,6 +65,22 @@ def test_a_front_that_saturates_is_noted_once_and_counted_in_every_record(monkey
     assert result.rounds[0].notes[0].startswith("30% of a device's activation entries exceed the quantiser's limit")
 
 
+@pytest.mark.parametrize(
+    ("bits", "fraction", "warned"),
+    [(1, 0.3, False), (2, 0.24, False), (2, 0.34, True), (3, 0.24, True), (8, 0.2, False)],
+)
+def test_few_bits_clip_more_by_design(
+    bits: int, fraction: float, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saturated(self: EcoFed, device: int, replies: Any) -> Any:
+        return dataclasses.replace(opened(self, device, replies), saturated_fraction=fraction)
+
+    opened = EcoFed._opened
+    monkeypatch.setattr(EcoFed, "_opened", saturated)
+    result = run(tiny_config("ecofed", rounds=1, ecofed__bits=bits))
+    assert bool(result.rounds[0].notes) == warned
+
+
 def test_the_average_is_what_is_tested_and_saved() -> None:
     method, prepared = started(tiny_config("ecofed", ecofed__ema=0.9, ecofed__server_steps=30))
     assert isinstance(method, EcoFed)

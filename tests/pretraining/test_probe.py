@@ -87,6 +87,11 @@ GOOD = FrontCheck(
     [
         ({}, "suits these images: 10.0 points better than a random front, at 256 bytes an image"),
         ({"saturated_fraction": 0.3}, "30% of the entries are above the quantiser's limits"),
+        ({"saturated_fraction": 0.24, "bits": 2}, "suits these images"),
+        (
+            {"saturated_fraction": 0.39, "bits": 2},
+            "39% of the entries are above the quantiser's limits (more than 33%)",
+        ),
         ({"test_samples": 4, "pixels_accuracy": 1.0}, "4 test images are too few for a verdict; give at least 200"),
         ({"random_front_accuracy": 0.6}, "a random front is as good"),
         ({"pixels_accuracy": 0.62}, "the raw pixels are as good"),

@@ -7,13 +7,18 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from ecofed.activations import saturation_warned
 from ecofed.config import Config
+from ecofed.data import load_dataset, to_input
 from ecofed.errors import ConfigError
 from ecofed.models import build_front
 from ecofed.pretraining import find_shipped, random_front, shipped_front, shipped_fronts
 from ecofed.pretraining.bundling import weights_digest
+from ecofed.pretraining.limits import saturated_fraction
 from ecofed.pretraining.resolve import resolve_front
 
 NAMES = [front.name for front in shipped_fronts()]
@@ -99,3 +104,17 @@ def test_fronts_by_name_and_by_file(tmp_path: Path) -> None:
         resolve(config(ecofed__front="vgg11-w0.5-rgb"), channels=1)
     with pytest.raises(ConfigError, match=r"no front 'vgg11-w0.5-rbg' \(did you mean 'vgg11-w0.5-rgb'\?\)"):
         resolve(config(ecofed__front="vgg11-w0.5-rbg"))
+
+
+def test_the_limits_of_the_grey_front_tell_pictures_from_noise() -> None:
+    front = shipped_front("vgg11-w0.25-grey-256b").load()
+    network = build_front(front, "frozen").eval()
+
+    def saturated(images_NHWC: np.ndarray) -> float:
+        with torch.no_grad():
+            h_NCHW = network(torch.from_numpy(to_input(images_NHWC, front.mean, front.std, 32))).numpy()
+        return saturated_fraction(h_NCHW, front.upper[2])
+
+    assert saturated(load_dataset("digits").train.images_NHWC[:200]) < 0.2
+    noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 1)).astype(np.uint8)
+    assert saturated(noise) > saturation_warned(2)

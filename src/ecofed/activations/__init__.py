@@ -3,12 +3,12 @@
 from ecofed.activations.buffer import ReplayBuffer, View
 from ecofed.activations.codecs import (
     CODECS,
-    SATURATION_WARNED,
     Codec,
     EncodedActivation,
     configured_codec,
     early_codec,
     make_codec,
+    saturation_warned,
 )
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
 from ecofed.activations.entropy import check_length, compress, decompress
@@ -17,7 +17,6 @@ from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_poli
 __all__ = [
     "BUFFER_FOLDER",
     "CODECS",
-    "SATURATION_WARNED",
     "Codec",
     "DiskBuffer",
     "EncodedActivation",
@@ -33,4 +32,5 @@ __all__ = [
     "early_codec",
     "make_codec",
     "make_refresh_policy",
+    "saturation_warned",
 ]

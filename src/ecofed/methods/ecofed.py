@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import (
-    SATURATION_WARNED,
     Uploads,
     View,
     check_length,
@@ -26,6 +25,7 @@ from ecofed.activations import (
     configured_codec,
     decompress,
     make_refresh_policy,
+    saturation_warned,
 )
 from ecofed.activations.augmentation import FeatureAugmentation
 from ecofed.config import Config
@@ -125,12 +125,12 @@ class EcoFed(Method):
         )
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
-        worst = max(saturated, default=None)
-        if worst is not None and worst > SATURATION_WARNED and not self._saturation_noted:
+        worst, most = max(saturated, default=0.0), saturation_warned(self.config.ecofed.bits)
+        if worst > most and not self._saturation_noted:
             self._saturation_noted = True  # once a run: every record has its own saturated_fraction
             notes.append(
                 f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than "
-                f"{SATURATION_WARNED:.0%}): its constants were set on other images; 'ecofed pretrain' makes a front "
+                f"{most:.0%}): its constants were set on other images; 'ecofed pretrain' makes a front "
                 "from images like these"
             )
         return RoundOutcome(

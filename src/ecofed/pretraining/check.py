@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecofed.activations import SATURATION_WARNED
+from ecofed.activations import saturation_warned
 from ecofed.config import ModelConfig
 from ecofed.data import Dataset, compressed_sizes, raw_bytes
 from ecofed.errors import ConfigError
@@ -43,10 +43,11 @@ class FrontCheck:
     def advice(self) -> str:
         """One sentence."""
         gain = self.probe_accuracy - self.random_front_accuracy
-        if self.saturated_fraction > SATURATION_WARNED:
+        most = saturation_warned(self.bits)
+        if self.saturated_fraction > most:
             return (
                 f"{self.saturated_fraction:.0%} of the entries are above the quantiser's limits (more than "
-                f"{SATURATION_WARNED:.0%}): these images are unlike those that the front was made with; pre-train one "
+                f"{most:.0%}): these images are unlike those that the front was made with; pre-train one "
                 "on public images of this kind"
             )
         if self.test_samples < _FEWEST:

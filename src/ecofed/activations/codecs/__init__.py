@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.codecs.base import SATURATION_WARNED, Codec, EncodedActivation
+from ecofed.activations.codecs.base import Codec, EncodedActivation, saturation_warned
 from ecofed.activations.codecs.float32 import Float32Codec
 from ecofed.activations.codecs.lloyd_max import LloydMaxCodec
 from ecofed.activations.codecs.minmax import MinMaxCodec
@@ -16,7 +16,6 @@ from ecofed.method_configs import EcoFedConfig
 
 __all__ = [
     "CODECS",
-    "SATURATION_WARNED",
     "Codec",
     "EncodedActivation",
     "Float32Codec",
@@ -28,6 +27,7 @@ __all__ = [
     "early_codec",
     "make_codec",
     "pack",
+    "saturation_warned",
     "unpack",
 ]
 

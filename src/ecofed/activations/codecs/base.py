@@ -48,8 +48,16 @@ TIMES_THE_LIMIT = 32.0
 """How far above a front's largest quantiser limit, which almost no entry exceeds, an activation may be."""
 PIECE_ENTRIES = 1 << 20
 """Entries that are worked on at a time, where each takes more memory than its code."""
-SATURATION_WARNED = 0.2
-"""More entries than this above the quantiser's limit, and a front does not suit the images: a run and a check warn."""
+
+
+def saturation_warned(bits: int) -> float:
+    """More entries than this above the quantiser's limit, and a front does not suit the images: a run and a check warn.
+
+    Limits with the least squared error clip nearly nothing at 4 bits, and a fifth of the entries at 1 or 2: on
+    Fashion-MNIST limits set on these very images clip 19 %, those of the shipped grey front 22 %, and a linear
+    classifier on either codes is as good (0.858, 0.854). Of uniform noise that front clips 39 %.
+    """
+    return 1 / 3 if bits <= 2 else 0.2
 
 
 class Codec(ABC):
