@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -28,13 +28,13 @@ from ecofed.methods.transport import Transport
 from ecofed.preparation import Prepared, prepare
 from ecofed.reports import read_result, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
-from ecofed.results import LAST_ROUNDS, Comparison, RoundRecord, RunResult, Totals
+from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, totals_of, write_unfinished
+from ecofed.results import Comparison, RoundRecord, RunResult
 from ecofed.runtimes import open_transport
 from ecofed.saved_model import save_model
 from ecofed.timekeeping import clock_of
 
 RESULT_FILE = "result.json"
-METRICS_FILE = "metrics.jsonl"
 #: A checkpoint after a round, unless the last one is younger than this,
 CHECKPOINT_SECONDS = 20.0
 #: or than so many times what it took to write: small runs are saved after every round.
@@ -151,6 +151,7 @@ def run(
         observer.started(config, records)
         if folder is not None:
             _write_metrics(folder, records)
+            write_unfinished(_result(prepared, ledger, [], method, 0.0, command, notes), folder)
         evaluate = Evaluator(method, *prepared.test_set())
         next_checkpoint = 0.0
         rounds = train(method, evaluate, first_round=len(records) + 1, clock=None if clock is None else clock.round)
@@ -274,6 +275,7 @@ def _finished(folder: Path, config: Config) -> RunResult | None:
 def _tidy(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    (folder / UNFINISHED_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder / BUFFER_FOLDER, ignore_errors=True)
 
 
@@ -301,9 +303,6 @@ def _result(
     notes: list[str],
 ) -> RunResult:
     config = prepared.task.config
-    accuracies = [record.test_accuracy for record in records if record.test_accuracy is not None]
-    last = accuracies[-LAST_ROUNDS:]
-    simulated = [record.simulated_seconds for record in records if record.simulated_seconds is not None]
     return RunResult(
         config=config.to_dict(),
         environment=describe_environment(config.threads, str(prepared.torch_device)),
@@ -316,13 +315,10 @@ def _result(
         rounds=records,
         ledger=ledger.bytes,
         retransmitted_bytes=ledger.retransmitted,
-        totals=Totals(
-            uplink_bytes=ledger.total("uplink"),
+        totals=dataclasses.replace(
+            totals_of(records, wall_seconds),
+            uplink_bytes=ledger.total("uplink"),  # with what is sent after the last round
             downlink_bytes=ledger.total("downlink"),
-            final_test_accuracy=sum(last) / len(last),
-            best_test_accuracy=max(accuracies),
-            simulated_seconds=math.fsum(simulated) if simulated else None,
-            wall_seconds=wall_seconds,
         ),
         data=prepared.summary,
         front=prepared.front_card,

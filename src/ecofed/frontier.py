@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,8 @@ from ecofed.experiment import Observer, SilentObserver, run
 from ecofed.files import write_json
 from ecofed.models import default_cut
 from ecofed.pretraining.resolve import resolve_front
-from ecofed.reports.plots.frontier import PlottedPoint, write_frontier_plot
+from ecofed.reports.frontiers import FRONTIER_FILE, Frontier, Point, plot_frontier
 from ecofed.results import RunResult
-
-FRONTIER_FILE = "frontier.json"
-SCHEMA = "ecofed-frontier/1"
 
 #: The paper's own choices, on the same network and data.
 PAPER = {
@@ -38,37 +35,6 @@ PAPER = {
     "normalisation": "batch",
     "aggregation": "equal",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One run of the sweep, by its figures."""
-
-    label: str
-    method: str
-    final_test_accuracy: float
-    total_bytes: int
-    bytes_per_device: float
-    """Both directions, over the whole training, mean over all devices."""
-    uplink_bytes_per_device: float
-    images_leave_device: bool
-    efficient: bool = False
-    """No other point has at least its accuracy for fewer bytes."""
-    result: str
-    """Where its ``result.json`` lies, below the sweep's folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frontier:
-    """A finished sweep; ``frontier.json``."""
-
-    points: list[Point]
-    raw_image_bytes_per_device: float
-    compressed_image_bytes_per_device: float | None
-    notes: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **asdict(self)}
 
 
 def frontier(
@@ -127,7 +93,7 @@ def frontier(
     )
     write_json(folder / FRONTIER_FILE, made.to_dict())
     try:
-        _plot(made, folder)
+        plot_frontier(made, folder)
     except Exception as error:  # a library that draws fails in many ways
         reason = " ".join(str(error).split()) or type(error).__name__
         observer.note(f"frontier.png was not drawn ({reason}); {FRONTIER_FILE} is complete")
@@ -187,23 +153,6 @@ def _points(labels: Sequence[str], results: Sequence[RunResult]) -> list[Point]:
 def _beats(one: tuple[int, float], other: tuple[int, float]) -> bool:
     """As few bytes and as accurate, and better in one of them. A point is its bytes and its accuracy."""
     return one != other and one[0] <= other[0] and one[1] >= other[1]
-
-
-def _plot(made: Frontier, folder: Path) -> None:
-    marks = [("every image once (raw)", made.raw_image_bytes_per_device)]
-    if made.compressed_image_bytes_per_device is not None:
-        marks.append(("every image once (compressed)", made.compressed_image_bytes_per_device))
-    points = [
-        PlottedPoint(
-            label=point.label.removeprefix("ecofed "),
-            method=point.method,
-            bytes_per_device=point.bytes_per_device,
-            accuracy=point.final_test_accuracy,
-            efficient=point.efficient,
-        )
-        for point in made.points
-    ]
-    write_frontier_plot(points, marks, folder / "frontier.png")
 
 
 def _per_device(total: int | None, devices: int) -> float | None:

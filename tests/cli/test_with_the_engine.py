@@ -15,6 +15,11 @@ import pytest
 from cli_fakes import Cli
 from PIL import Image
 
+import ecofed
+from ecofed.config import Settings
+from ecofed.experiment import SilentObserver
+from ecofed.results import RoundRecord
+
 TINY = """
 rounds = 3
 devices = 4
@@ -129,3 +134,29 @@ def _figures(folder: Path) -> list[dict[str, Any]]:
     """The rounds of a result without what depends on the clock on the wall."""
     rounds = json.loads((folder / "result.json").read_text())["rounds"]
     return [{key: value for key, value in record.items() if not key.endswith("_seconds")} for record in rounds]
+
+
+class StopAfter(SilentObserver):
+    """Presses Ctrl-C after a round."""
+
+    def __init__(self, round_: int) -> None:
+        self._round = round_
+
+    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
+        if record.round == self._round:
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_stopped_can_be_reported_on_and_leaves_nothing_when_it_ends(
+    cli: Cli, tiny: str, tmp_path: Path
+) -> None:
+    settings = Settings.load(tiny)
+    with pytest.raises(KeyboardInterrupt):
+        ecofed.run(settings.for_method("ecofed"), out=tmp_path / "run", observer=StopAfter(2))
+    ended = cli("report", "run")
+    assert ended.code == 0, ended.err
+    assert "not finished: these are 1 of 3 rounds" in ended.out
+    assert (tmp_path / "run" / "report.html").exists()
+    assert cli("run", tiny, "--out", "run", "--resume").code == 0
+    assert not (tmp_path / "run" / "unfinished.json").exists()
+    assert "not finished" not in cli("report", "run").out

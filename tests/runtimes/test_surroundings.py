@@ -18,8 +18,9 @@ from ecofed.cli import main
 from ecofed.config import Settings
 from ecofed.data import fetch
 from ecofed.errors import DataError, StorageError
-from ecofed.experiment import METRICS_FILE, SilentObserver, compare, run
+from ecofed.experiment import SilentObserver, compare, run
 from ecofed.frontier import frontier
+from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE
 from ecofed.results import RoundRecord
 
 
@@ -123,7 +124,7 @@ def test_a_report_that_fails_is_a_note_and_the_result_stays(
 def test_a_plot_of_a_frontier_that_fails_is_a_note(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecofed.frontier.write_frontier_plot", lambda *_: 1 / 0)
+    monkeypatch.setattr("ecofed.reports.frontiers.write_frontier_plot", lambda *_: 1 / 0)
     settings, listener = settings_of(pictures, rounds=1), Listener()
     frontier(settings, out=tmp_path, bits=[8], views=[1], fronts=["random"], observer=listener)
     assert listener.notes[-1] == "frontier.png was not drawn (division by zero); frontier.json is complete"
@@ -154,7 +155,7 @@ def test_a_disk_that_fills_up_names_the_file_and_the_run_goes_on_later(
     with monkeypatch.context() as patch, pytest.raises(StorageError) as caught:
         run(config, out=tmp_path, observer=FillDisk(2, patch), report=False)
     assert str(caught.value) == f"{tmp_path / CHECKPOINT_FILE}: cannot be written (No space left on device)"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT_FILE, METRICS_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT_FILE, METRICS_FILE, UNFINISHED_FILE]
     kept = Checkpoint.read(tmp_path, config.to_dict())
     assert kept is not None
     assert len(kept.records) == 1

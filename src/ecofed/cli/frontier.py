@@ -15,7 +15,7 @@ from ecofed.errors import ConfigError, nearest
 from ecofed.reports.units import human_bytes
 
 if TYPE_CHECKING:
-    from ecofed.frontier import Frontier
+    from ecofed.reports.frontiers import Frontier
 
 Bits = Annotated[str, typer.Option("--bits", metavar="A,B,...", help="Bits of a code.")]
 Views = Annotated[str, typer.Option("--views", metavar="A,B,...", help="Uploads in a device's life; 0 is unbounded.")]
@@ -83,12 +83,13 @@ def frontier(
     if json:
         print_json(result.to_dict())
         return
-    _print(result)
+    print_frontier(result)
     for name in ("frontier.png", "frontier.json"):
         print_text(folder / name)
 
 
-def _print(result: Frontier) -> None:
+def print_frontier(result: Frontier) -> None:
+    """The table of a sweep."""
     rows = [
         (
             point.label,

@@ -3,27 +3,81 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecofed.cli.output import print_json, print_results
-from ecofed.cli.shared import Json, add_command
+from ecofed.cli import frontier
+from ecofed.cli.output import print_json, print_results, print_text
+from ecofed.cli.shared import Json, add_command, make_folder, named_path
+from ecofed.errors import ConfigError
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that 'ecofed run' or 'ecofed compare' wrote.")]
+if TYPE_CHECKING:
+    from ecofed.results import Comparison, RunResult
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR...",
+        help="Folders that 'ecofed run', 'ecofed compare' or 'ecofed frontier' wrote, finished or not.",
+        parser=named_path,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder for the page and plots; default: the folder itself, of several runs/report.",
+        parser=named_path,
+    ),
+]
+#: Files of a run, whose page a joined report must not replace.
+_OF_RUNS = ("result.json", "summary.json", "frontier.json", "unfinished.json")
 
 
 def register(app: typer.Typer) -> None:
-    add_command(app, "report", report, "ecofed report runs/quickstart")
+    add_command(
+        app,
+        "report",
+        report,
+        "ecofed report runs/quickstart",
+        "ecofed report runs/first runs/tuned --out runs/both",
+    )
 
 
-def report(folder: Folder, json: Json = False) -> None:
-    """Write report.html and the plots of a run or comparison anew, and print its table."""
-    from ecofed.reports import load, write_report
+def report(folders: Folders, out: Out = None, json: Json = False) -> None:
+    """Write report.html and the plots of results anew, and print their table.
 
-    result = load(folder)
-    write_report(result, folder)
-    if json:
-        print_json(result.to_dict(), indent=1)
+    A run that goes on or was stopped is shown up to its last round. Several folders are joined into one report, which
+    says where their runs differ in data, devices or seeds.
+    """
+    from ecofed.reports import joined, load, write_report
+    from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
+
+    sweep = None
+    result: Comparison | RunResult
+    if len(folders) == 1:
+        place = out or folders[0]
+        if holds_frontier(folders[0]):
+            sweep, result = read_frontier(folders[0])
+        else:
+            result = load(folders[0])
     else:
-        print_results(result, folder)
+        result, place = joined(folders), out or Path("runs") / "report"
+    if place not in folders:
+        make_folder(place)
+        taken = next((name for name in _OF_RUNS if (place / name).exists()), None)
+        if taken is not None:
+            raise ConfigError(f"{place} holds {taken} of a run; choose another folder with --out")
+    write_report(result, place)
+    if sweep is not None:
+        plot_frontier(sweep, place)
+    if json:
+        print_json((sweep or result).to_dict(), indent=1)
+    elif sweep is not None:
+        frontier.print_frontier(sweep)
+        print_text(place / "frontier.png")
+        print_text(place / "report.html")
+    else:
+        print_results(result, place)

@@ -36,7 +36,11 @@ def read_result(path: str | Path) -> RunResult:
     """
     path = Path(path)
     file = path / RESULT_FILE if os.path.isdir(path) else path
-    values = _read_json(file, SCHEMA)
+    return result_of(read_file(file, SCHEMA), file)
+
+
+def result_of(values: dict[str, Any], file: Path) -> RunResult:
+    """A result from JSON values; ``file`` is where they come from. Raises :class:`EcoFedError`."""
     result: RunResult = _read_as(RunResult, values, "", file)
     for problem, there in _problems(result).items():
         if there:
@@ -100,7 +104,7 @@ def read_summary(path: str | Path) -> Comparison:
     """
     path = Path(path)
     file = path / SUMMARY_FILE if os.path.isdir(path) else path
-    values = _read_json(file, SUMMARY_SCHEMA)
+    values = read_file(file, SUMMARY_SCHEMA)
     runs = values.get("runs")
     if not isinstance(runs, list) or not runs:
         raise EcoFedError(f"{file}: 'runs' must name at least one result")
@@ -115,26 +119,8 @@ def read_summary(path: str | Path) -> Comparison:
     return Comparison(results=results, command=command, notes=notes)
 
 
-def load(folder: str | Path) -> Comparison | RunResult:
-    """Whatever a folder holds: a comparison, or one run.
-
-    Raises:
-        EcoFedError: it holds neither, or holds it malformed.
-    """
-    path = Path(folder)
-    if os.path.isfile(path):
-        return read_summary(path) if path.name == SUMMARY_FILE else read_result(path)
-    if os.path.isfile(path / SUMMARY_FILE):
-        return read_summary(path)
-    if os.path.isfile(path / RESULT_FILE):
-        return read_result(path)
-    raise EcoFedError(
-        f"{path}: holds neither {SUMMARY_FILE} nor {RESULT_FILE}; "
-        "give the folder that 'ecofed run' or 'ecofed compare' wrote with --out"
-    )
-
-
-def _read_json(file: Path, schema: str) -> dict[str, Any]:
+def read_file(file: Path, schema: str) -> dict[str, Any]:
+    """The values of a JSON file of this schema. Raises :class:`EcoFedError`."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise EcoFedError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no result is")

@@ -1,0 +1,111 @@
+"""Results of several folders as one comparison, and what of them does not compare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ecofed.config import METHODS
+from ecofed.errors import EcoFedError
+from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
+from ecofed.reports.unfinished import is_unfinished, read_unfinished, unfinished_notes
+from ecofed.results import Comparison, RunResult, flatten
+
+#: Settings that say which images lie on which device; runs that differ in one were not put to the same task.
+_TASK = ("devices", "sampled_devices", "rounds", "test_part", "test_samples")
+
+
+def load(folder: str | Path) -> Comparison | RunResult:
+    """Whatever a folder holds: a comparison, a run, a run that is not finished, or sub-folders with such runs.
+
+    Raises:
+        EcoFedError: it holds none of these, or holds it malformed.
+    """
+    path = Path(folder)
+    if os.path.isfile(path):
+        return read_summary(path) if path.name == SUMMARY_FILE else read_result(path)
+    if os.path.isfile(path / SUMMARY_FILE):
+        return read_summary(path)
+    if os.path.isfile(path / RESULT_FILE):
+        return read_result(path)
+    if is_unfinished(path):
+        return read_unfinished(path)
+    inside = _runs_inside(path)
+    if inside:
+        return joined(inside)
+    raise EcoFedError(
+        f"{path}: holds neither {SUMMARY_FILE} nor {RESULT_FILE}; "
+        "give the folder that 'ecofed run' or 'ecofed compare' wrote with --out"
+    )
+
+
+def joined(folders: Sequence[str | Path]) -> Comparison:
+    """The runs of several folders as one comparison. Its notes say where they differ in more than what is compared.
+
+    Raises:
+        EcoFedError: as :func:`load`.
+    """
+    results: list[RunResult] = []
+    notes: list[str] = []
+    for folder in folders:
+        found = load(folder)
+        results += found.results if isinstance(found, Comparison) else [found]
+        notes += (
+            found.notes
+            if isinstance(found, Comparison)
+            else [f"{found.method}: {text}" for text in unfinished_notes(found)]
+        )
+    return Comparison(results=results, notes=[*dict.fromkeys([*differences(results), *notes])])
+
+
+def differences(results: Sequence[RunResult]) -> list[str]:
+    """What keeps the runs from being compared as they stand, one line each; nothing for one data set and one deal."""
+    lines = []
+    told = {
+        "data": [result.data.name for result in results],
+        "test images": [f"{result.data.test_samples:,}" for result in results],
+        "classes": [", ".join(result.data.classes) for result in results],
+        "version of ecofed": [result.ecofed_version for result in results],
+    }
+    for name, values in told.items():
+        lines += _different(name, values, results)
+    settings = [flatten(result.config) for result in results]
+    keys = [key for key in dict.fromkeys(key for one in settings for key in one) if _is_of_the_task(key)]
+    for key in keys:
+        lines += _different(key, [str(one.get(key, "-")) for one in settings], results)
+    seeds: dict[str, set[int]] = {}
+    for result in results:
+        seeds.setdefault(result.method, set()).add(result.seed)
+    if len(set(map(frozenset, seeds.values()))) > 1:
+        each = "; ".join(f"{method} {', '.join(map(str, sorted(found)))}" for method, found in seeds.items())
+        lines.append(f"the runs differ in their seeds, which deal out data and devices: {each}")
+    dealt: dict[int, list[list[int]]] = {}
+    if not lines and any(dealt.setdefault(r.seed, r.data.label_counts) != r.data.label_counts for r in results):
+        lines.append("the runs have the same settings for data and devices, yet the devices held other images")
+    return lines
+
+
+def _is_of_the_task(key: str) -> bool:
+    return key in _TASK or key.startswith("data.")
+
+
+def _different(name: str, values: Sequence[str], results: Sequence[RunResult]) -> list[str]:
+    if len(set(values)) == 1:
+        return []
+    who: dict[str, list[str]] = {}
+    for value, result in zip(values, results, strict=True):
+        who.setdefault(value, []).append(result.method)
+    each = "; ".join(f"{value} ({', '.join(dict.fromkeys(methods))})" for value, methods in who.items())
+    return [f"the runs differ in {name}: {each}"]
+
+
+def _runs_inside(folder: Path) -> list[Path]:
+    """Sub-folders that hold a run, those of methods in their usual order."""
+    try:
+        entries = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()] if folder.is_dir() else []
+    except OSError as error:
+        raise EcoFedError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    runs = [entry for entry in entries if (entry / RESULT_FILE).is_file() or is_unfinished(entry)]
+    order = {name: number for number, name in enumerate(METHODS)}
+    return sorted(runs, key=lambda entry: order.get(entry.name.partition("-seed=")[0], len(order)))
