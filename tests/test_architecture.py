@@ -22,6 +22,7 @@ FOUNDATION = {
     "errors",
     "files",
     "lifetime",
+    "loading_progress",
     "foreign_text",
     "installation",
     "json_values",

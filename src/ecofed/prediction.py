@@ -16,6 +16,7 @@ from ecofed.data.images import decode_one
 from ecofed.data.transforms import padded, with_channels
 from ecofed.errors import DataError, MissingExtraError, ModelError
 from ecofed.json_values import Within, read_as
+from ecofed.loading_progress import counted
 from ecofed.onnx import Session
 
 #: Images a pass. Fixed, because a network with the paper's settings answers by the batch.
@@ -151,7 +152,7 @@ def _read_all(named: Sequence[Path], channels: int, size: int) -> tuple[list[Pat
         pictures, others = pictures_under(path)
         damaged: list[str] = []
         before = len(files)
-        for file in pictures:
+        for file in counted(pictures, len(pictures), "reading pictures"):
             try:
                 pixels.append(_read_image(file, channels, size))
                 files.append(file)

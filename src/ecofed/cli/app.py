@@ -31,11 +31,13 @@ from ecofed.cli import (
     run,
 )
 from ecofed.cli.interrupt import Interrupted
+from ecofed.cli.loading import loading_view
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
 from ecofed.cli.streams import delivered, is_of_a_stream, lost, say, take_any_text
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
+from ecofed.loading_progress import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (run, compare, frontier, plan, profile, pretrain, front, evaluate, predict, export, report, presets, data)
@@ -100,7 +102,8 @@ def main() -> NoReturn:
     debug = "--debug" in words
     take_any_text()
     try:
-        app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
+        with told_to(loading_view()):
+            app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
     except Interrupted as stop:
         say(f"\n{stop}")
         code = 130

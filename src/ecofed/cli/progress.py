@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from ecofed.cli.loading import Patience
 from ecofed.cli.streams import say
 from ecofed.config import Config
 from ecofed.foreign_text import LONGEST_NAME, clean
+from ecofed.loading_progress import told_to
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
 
 SECONDS_BETWEEN_LINES = 5.0
+#: On a narrower terminal the figures take the place of the bar.
+_ROOM_FOR_BARS = 76
 
 
 class _Tally:
@@ -42,6 +47,10 @@ class _Tally:
     def accuracy_text(self) -> str:
         return "-" if self.accuracy is None else f"{self.accuracy:.3f}"
 
+    @property
+    def accuracy_cell(self) -> str:
+        return f"accuracy {self.accuracy_text}"
+
     def seconds_left(self, total_rounds: int) -> float:
         per_round = (time.monotonic() - self.started) / max(1, self.rounds_done - self.first_round)
         return per_round * (total_rounds - self.rounds_done)
@@ -66,35 +75,54 @@ class ProgressView(Protocol):
 
 
 class Bars:
-    """One bar a method: round, accuracy, bytes so far, time left."""
+    """One bar a method: round, accuracy, bytes so far, time left. What is loaded before has one while that takes."""
 
     def __init__(self, console: Console) -> None:
+        self._narrow = console.width < _ROOM_FOR_BARS
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("round {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("accuracy {task.fields[accuracy]}"),
+            *([] if self._narrow else [BarColumn(bar_width=None)]),
+            TextColumn("{task.fields[unit]}{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[accuracy]}"),
             TextColumn("{task.fields[bytes]}"),
             TextColumn("{task.fields[time]}"),
             console=console,
         )
+        self._listening = ExitStack()
+        self._patience = Patience()
+        self._loading: TaskID | None = None
         self._task: TaskID | None = None
         self._tally: _Tally | None = None
         self._said: set[str] = set()
 
     def __enter__(self) -> Self:
         self._progress.start()
+        self._listening.enter_context(told_to(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listening.close()
         self._progress.stop()
+
+    def loading(self, what: str, done: int, total: int) -> None:
+        slow = self._patience.is_over(what, ended=done >= total)
+        if done >= total:
+            if self._loading is not None:
+                self._progress.remove_task(self._loading)
+                self._loading = None
+        elif self._loading is not None:
+            self._progress.update(self._loading, completed=done)
+        elif slow:
+            self._loading = self._progress.add_task(
+                what, total=total, completed=done, unit="", accuracy="", bytes="", time=""
+            )
 
     def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
         self._tally = _Tally(config, records)
         self._task = self._add(config.method, total=config.rounds, done=self._tally.rounds_done)
-        self._progress.update(self._task, accuracy=self._tally.accuracy_text, bytes=human_bytes(self._tally.bytes))
+        self._progress.update(self._task, accuracy=self._tally.accuracy_cell, bytes=human_bytes(self._tally.bytes))
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
         if self._tally is None or self._task is None:
@@ -104,7 +132,7 @@ class Bars:
             self._task,
             completed=record.round,
             total=total_rounds,
-            accuracy=self._tally.accuracy_text,
+            accuracy=self._tally.accuracy_cell,
             bytes=human_bytes(self._tally.bytes),
             time=f"{human_seconds(self._tally.seconds_left(total_rounds))} left",
         )
@@ -122,7 +150,7 @@ class Bars:
         self._progress.update(
             task,
             completed=len(result.rounds),
-            accuracy=f"{result.totals.final_test_accuracy:.3f}",
+            accuracy=f"accuracy {result.totals.final_test_accuracy:.3f}",
             bytes=human_bytes(result.total_bytes),
             time=human_seconds(result.totals.wall_seconds),
         )
@@ -131,7 +159,13 @@ class Bars:
     def _add(self, method: str, *, total: int, done: int) -> TaskID:
         name = clean(method, LONGEST_NAME)
         return self._progress.add_task(
-            f"{name:<12}", total=total, completed=done, accuracy="-", bytes=human_bytes(0), time=""
+            f"{name:<12}",
+            total=total,
+            completed=done,
+            unit="" if self._narrow else "round ",
+            accuracy="accuracy -",
+            bytes=human_bytes(0),
+            time="",
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ecofed.data.images import Split, decode
 from ecofed.errors import DataError
+from ecofed.loading_progress import counted
 
 MAX_FILE_BYTES = 256 << 20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -35,7 +36,8 @@ def read(path: Path, part: Literal["train", "test"]) -> Split | None:
     _require_pictures(path / part, {name for name, _ in classes})
     if not classes:
         return None
-    decoded = decode(_contents([f for _, files in classes for f in files]))
+    pictures = [file for _, files in classes for file in files]
+    decoded = decode(counted(_contents(pictures), len(pictures), f"reading {part} pictures"))
     return Split(
         images_NHWC=decoded.images_NHWC,
         labels_N=np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for _, files in classes]),

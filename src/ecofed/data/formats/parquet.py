@@ -17,6 +17,7 @@ from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
 from ecofed.data.images import Split, decode
 from ecofed.errors import DataError, MissingExtraError
 from ecofed.json_values import parse
+from ecofed.loading_progress import counted
 
 MAX_ROWS = 5_000_000
 MAX_ROW_GROUP_BYTES = 2 << 30
@@ -46,7 +47,8 @@ def read(path: Path, part: Literal["train", "test"]) -> Split | None:
         return None
     labels: list[Any] = []
     opened = [_open(file) for file in files]
-    decoded = decode(cell for shard in opened for cell in _rows(shard, labels))
+    cells = (cell for shard in opened for cell in _rows(shard, labels))
+    decoded = decode(counted(cells, sum(shard.table.metadata.num_rows for shard in opened), f"reading {part} pictures"))
     labels_N, label_names = _numbered(labels, opened[0].class_names, files[0])
     return Split(
         images_NHWC=decoded.images_NHWC,
