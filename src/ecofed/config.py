@@ -314,8 +314,8 @@ class Settings:
             _check_assignment(path, value)
 
     @classmethod
-    def load(cls, source: str | Path | None, sets: Iterable[str] = ()) -> Settings:
-        """Read a preset's name or a TOML file, then ``key=value`` strings on top.
+    def load(cls, source: str | Path | None, sets: str | Iterable[str] = ()) -> Settings:
+        """Read a preset's name or a TOML file, then ``key=value`` strings (or one) on top.
 
         Raises:
             ConfigError: no such preset or file, malformed TOML, an assignment without ``=``, an unknown key, or an
@@ -329,7 +329,7 @@ class Settings:
             except ConfigError as error:
                 raise ConfigError(f"{source}: {error}") from None
         from_file = len(pairs)
-        for text in sets:
+        for text in [sets] if isinstance(sets, str) else sets:
             key, equals, value = text.partition("=")
             if not equals or not key.strip():
                 raise ConfigError(f"--set {text!r}: must be key=value, for example --set rounds=10")

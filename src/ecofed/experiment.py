@@ -70,7 +70,7 @@ class SilentObserver:
 
 
 def run(
-    config: Config | Settings,
+    config: Config | Settings | str | Path,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -82,7 +82,7 @@ def run(
     """Train one method.
 
     Args:
-        config: what to run; of settings, the method that they name.
+        config: what to run; of settings, the method that they name; or the name of a preset, or a TOML file.
         out: folder for ``result.json``, ``metrics.jsonl``, ``model.safetensors``, ``report.html`` and the checkpoint;
             ``None`` writes nothing.
         resume: continue from the folder's checkpoint; a finished run is returned as it is.
@@ -94,6 +94,8 @@ def run(
     Raises:
         EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
     """
+    if isinstance(config, str | Path):
+        config = Settings.load(config)
     if isinstance(config, Settings):
         config = config.for_method(config.method)
     observer = observer or SilentObserver()
@@ -187,8 +189,8 @@ def run(
 
 
 def compare(
-    settings: Settings,
-    methods: Sequence[str] = PAPER_METHODS,
+    settings: Settings | str | Path,
+    methods: str | Sequence[str] = PAPER_METHODS,
     *,
     out: str | Path,
     seeds: Sequence[int] = (),
@@ -198,9 +200,11 @@ def compare(
 ) -> Comparison:
     """Run several methods on the same devices, data, model and seed; write one report.
 
-    Each method runs in ``out/<method>``; with several ``seeds`` (default: the one that the settings name) once with
-    each, in ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again.
+    ``settings`` may be the name of a preset or a TOML file. Each method runs in ``out/<method>``; with several ``seeds``
+    (default: the one that the settings name) once with each, in ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again.
     """
+    settings = settings if isinstance(settings, Settings) else Settings.load(settings)
+    methods = [methods] if isinstance(methods, str) else methods
     configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
     if seeds:
         configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]

@@ -14,7 +14,7 @@ from ecofed.cli.shared import add_command
 from ecofed.cli.streams import say
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Image files, and folders of them.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER", help="Image files, and folders of them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Folders = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DIR...",
+        metavar="DIR",
         help="Folders that 'ecofed run', 'ecofed compare' or 'ecofed frontier' wrote, finished or not.",
         parser=named_path,
     ),
