@@ -4,7 +4,7 @@
 # make fleet        a server and four devices on this machine, over Flower with TLS: a complete training, compared
 # make test-flower  the tests of the Flower adapter, those of fleets with intruders and kills too
 # make chaos        kill servers and devices at random moments; every run must end with the identical result
-# make fuzz         a million mutated messages and bundles, two minutes of edited files, two guided by coverage
+# make fuzz         a million mutated messages and bundles, peers that lie, edited files, two minutes guided by coverage
 # make docs         write the pages of docs/reference/ that are taken from the code
 # make docs-check   the examples of the documentation, and that its generated pages are up to date
 # make clean        remove the environment and the caches; results in runs/ stay
@@ -48,6 +48,7 @@ chaos: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python tests/wire/fuzz.py
+	$(BIN)/python tests/fuzz_peers.py --seconds 180
 	$(BIN)/python tests/fuzz_files.py --seconds 120
 	$(BIN)/python tests/wire/guided.py --seconds 120
 
