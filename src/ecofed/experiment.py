@@ -200,8 +200,9 @@ def compare(
 ) -> Comparison:
     """Run several methods on the same devices, data, model and seed; write one report.
 
-    ``settings`` may be the name of a preset or a TOML file. Each method runs in ``out/<method>``; with several ``seeds``
-    (default: the one that the settings name) once with each, in ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again.
+    ``settings`` may be the name of a preset or a TOML file. Each method runs in ``out/<method>``; with several
+    ``seeds`` (default: the one that the settings name) once with each, in ``out/<method>-seed=<seed>``, and tables have
+    means. With ``resume`` finished runs are not run again.
     """
     settings = settings if isinstance(settings, Settings) else Settings.load(settings)
     methods = [methods] if isinstance(methods, str) else methods

@@ -276,11 +276,24 @@ class TestHub:
         assert list((isolated / "data").iterdir()) == []
 
     def test_a_hub_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+
+        def no_answer(repository: str, _: str) -> None:
+            asked.append(repository)
+            time.sleep(5)
+
+        monkeypatch.setattr(hub, "_silent", {})
         monkeypatch.setattr(hub, "PROBE_SECONDS", 0.2)
-        monkeypatch.setattr(hub, "_probe", lambda *_: time.sleep(5))
+        monkeypatch.setattr(hub, "_probe", no_answer)
         started = time.monotonic()
         with pytest.raises(DataError, match="no answer within"):
             load_dataset("cifar10")
+        for name in ("cifar10", "cifar100", "mnist"):  # as each method of a comparison does
+            with pytest.raises(DataError, match="not reachable: it gave no answer before"):
+                load_dataset(name)
+        assert asked == ["uoft-cs/cifar10"]
+        with pytest.raises(DataError, match="no answer within"):  # who asks for it by name is answered anew
+            fetch("mnist", say=lambda _: None)
         assert time.monotonic() - started < 4
 
 

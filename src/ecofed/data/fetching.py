@@ -60,7 +60,7 @@ def fetch(name: str, *, say: Callable[[str], None] = print) -> Path | None:
                 return _settle(staged, target, f"{known.title}: from Debian's package {known.debian_package}", say)
             reasons.append(f"Debian's package {known.debian_package} ({reason})")
         say(f"{known.title}: asking the Hugging Face hub for {known.hub[0]}")
-        snapshot, reason = hub.download(*known.hub)
+        snapshot, reason = hub.download(*known.hub, insist=True)
         if snapshot is not None:
             for file in parquet.find(snapshot):
                 shutil.copyfile(file, staged / file.name)

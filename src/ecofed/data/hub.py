@@ -7,8 +7,10 @@ resolution cannot be given one.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,8 +29,16 @@ _TRUE = {"1", "true", "yes", "on"}
 T = TypeVar("T")
 
 
-def download(repository: str, subfolder: str, *, network: bool = True) -> tuple[Path | None, str]:
-    """The folder in the hub's own cache with both parquet files, downloaded if need be; or ``None`` and the reason."""
+#: When a hub did not answer, by its address: each method of a comparison would wait for it again.
+_silent: dict[str, float] = {}
+_SILENT_SECONDS = 300.0
+
+
+def download(repository: str, subfolder: str, *, network: bool = True, insist: bool = False) -> tuple[Path | None, str]:
+    """The folder in the hub's own cache with both parquet files, downloaded if need be; or ``None`` and the reason.
+
+    A hub that gave no answer is not asked again for some minutes, unless the caller insists.
+    """
     if find_spec("huggingface_hub") is None:
         return None, f"huggingface_hub is not installed: {install_command('train')}"
     local = _local(repository, subfolder)
@@ -38,12 +48,18 @@ def download(repository: str, subfolder: str, *, network: bool = True) -> tuple[
         return None, "HF_HUB_OFFLINE is set"
     if not network:
         return None, "not downloaded yet"
+    address = os.environ.get("HF_ENDPOINT", "")
+    if not insist and time.monotonic() - _silent.get(address, -math.inf) < _SILENT_SECONDS:
+        return None, "not reachable: it gave no answer before"
     try:
         _within(PROBE_SECONDS, lambda: _probe(repository, f"{subfolder}/{_SHARDS[0]}"))
         files = _within(DOWNLOAD_SECONDS, lambda: [_file(repository, f"{subfolder}/{name}") for name in _SHARDS])
     # The client's own errors, httpx's and the operating system's: whichever it is, the hub cannot be used.
     except Exception as error:
+        if isinstance(error, TimeoutError):
+            _silent[address] = time.monotonic()
         return None, _reason(error)
+    _silent.pop(address, None)
     return files[0].parent, ""
 
 
