@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecofed.activations import Codec, compress, decompress, make_codec
-from ecofed.activations.entropy import MAX_DECODED_BYTES
+from ecofed.activations.entropy import MAX_DECODED_BYTES, range_coder
 from ecofed.errors import WireError
 
 SHAPE = (3, 4, 5)
@@ -112,3 +112,47 @@ def test_an_upload_that_ends_early_or_late_is_refused(entropy: str) -> None:
 def test_what_has_no_symbols_is_deflated_or_sent_as_it_is() -> None:
     rows = packed(codec(8, "float32"), 2)
     assert compress(rows, 2, codec(8, "float32"), "range") == compress(rows, 2, codec(8, "float32"), "deflate")
+
+
+@given(st.integers(1, 8), st.integers(0, 2**31), st.sampled_from([0, 1, 3]))
+@settings(max_examples=40)
+def test_no_stream_is_shorter_than_the_least(bits: int, seed: int, spread: int) -> None:
+    """Whatever the codes: all alike, nearly so, or noise."""
+    draw = np.random.default_rng(seed)
+    shape = tuple(int(size) for size in draw.integers(1, 7, 4))
+    codes = draw.integers(0, min(1 << bits, 1 + spread), shape).astype(np.uint8)
+    least = range_coder.least_bytes(shape, bits)  # type: ignore[arg-type]
+    assert least <= len(range_coder.compress(codes, bits))
+
+
+def test_the_least_is_near_what_equal_codes_take() -> None:
+    for bits, shape in ((4, (5000, 8, 1, 1)), (8, (300, 4, 8, 8))):
+        coded = len(range_coder.compress(np.zeros(shape, np.uint8), bits))
+        assert 0.95 * coded - 16 < range_coder.least_bytes(shape, bits) <= coded
+
+
+@pytest.mark.parametrize("entropy", ["deflate", "range"])
+def test_an_honest_upload_is_always_accepted_however_well_it_could_be_compressed(entropy: str) -> None:
+    """Four million equal codes: coded a little longer, so that few bytes never stand for much work."""
+    wide = make_codec("uniform", 2, (8, 8, 8), np.ones(8, np.float32))
+    samples = 8000
+    codes = bytes(samples * wide.row_bytes)
+    coded = compress(codes, samples, wide, entropy)
+    assert decompress(coded, samples, wide, entropy) == codes
+    assert len(coded) < len(codes) // 30
+
+
+@pytest.mark.parametrize(
+    ("coded", "told"),
+    [
+        (b"\x02" + bytes(4), "coded bytes for 51200000 entries"),
+        (b"\x01" + bytes(50), "coded bytes for 12800000 bytes"),
+        (b"\x00" + bytes(50), "samples need 12800000"),
+        (b"\x03", "coded in way 03"),
+        (b"", "coded in way none"),
+    ],
+)
+def test_few_bytes_for_much_are_refused_before_anything_is_decoded(coded: bytes, told: str) -> None:
+    wide = make_codec("uniform", 2, (8, 8, 8), np.ones(8, np.float32))
+    with pytest.raises(WireError, match=told):
+        decompress(coded, 100_000, wide, "range")

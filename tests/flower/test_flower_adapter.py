@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from local_grid import LocalGrid
 from safetensors.numpy import load_file
 
 import ecofed
 from ecofed.config import Settings
-from ecofed.errors import ConfigError, DeviceError
+from ecofed.errors import ConfigError, DeviceError, WireError
+from ecofed.flower.content import pack, unpack
+from ecofed.flower.device import app as client_app
 from ecofed.flower.server import train
 from ecofed.results import RunResult
+from ecofed.wire import Acknowledge, encode
 
 SETS = (
     "rounds=4 devices=3 sampled_devices=2 batch_size=10 test_samples=50 initialisation=random "
@@ -198,3 +201,21 @@ def test_a_killed_server_goes_on_with_resume(after: int, tmp_path: Path, monkeyp
     assert result.ledger == expected.ledger
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole")]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[1])
+
+
+def test_a_node_whose_greeting_is_no_message_of_ours_costs_only_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    def app(message: Message, context: Any) -> Message:
+        if context.node_config["device"] < 3:
+            return client_app(message, context)
+        strange = RecordDict() if context.node_config["device"] == 3 else pack([], status="ok", device=True)
+        return Message(strange, reply_to=message)
+
+    grid = LocalGrid([{"device": index} for index in range(5)], app=app)
+    result = train(grid, {"set": SETS}, patience_seconds=20)
+    assert len(result.rounds) == 4
+    assert capsys.readouterr().out.count("a SuperNode cannot take part") == 2
+
+
+def test_many_small_pieces_are_refused_at_once() -> None:
+    with pytest.raises(WireError, match="more than 100 messages"):
+        unpack(pack([encode(Acknowledge(round=1)).data] * 50_000))
