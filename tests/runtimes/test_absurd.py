@@ -102,6 +102,12 @@ CASES: dict[str, tuple[str, Change, dict[str, Any], str]] = {
     "logits": ("fedgkt", all_numbers(3e38, "logits_NK"), {}, "logits"),
     "activations of ecofed": ("ecofed", all_numbers(3e38), FLOAT32, "activations above"),
     "activations that no front makes": ("ecofed", all_numbers(60000), FLOAT32, "activations above"),
+    "scales that no float can hold 128 times": (
+        "ecofed",
+        all_numbers(3e38, "scales"),
+        MINMAX,
+        "activations could be above",
+    ),
     "scales": ("ecofed", all_numbers(400, "scales"), MINMAX, "activations could be above"),
     "sums": ("closed-form", all_numbers(3e38), {}, "sums over"),
     "no sums": ("closed-form", no_sums, {}, "sums over 0 samples"),

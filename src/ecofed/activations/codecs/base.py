@@ -145,8 +145,8 @@ class Codec(ABC):
             raise WireError(f"upload with {scales.size} scales; {self.scales_of(samples, batch_size)} are needed")
         if not (np.isfinite(scales).all() and (scales >= 0).all()):
             raise WireError("upload with a scale that is negative or not finite")
-        if scales.max(initial=0) * 128 > self.largest:
-            raise WireError(f"upload with a scale of {scales.max():g}: its activations could be above {self.largest:g}")
+        if (largest := float(scales.max(initial=0))) * 128 > self.largest:
+            raise WireError(f"upload with a scale of {largest:g}: its activations could be above {self.largest:g}")
 
     def check_content(self, rows: np.ndarray) -> None:  # noqa: B027 - most codecs have nothing to refuse
         """Refuse rows of the right length that are not codes.

@@ -17,9 +17,9 @@ from ecofed.errors import WireError
 #: What one upload may take in memory once it is decoded. Checked before anything is decoded.
 MAX_DECODED_BYTES = 1 << 28
 #: An upload that says much in few bytes costs its reader time and memory. So beyond these first entries and bytes, a
-#: byte stands for at most so many: real activations take 0.7 bits an entry and more, or are too sparse to need a range
-#: coder. Whoever codes keeps to it too, so that no upload of a device that means well is ever refused.
-FREE_ENTRIES, MOST_ENTRIES_A_BYTE = 1 << 20, 16
+#: byte stands for at most so many. Real activations take 0.7 bits an entry and more, which fits for thousands of samples;
+#: sparser ones deflate as well. Whoever codes keeps to it too, so no upload of a device that means well is refused.
+FREE_ENTRIES, MOST_ENTRIES_A_BYTE = 1 << 20, 10
 FREE_BYTES, MOST_BYTES_A_BYTE = 1 << 20, 32
 
 _RAW, _DEFLATE, _RANGE = b"\0", b"\1", b"\2"
