@@ -30,10 +30,10 @@ quickstart: $(VENV)/.train
 	@echo && echo "Report: $(CURDIR)/$(OUT)/report.html"
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n auto --dist worksteal -m slow
 
 # Flower wants older versions of some packages, so it has an environment of its own.
 fleet: $(FLOWER)/.installed

@@ -1,8 +1,12 @@
 """Settings for every test: the same examples each time, no time limit on one (machines are shared), and a Ctrl-C."""
 
+import os
 import signal
 
 from hypothesis import settings
+
+# Tests run side by side, one process a core: more threads in each, or in what it starts, would only get in the way.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("ecofed", deadline=None, derandomize=True, database=None)
 settings.load_profile("ecofed")
