@@ -16,6 +16,8 @@ import pytest
 
 from ecofed import files
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.config import Config
+from ecofed.costs import Ledger
 from ecofed.errors import ConfigError, StorageError
 from ecofed.files import (
     append_text,
@@ -271,12 +273,11 @@ def test_json_on_disk_reads_as_people_write(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_a_diverged_run_is_json(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(
-        config={"a": 1}, records=[], ledger={}, values={"loss": float("nan")}, arrays={}, wall_seconds=0.0
-    )
-    checkpoint.write(tmp_path)
+    config, ledger = Config().to_dict(), Ledger().to_dict()
+    values = {"loss": float("nan")}
+    Checkpoint(config=config, records=[], ledger=ledger, values=values, arrays={}, wall_seconds=0.0).write(tmp_path)
     assert b"NaN" not in (tmp_path / CHECKPOINT_FILE).read_bytes()
-    read = Checkpoint.read(tmp_path, {"a": 1})
+    read = Checkpoint.read(tmp_path, config)
     assert read is not None
     assert read.values == {"loss": None}
 
