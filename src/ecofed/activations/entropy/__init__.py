@@ -17,8 +17,8 @@ from ecofed.errors import WireError
 #: What one upload may take in memory once it is decoded. Checked before anything is decoded.
 MAX_DECODED_BYTES = 1 << 28
 #: An upload that says much in few bytes costs its reader time and memory. So beyond these first entries and bytes, a
-#: byte stands for at most so many. Real activations take 0.7 bits an entry and more, which fits for thousands of samples;
-#: sparser ones deflate as well. Whoever codes keeps to it too, so no upload of a device that means well is refused.
+#: byte stands for at most so many. Real activations take 0.7 bits an entry and more, which fits hundreds of samples;
+#: others deflate nearly as well. Whoever codes keeps to it too: no upload of a device that means well is refused.
 FREE_ENTRIES, MOST_ENTRIES_A_BYTE = 1 << 20, 10
 FREE_BYTES, MOST_BYTES_A_BYTE = 1 << 20, 32
 
