@@ -1,0 +1,190 @@
+"""Numbers that a small slip in the training loop would change without anybody noticing: each by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import run, started, tiny_config
+from torch import nn
+
+from ecofed.activations import View, configured_codec
+from ecofed.config import Config
+from ecofed.costs import Ledger
+from ecofed.errors import DeviceError, WireError
+from ecofed.method_configs import EcoFedConfig, cosine
+from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, train
+from ecofed.methods.pooled import PooledTrainer
+from ecofed.methods.transport import Answer, Lost
+from ecofed.models import state_arrays
+from ecofed.preparation import prepare
+from ecofed.wire import TrainedWhole, TrainWhole, decode, encode
+
+POOL = View(
+    rows=np.arange(24, dtype=np.uint8).reshape(8, 3),
+    scale_N=np.empty(0, np.float32),
+    sample_N=np.arange(8),
+    labels_N=np.array([0, 1, 0, 1, 1, 0, 1, 0]),
+)
+
+
+def trainer(**settings: Any) -> tuple[PooledTrainer, nn.Linear]:
+    """A linear back on three numbers, batches of eight, five rounds, a learning rate of 0.1 and no momentum."""
+    torch.manual_seed(0)
+    back = nn.Linear(3, 2)
+    config = Config().replace(batch_size=8, rounds=5, learning_rate=0.1, momentum=0.0)
+
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = back
+
+        def forward(self, x_B3HW: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.linear(x_B3HW.flatten(1))
+            return output
+
+    def inputs(view: View, rows_B: np.ndarray, _random: np.random.Generator | None) -> np.ndarray:
+        return view.rows[rows_B].astype(np.float32).reshape(-1, 3, 1, 1) / 24
+
+    settings = {"schedule": "constant", "weight_decay": 0.0, **settings}
+    made = PooledTrainer(Flat(), inputs, config, EcoFedConfig(**settings), torch_device=torch.device("cpu"))
+    return made, back
+
+
+def test_final_accuracy_is_the_mean_of_the_last_five_evaluations() -> None:
+    result = run(tiny_config("classic-fl", rounds=7, normalisation="batch", initialisation="random"))
+    accuracies = [record.test_accuracy for record in result.rounds]
+    assert result.totals.final_test_accuracy == pytest.approx(sum(accuracies[2:]) / 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_the_server_makes_as_many_steps_as_configured(steps: int) -> None:
+    method, _ = started(tiny_config("ecofed", ecofed__server_steps=steps))
+    outcomes = [method.train_round(round_, [0, 1]) for round_ in (1, 2)]
+    assert [outcome.server_steps for outcome in outcomes] == [steps, steps]
+    assert method.state()[1]["trainer"]["steps"] == 2 * steps
+
+
+def test_the_cosine_falls_from_the_whole_rate_to_nothing() -> None:
+    assert [cosine(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
+    assert cosine(0.25) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+
+
+@pytest.mark.parametrize(("schedule", "share"), [("constant", 1.0), ("cosine", cosine(0.8))])
+def test_a_step_of_the_last_round_has_its_share_of_the_rate(schedule: str, share: float) -> None:
+    """Round 5 of 5, the first step: four fifths of the training are over."""
+    made, back = trainer(schedule=schedule)
+    before, images = back.weight.detach().clone(), torch.arange(24.0).reshape(8, 3) / 24
+    loss = F.cross_entropy(back(images), torch.from_numpy(POOL.labels_N))
+    (gradient,) = torch.autograd.grad(loss, back.weight)
+    made.train(5, POOL, np.zeros(8, np.int64), 1)
+    torch.testing.assert_close(back.weight.detach(), before - 0.1 * share * gradient)
+
+
+def test_mixed_images_have_the_labels_of_both_partners() -> None:
+    """A share of 0.3 and a partner known beforehand; no second pass that could be right by chance."""
+    made, back = trainer(mixup=1.0)
+    images, labels = torch.arange(24.0).reshape(8, 3) / 24, torch.from_numpy(POOL.labels_N)
+    partner = np.array([1, 2, 3, 4, 5, 6, 7, 0])
+
+    class Known:
+        def beta(self, _a: float, _b: float) -> float:
+            return 0.3
+
+        def permutation(self, count: int) -> np.ndarray:
+            assert count == 8
+            return partner
+
+    mixed = back(0.3 * images + 0.7 * images[partner])
+    expected = 0.3 * F.cross_entropy(mixed, labels) + 0.7 * F.cross_entropy(mixed, labels[partner])
+    loss = made._step(images.reshape(8, 3, 1, 1), labels, Known())  # type: ignore[arg-type]
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
+
+
+def test_the_weight_average_moves_every_tenth_step() -> None:
+    made, back = trainer(ema=0.9)
+    start = back.weight.detach().clone()
+    averages = []
+    for round_ in range(1, 5):
+        made.train(round_, POOL, np.zeros(8, np.int64), 5)
+        averages.append((made.evaluated.linear.weight.detach().clone(), back.weight.detach().clone()))  # type: ignore[union-attr]
+    (at_5, _), (at_10, back_10), (at_15, _), (at_20, back_20) = averages
+    torch.testing.assert_close(at_5, start)
+    decay = min(0.9**10, 10 / 110)
+    torch.testing.assert_close(at_10, decay * start + (1 - decay) * back_10)
+    torch.testing.assert_close(at_15, at_10)
+    decay = min(0.9**10, 20 / 120)
+    torch.testing.assert_close(at_20, decay * at_10 + (1 - decay) * back_20)
+
+
+@pytest.mark.parametrize("aggregation", ["samples", "equal"])
+def test_devices_of_unequal_size_count_as_configured(aggregation: str) -> None:
+    """What the server makes of two devices is the average of what they answer, by samples or equal."""
+    settings = {"normalisation": "batch", "initialisation": "random", "data__partition": "quantity"}
+    config = tiny_config("classic-fl", aggregation=aggregation, data__alpha=0.5, **settings)
+    method, prepared = started(config)
+    request = encode(TrainWhole(round=1, weights=state_arrays(method.model))).data
+    replies = [decode(prepared.worker(device).handle(request))[0] for device in range(4)]
+    trained = [reply for reply in replies if isinstance(reply, TrainedWhole) and reply.samples]
+    sizes = [reply.samples for reply in trained]
+    assert len(set(sizes)) > 1  # otherwise both are the same
+    weights = np.array(sizes if aggregation == "samples" else [1] * len(sizes), float)
+    method.train_round(1, [0, 1, 2, 3])
+    for name, array in state_arrays(method.model).items():
+        if name in trained[0].weights:
+            expected = np.average([reply.weights[name] for reply in trained], axis=0, weights=weights)
+            np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_label_that_no_class_has_is_refused() -> None:
+    method, prepared = started(tiny_config("lgl", normalisation="batch", initialisation="random"))
+    classes = prepared.task.classes
+    assert method.labels(np.array([0, classes - 1], np.uint8)).tolist() == [0, classes - 1]
+    with pytest.raises(DeviceError, match=f"label {classes} of {classes} classes"):
+        method.labels(np.array([0, classes], np.uint8))
+
+
+class Nobody:
+    """A transport that reaches no device."""
+
+    def exchange_all(self, requests: Any, deadline: float | None) -> Any:  # noqa: ARG002
+        for device, _ in requests:
+            yield device, Answer(replies=[], sent=0, lost=Lost(reason="is not there", again=False))
+
+    def exchange(self, device: int, requests: Sequence[bytes], deadline: float | None) -> Answer:  # noqa: ARG002
+        return Answer(replies=[], sent=0, lost=Lost(reason="is not there", again=False))
+
+    def drop(self, device: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_after_three_rounds_without_anybody_a_run_ends() -> None:
+    prepared = prepare(tiny_config("classic-fl", rounds=9, normalisation="batch", initialisation="random"), print)
+    context = Context(
+        task=prepared.task,
+        channel=Channel(Nobody(), Ledger()),  # type: ignore[arg-type]
+        model=prepared.model,
+        halves=prepared.halves,
+        torch_device=prepared.torch_device,
+    )
+    method = METHOD_CLASSES["classic-fl"](context)
+    rounds = train(method, Evaluator(method, *prepared.test_set()))
+    assert [next(rounds).round, next(rounds).round] == [1, 2]
+    with pytest.raises(DeviceError, match="no device answered in rounds 1 to 3 "):
+        next(rounds)
+
+
+def test_the_papers_scales_are_capped() -> None:
+    """Codes of up to 128 times the scale: 65,504 is the most that an activation may be."""
+    codec = configured_codec(EcoFedConfig(codec="minmax", bits=8), (1, 1, 1), None)
+    codec.open(b"\x01", 1, np.array([511.0], np.float32), 1)
+    with pytest.raises(WireError, match="a scale of 512"):
+        codec.open(b"\x01", 1, np.array([512.0], np.float32), 1)
