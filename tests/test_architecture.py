@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "ecofed"
 FOUNDATION = {
     "_fields",
     "_version",
+    "class_identity",
     "config",
     "config_keys",
     "errors",

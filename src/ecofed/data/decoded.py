@@ -21,7 +21,7 @@ from ecofed.data.places import cache_folder
 from ecofed.errors import DataError, StorageError
 from ecofed.files import writing
 
-VERSION = 2
+VERSION = 3
 """Raise when what is stored, or how pictures are decoded, changes."""
 
 

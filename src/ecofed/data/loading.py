@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ecofed.class_identity import listed, positions, settled
 from ecofed.data.dataset import PNG_HEADER_BYTES, Dataset, ImageSet
 from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
@@ -92,41 +93,56 @@ def _classes(
     name: str, known: KnownSet | None, train: Split, test: Split | None
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray | None]:
     """Class names, and both splits' labels as positions in them."""
-    test_labels_N = None if test is None else test.labels_N
-    if train.label_names is not None:
-        names = train.label_names
-        if test is not None:
-            test_labels_N = _renumbered(name, names, test)
-        if known is not None and known.classes is not None and _letters(names) == _letters(known.classes):
-            names = known.classes
-        return names, train.labels_N, test_labels_N
-    if test is not None and test.label_names is not None:
-        raise DataError(f"data set '{name}': the test split names its classes but the training split does not")
-    if known is not None and known.classes is not None:
-        for labels_N in (train.labels_N, test_labels_N):
+    where = f"data set '{name}'"
+    if test is not None and (train.label_names is None) != (test.label_names is None):
+        named, numbered = ("training", "test") if train.label_names is not None else ("test", "training")
+        raise DataError(
+            f"{where}: the {named} split names its classes but the {numbered} split does not, and nothing says which "
+            f"is which; training has {listed(_own_classes(train))}, the test split {listed(_own_classes(test))}"
+        )
+    numbered_by_it = known is not None and known.classes is not None and train.label_names is None
+    if numbered_by_it and known is not None and known.classes is not None:
+        for split in (train, test):
+            labels_N = None if split is None else split.labels_N
             if labels_N is not None and not (labels_N.min() >= 0 and labels_N.max() < len(known.classes)):
                 span, last = f"{labels_N.min()}..{labels_N.max()}", len(known.classes) - 1
-                raise DataError(f"data set '{name}': its labels are {span}, expected 0..{last}")
-        return known.classes, train.labels_N, test_labels_N
-    values = np.unique(train.labels_N)
-    if test_labels_N is not None:
-        strange = np.setdiff1d(test_labels_N, values)
-        if len(strange):
-            raise DataError(f"data set '{name}': label {strange[0]} occurs in the test split but not in training")
-        test_labels_N = np.searchsorted(values, test_labels_N)
-    return tuple(str(value) for value in values), np.searchsorted(values, train.labels_N), test_labels_N
+                raise DataError(f"{where}: its labels are {span}, expected 0..{last}")
+        return known.classes, train.labels_N, None if test is None else test.labels_N
+    classes = settled(_own_classes(train), f"{where}, training split")
+    test_labels_N = None
+    if test is not None:
+        places = positions(
+            _own_classes(test),
+            classes,
+            refusal=lambda strange: f"{where}: class '{strange}' occurs in the test split but not in training",
+            own="the test split",
+            others="training",
+        )
+        test_labels_N = places[_places(test)]
+    if known is not None and known.classes is not None:
+        classes = _as_published(classes, known.classes)
+    return classes, _places(train), test_labels_N
 
 
-def _renumbered(name: str, names: tuple[str, ...], test: Split) -> np.ndarray:
-    if test.label_names is None:
-        raise DataError(f"data set '{name}': the training split names its classes but the test split does not")
-    strange = sorted(set(test.label_names) - set(names))
-    if strange:
-        raise DataError(f"data set '{name}': class '{strange[0]}' occurs in the test split but not in training")
-    positions = np.array([names.index(label) for label in test.label_names], np.int64)
-    return np.asarray(positions[test.labels_N])
+def _own_classes(split: Split) -> tuple[str, ...]:
+    """The classes of a split: its names, or its numbers, ascending."""
+    return split.label_names or tuple(str(value) for value in np.unique(split.labels_N))
 
 
-def _letters(names: tuple[str, ...]) -> list[str]:
-    """Names without case, spaces and punctuation: copies differ in those."""
-    return ["".join(filter(str.isalnum, name)).lower() for name in names]
+def _places(split: Split) -> np.ndarray:
+    """A split's labels as places in :func:`_own_classes`."""
+    if split.label_names is not None:
+        return split.labels_N
+    return np.searchsorted(np.unique(split.labels_N), split.labels_N)
+
+
+def _as_published(classes: tuple[str, ...], published: tuple[str, ...]) -> tuple[str, ...]:
+    """A known set's classes as it spells them, where copies differ in case, spaces and punctuation."""
+    spelling = {_letters(name): name for name in published}
+    if len(classes) != len(published) or {_letters(name) for name in classes} != set(spelling):
+        return classes
+    return tuple(spelling[_letters(name)] for name in classes)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()

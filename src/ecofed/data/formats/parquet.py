@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ecofed.class_identity import identity, listed, positions, settled
 from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
 from ecofed.data.images import Split, decode
 from ecofed.errors import DataError, MissingExtraError
@@ -45,11 +46,11 @@ def read(path: Path, part: Literal["train", "test"]) -> Split | None:
     files = _shards(path, part) if path.is_dir() else [path] if part == "train" else []
     if not files:
         return None
-    labels: list[Any] = []
     opened = [_open(file) for file in files]
-    cells = (cell for shard in opened for cell in _rows(shard, labels))
+    labels: list[list[Any]] = [[] for _ in opened]
+    cells = (cell for shard, own in zip(opened, labels, strict=True) for cell in _rows(shard, own))
     decoded = decode(counted(cells, sum(shard.table.metadata.num_rows for shard in opened), f"reading {part} pictures"))
-    labels_N, label_names = _numbered(labels, opened[0].class_names, files[0])
+    labels_N, label_names = _joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)])
     return Split(
         images_NHWC=decoded.images_NHWC,
         labels_N=labels_N,
@@ -174,16 +175,65 @@ def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | 
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _numbered(
-    labels: list[Any], names: tuple[str, ...] | None, file: Path
-) -> tuple[np.ndarray, tuple[str, ...] | None]:
+@dataclass(frozen=True, kw_only=True)
+class _Labels:
+    """The labels of one file."""
+
+    file: Path
+    labels_N: np.ndarray
+    """Places in ``names`` where there are any, otherwise the file's own numbers."""
+    names: tuple[str, ...] | None
+    listed: bool
+    """The file lists all classes there are; otherwise ``names`` are those that occur."""
+
+
+def _numbered(labels: list[Any], shard: _Shard) -> _Labels:
+    file, names = shard.file, shard.class_names
     if labels and all(isinstance(label, str) for label in labels):
-        names = tuple(sorted(set(labels)))
-        position = {name: index for index, name in enumerate(names)}
-        return np.array([position[label] for label in labels], np.int64), names
+        occurring = tuple(sorted({identity(label) for label in labels}))
+        settled(occurring, str(file))
+        place = {name: index for index, name in enumerate(occurring)}
+        labels_N = np.array([place[identity(label)] for label in labels], np.int64)
+        return _Labels(file=file, labels_N=labels_N, names=occurring, listed=False)
     for row, label in enumerate(labels):
         if not isinstance(label, int) or not -(2**63) <= label < 2**63:
             raise DataError(f"{file}: row {row}: label {label!r} is neither a whole number nor a name")
         if names is not None and not 0 <= label < len(names):
             raise DataError(f"{file}: row {row}: label {label} is outside the {len(names)} named classes")
-    return np.array(labels, np.int64), names
+    settled_names = None if names is None else settled(names, str(file))
+    return _Labels(file=file, labels_N=np.array(labels, np.int64), names=settled_names, listed=names is not None)
+
+
+def _joined(shards: list[_Labels]) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """The labels of all shards in one numbering. Lists may differ in order, and one may lack classes of another.
+
+    Raises:
+        DataError: a shard has numbers where another has names, or a list has a class that the longest one lacks.
+    """
+    filled = [shard for shard in shards if len(shard.labels_N) or shard.listed] or shards[:1]
+    named = [shard for shard in filled if shard.names is not None]
+    unnamed = next((shard for shard in filled if shard.names is None), None)
+    if not named:
+        return np.concatenate([shard.labels_N for shard in filled]), None
+    lists = [shard for shard in named if shard.listed]
+    whole = max(lists or named, key=lambda shard: len(shard.names or ()))  # the first of the longest
+    known = whole.names or ()
+    if unnamed is not None:
+        numbers = listed([str(value) for value in np.unique(unnamed.labels_N)])
+        raise DataError(
+            f"{unnamed.file}: has numbers for classes where {whole.file.name} has names, and nothing says which is "
+            f"which; {whole.file.name}: {listed(known)}; {unnamed.file.name}: {numbers}"
+        )
+    if not lists:
+        known = tuple(sorted({name for shard in named for name in shard.names or ()}))
+    return np.concatenate([_places(shard, whole.file, known)[shard.labels_N] for shard in named]), known
+
+
+def _places(shard: _Labels, whole: Path, known: tuple[str, ...]) -> np.ndarray:
+    return positions(
+        shard.names or (),
+        known,
+        refusal=lambda name: f"{shard.file}: class '{name}' is not in the list of {whole.name}",
+        own=shard.file.name,
+        others=whole.name,
+    )
