@@ -72,7 +72,7 @@ EXIT_CODES = """
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | it failed: data that are missing or malformed, a device that vanished, a folder that cannot be resumed |
+| 1 | it failed: data that are missing or malformed, a device that vanished, a full disk, output that nobody took |
 | 2 | bad usage or configuration, or an optional package that is not installed; nothing was started |
 | 130 | stopped by Ctrl-C; the last line is the command that continues the run |
 

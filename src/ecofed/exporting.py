@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from ecofed.config import Config
-from ecofed.errors import ConfigError, ModelError
+from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files import write_bytes
 from ecofed.methods import Channel, Method
 from ecofed.methods.channel import Ask
@@ -95,11 +95,18 @@ def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
 
 
 def deliver(channel: Channel, method: Method, prepared: Prepared, note: Callable[[str], None]) -> None:
-    """Send the trained network to every device, as ``config.delivery`` says. A device that is away is told nothing."""
+    """Send the trained network to every device, as ``config.delivery`` says. A device that is away is told nothing.
+
+    One that cannot be made (it has diverged, there is no temporary folder) is a note: the results stay.
+    """
     config = prepared.task.config
-    with TemporaryDirectory() as folder:
-        save_model(Path(folder) / MODEL_FILE, method, prepared)
-        content = network_file(load_model(folder), int8=config.delivery == "int8")
+    try:
+        with TemporaryDirectory() as folder:
+            save_model(Path(folder) / MODEL_FILE, method, prepared)
+            content = network_file(load_model(folder), int8=config.delivery == "int8")
+    except (OSError, ModelError, StorageError) as error:
+        note(f"the trained network was not delivered ({error})")
+        return
     ask = Ask(request=InstallNetwork(round=config.rounds, network=content), reply=Acknowledge)
     channel.start_round()
     visits = channel.visit(range(config.devices), lambda _: [ask], lambda _, replies: replies, optional=True)

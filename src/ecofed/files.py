@@ -70,6 +70,15 @@ def write_json(path: str | Path, values: object, *, indent: int = 1) -> Path:
     return write_text(path, json_text(values, indent=indent, ascii_only=False) + "\n")
 
 
+def holds_json(path: Path, values: object) -> bool:
+    """Whether a file says just this already, so that it need not be written."""
+    text = json_text(values, indent=1, ascii_only=False) + "\n"
+    try:
+        return path.read_bytes() == text.encode("utf-8", "backslashreplace")
+    except OSError:
+        return False
+
+
 def write_together(contents: Mapping[Path, bytes], *, modes: Mapping[Path, int] | None = None) -> None:
     """Write files that are of no use alone: all are complete before the first takes its place.
 

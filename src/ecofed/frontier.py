@@ -14,10 +14,10 @@ from typing import Any
 from ecofed.config import Config, Settings
 from ecofed.errors import ConfigError
 from ecofed.experiment import Observer, SilentObserver, run
-from ecofed.files import write_json
+from ecofed.files import holds_json, write_json
 from ecofed.models import default_cut
 from ecofed.pretraining.resolve import resolve_front
-from ecofed.reports.frontiers import FRONTIER_FILE, Frontier, Point, plot_frontier
+from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.results import RunResult
 
 #: The paper's own choices, on the same network and data.
@@ -91,9 +91,12 @@ def frontier(
         compressed_image_bytes_per_device=_per_device(results[0].data.floors.compressed_bytes, runs[0][1].devices),
         notes=list(dict.fromkeys(notes)),
     )
-    write_json(folder / FRONTIER_FILE, made.to_dict())
+    if not (resume and holds_json(folder / FRONTIER_FILE, made.to_dict())):
+        write_json(folder / FRONTIER_FILE, made.to_dict())
+        (folder / PLOT_FILE).unlink(missing_ok=True)  # of other points, should the new one not come about
     try:
-        plot_frontier(made, folder)
+        if not (folder / PLOT_FILE).exists():
+            plot_frontier(made, folder)
     except Exception as error:  # a library that draws fails in many ways
         reason = " ".join(str(error).split()) or type(error).__name__
         observer.note(f"frontier.png was not drawn ({reason}); {FRONTIER_FILE} is complete")

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small import BASE, outcome, small_config
@@ -17,7 +18,7 @@ from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.cli import main
 from ecofed.config import Settings
 from ecofed.data import fetch
-from ecofed.errors import DataError, StorageError
+from ecofed.errors import DataError, ModelError, StorageError
 from ecofed.experiment import SilentObserver, compare, run
 from ecofed.frontier import frontier
 from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE
@@ -129,6 +130,35 @@ def test_a_plot_of_a_frontier_that_fails_is_a_note(
     frontier(settings, out=tmp_path, bits=[8], views=[1], fronts=["random"], observer=listener)
     assert listener.notes[-1] == "frontier.png was not drawn (division by zero); frontier.json is complete"
     assert (tmp_path / "frontier.json").exists()
+
+
+def test_a_finished_frontier_is_shown_from_a_folder_that_cannot_be_written(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, listener = settings_of(pictures, rounds=1), Listener()
+    options: dict[str, Any] = {"out": tmp_path, "bits": [8], "views": [1], "fronts": ["random"], "observer": listener}
+    first = frontier(settings, **options)
+    make_read_only(tmp_path, monkeypatch)
+    assert frontier(settings, resume=True, **options) == first
+    assert not [note for note in listener.notes if "not" in note]
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("ecofed.exporting.TemporaryDirectory", OSError(errno.ENOENT, "No usable temporary directory found")),
+        ("ecofed.exporting.load_model", ModelError("'model.conv1.weight' has entries that are not finite numbers")),
+    ],
+)
+def test_a_network_that_cannot_be_delivered_is_a_note(
+    place: str, reason: Exception, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise reason
+
+    monkeypatch.setattr(place, fail)
+    result = run(small_config(pictures, "classic-fl", rounds=1, delivery="float"), report=False)
+    assert result.notes[-1] == f"the trained network was not delivered ({reason})"
 
 
 class FillDisk(SilentObserver):

@@ -85,7 +85,8 @@ def frontier(
         return
     print_frontier(result)
     for name in ("frontier.png", "frontier.json"):
-        print_text(folder / name)
+        if (folder / name).is_file():  # a plot that failed was said
+            print_text(folder / name)
 
 
 def print_frontier(result: Frontier) -> None:

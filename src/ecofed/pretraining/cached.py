@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -42,7 +43,7 @@ def cached_front(config: ModelConfig, in_channels: int, *, normalisation: str, t
     source = default_source()
     recipe = replace(DEFAULT_RECIPE, threads=threads)
     path = _path("front", config.name, config.width, config.cut, in_channels, normalisation, source, _settings(recipe))
-    if path.exists():
+    if os.path.exists(path):  # which is also no where nobody may look
         try:
             return FrontBundle.load(path)
         except WireError:
@@ -64,7 +65,7 @@ def cached_back(
     source = default_source()
     recipe = replace(DEFAULT_RECIPE, threads=threads)
     path = _path("back", config.name, config.width, config.head_width, cut, front.id, source, _settings(recipe))
-    if path.exists():
+    if os.path.exists(path):  # which is also no where nobody may look
         try:
             return dict(load_file(path))
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError):
