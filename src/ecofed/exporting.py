@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from ecofed.config import Config
+from ecofed.data.pictures import FULL_WHITE
 from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files import write_bytes
 from ecofed.methods import Channel, Method
@@ -90,6 +91,7 @@ def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
         "input_size": task.input_size,
         "mean": task.mean,
         "std": task.std,
+        **({} if task.white == FULL_WHITE else {"white": task.white}),
     }
     return graph.encode(name, tuple(example.shape[1:]), metadata_text(description))
 

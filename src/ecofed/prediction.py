@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from ecofed.data import to_input
-from ecofed.data.formats.folders import SUFFIXES, pictures_under
-from ecofed.data.images import decode_one
+from ecofed.data.formats.folders import pictures_under
+from ecofed.data.images import as_input
+from ecofed.data.pictures import FULL_WHITE, SUFFIXES, show
 from ecofed.data.transforms import padded, with_channels
 from ecofed.errors import DataError, MissingExtraError, ModelError
 from ecofed.json_values import Within, read_as
@@ -63,7 +64,7 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
             "together: ask for many mixed ones at once, or train with normalisation=frozen",
             stacklevel=2,
         )
-    files, pixels = _read_all(named, network.channels, network.size)
+    files, pixels = _read_all(named, network)
     logits_NK = network(np.stack(pixels))
     if not np.isfinite(logits_NK).all():
         raise ModelError(f"{path}: gives numbers that are not finite; its weights are of no use")
@@ -86,6 +87,7 @@ class _Described:
     mean: tuple[Annotated[float, Within(-1e3, 1e3)], ...]
     std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
     normalisation: str = "frozen"
+    white: Annotated[int, Within(1, (1 << 32) - 1)] = FULL_WHITE
 
 
 class OnnxNetwork:
@@ -101,6 +103,7 @@ class OnnxNetwork:
             raise ModelError(f"{path}: not written by 'ecofed export network': its description: {error}") from error
         self._path = path
         self.classes, self.channels, self.size = described.classes, described.in_channels, described.input_size
+        self.white = described.white
         self.by_the_batch = described.normalisation == "batch"
         self._mean, self._std = described.mean, described.std
 
@@ -125,6 +128,7 @@ class _TorchNetwork:
         self.classes = self._network.classes
         self.channels = self._network.task.in_channels
         self.size = self._network.task.input_size
+        self.white = self._network.task.white
         self.by_the_batch = self._network.task.config.normalisation == "batch"
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
@@ -140,22 +144,29 @@ def _torch_network(path: Path) -> _TorchNetwork:
         raise MissingExtraError("torch", "train", f"{path} (an exported {ONNX_SUFFIX} file needs less)") from None
 
 
-def _read_all(named: Sequence[Path], channels: int, size: int) -> tuple[list[Path], list[np.ndarray]]:
+def _read_all(named: Sequence[Path], network: OnnxNetwork | _TorchNetwork) -> tuple[list[Path], list[np.ndarray]]:
     """The image files, those in folders too, and their pixels. What is named itself must be an image."""
     files: list[Path] = []
     pixels: list[np.ndarray] = []
+    too_bright: list[Path] = []
+
+    def read(file: Path) -> None:
+        image_HWC, needs = _read_image(file, network.channels, network.size, network.white)
+        pixels.append(image_HWC)
+        files.append(file)
+        if needs > network.white:
+            too_bright.append(file)
+
     for path in named:
         if not path.is_dir():
-            files.append(path)
-            pixels.append(_read_image(path, channels, size))
+            read(path)
             continue
         pictures, others = pictures_under(path)
         damaged: list[str] = []
         before = len(files)
         for file in counted(pictures, len(pictures), "reading pictures"):
             try:
-                pixels.append(_read_image(file, channels, size))
-                files.append(file)
+                read(file)
             except DataError as error:
                 damaged.append(str(error))
         told = "; ".join(
@@ -168,6 +179,12 @@ def _read_all(named: Sequence[Path], channels: int, size: int) -> tuple[list[Pat
             raise DataError(f"{path}: no picture in it{f': {told}' if told else ''}; formats: {', '.join(SUFFIXES)}")
         if told:
             warnings.warn(f"{path}: left out: {told}", stacklevel=3)
+    if too_bright:
+        warnings.warn(
+            f"{len(too_bright):,} of {len(files):,} pictures hold numbers above {network.white:,}, which is white for "
+            f"this network ({_some(too_bright)}); they are white there",
+            stacklevel=3,
+        )
     return files, pixels
 
 
@@ -180,11 +197,15 @@ def _some(files: Sequence[Path]) -> str:
     return ", ".join([*names, "..."] if len(files) > len(names) else names)
 
 
-def _read_image(path: Path, channels: int, size: int) -> np.ndarray:
-    """An image file as (size, size, C) uint8: read, scaled and bordered as a data set's pictures are for training."""
+def _read_image(path: Path, channels: int, size: int, white: int = FULL_WHITE) -> tuple[np.ndarray, int]:
+    """An image file as (size, size, C) uint8: shown, scaled and bordered as a data set's pictures are for training.
+
+    And the white level that it needs (:class:`ecofed.data.pictures.Shown`).
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    picture_HWC, _ = decode_one(str(path), data)
-    return np.asarray(padded(with_channels(picture_HWC[None], channels), size)[0])
+    shown = show(str(path), data, white)
+    picture_HWC, _ = as_input(shown.pixels_HWC)
+    return np.asarray(padded(with_channels(picture_HWC[None], channels), size)[0]), shown.needs

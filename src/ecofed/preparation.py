@@ -92,6 +92,8 @@ def prepare(config: Config, note: Note) -> Prepared:
     dataset = load_dataset(config.data.name, fallback=config.data.fallback)
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
+    for text in dataset.notes:
+        note(text)
     test = require_test(dataset)
     parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
     model, halves, bundle, mean, std = _initial_network(config, dataset, note)
@@ -102,6 +104,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         mean=mean,
         std=std,
         flip=dataset.flip,
+        white=dataset.white,
     )
     device = torch_device(config.accelerator)
     for module in (model, halves.front, halves.back):

@@ -207,7 +207,9 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     """
     network = load_model(model)
     config: Config = network.task.config
-    dataset = load_dataset(data or config.data.name, fallback=None if data else config.data.fallback)
+    dataset = load_dataset(
+        data or config.data.name, fallback=None if data else config.data.fallback, white=network.task.white
+    )
     test = require_test(dataset)
     if dataset.channels != network.task.in_channels:
         raise DataError(

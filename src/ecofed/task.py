@@ -23,6 +23,8 @@ class Task:
     std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
     flip: bool
     """Whether a mirrored image is still valid."""
+    white: Annotated[int, Within(1, (1 << 32) - 1)] = 65535
+    """The number that is white in pictures of more than 8 bits (:mod:`ecofed.data.pictures`)."""
     input_size: Annotated[int, Within(8, 1024)] = 32
 
     def to_json(self) -> str:

@@ -266,8 +266,9 @@ class TestFolders:
 
     def test_a_class_without_a_readable_picture_is_not_left_out_in_silence(self, tmp_path: Path) -> None:
         self.write(tmp_path / "train", pictures(2), ["ant", "bee"])
-        self.write(tmp_path / "train", pictures(1), ["cow"], suffix="tiff")
-        fails(tmp_path, "train/cow: no picture in it, 0.tiff is none", ".png")
+        (tmp_path / "train/cow").mkdir()
+        (tmp_path / "train/cow/0.cr2").write_bytes(b"raw")
+        fails(tmp_path, "train/cow: no picture in it, 0.cr2 is none", ".png")
 
     def test_a_broken_picture_is_named(self, tmp_path: Path) -> None:
         self.write(tmp_path / "train", pictures(2), ["ant", "bee"])

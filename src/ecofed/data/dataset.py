@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ecofed.data.pictures import FULL_WHITE
 from ecofed.errors import DataError
 
 PNG_HEADER_BYTES = 33
@@ -58,6 +59,10 @@ class Dataset:
     """Bytes that every compressed training image begins with. Small JPEGs are mostly that: equal tables."""
     stored_bytes: int = 0
     """Of one raw image as the source has it, where it was scaled up for use; otherwise 0."""
+    white: int = FULL_WHITE
+    """The number that is white in pictures of more than 8 bits, for this set and whatever is compared with it."""
+    notes: tuple[str, ...] = ()
+    """What lies with the data and was not taken as it is, for whoever asked for them."""
 
     @property
     def channels(self) -> int:

@@ -1,27 +1,24 @@
-"""Encoded pictures to one uint8 array. Grey stays one channel; what is not 28..32 pixels becomes 32x32."""
+"""Pictures to one uint8 array as networks take it. Grey stays one channel; what is not 28..32 pixels becomes 32x32."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from ecofed.errors import DataError
+from ecofed.data.pictures import show
 
 SIZE = 32
 """Side of the images that the networks take."""
 NATIVE = range(28, SIZE + 1)
 """Sides that are kept as they are; the rest up to 32 is padding."""
-MAX_PIXELS = 64_000_000
-"""A picture whose header promises more is refused before memory is taken for it."""
 
-# Pillow knows more, and some of those start other programs (EPS: Ghostscript).
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-_GREY_MODES = ("1", "L", "LA", "I")
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PN": "PNG"}
+
+Encoded = Iterable[tuple[str, bytes]]
+"""Where a picture is, for errors, and its file's content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,10 @@ class Split:
     shared_header_bytes: int = 0
     stored_bytes: int = 0
     """Of one raw image at the source's own size, where that is smaller than ``images_NHWC``; otherwise 0."""
+    white: int = 0
+    """The white level of its pictures of more than 8 bits (:mod:`ecofed.data.pictures`); 0: it has none."""
+    too_bright: int = 0
+    """How many pictures hold numbers above the white level that was asked for: there they are white."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +50,39 @@ class Decoded:
     compressed_bytes_N: np.ndarray | None = None
     shared_header_bytes: int = 0
     """How many bytes all of them begin with."""
+    white: int = 0
+    too_bright: int = 0
+
+    def split(self, labels_N: np.ndarray, label_names: tuple[str, ...] | None) -> Split:
+        """With their labels."""
+        return Split(labels_N=labels_N, label_names=label_names, **vars(self))
 
 
-def decode(encoded: Iterable[tuple[str, bytes]]) -> Decoded:
-    """Decode ``(where, bytes)`` pairs; ``where`` names a picture in an error.
+def decode(encoded: Callable[[], Encoded], white: int | None = None) -> Decoded:
+    """Decode pictures.
 
-    Raises :class:`DataError` for the first picture that does not decode.
+    Args:
+        encoded: makes an iterator over them, always the same. It is asked a second time where pictures have more than
+            8 bits and a later one shows that they have more than was thought.
+        white: the level of the pictures of more than 8 bits; ``None``: what the one that needs most needs.
+
+    Raises:
+        DataError: for the first picture that does not decode.
     """
     pictures: list[np.ndarray] = []
     sizes: list[int] = []
     kinds: set[str | None] = set()
     resized = False
     header: bytes | None = None
-    for where, data in encoded:
-        picture, changed = decode_one(where, data)
+    needed, levels = 0, dict[int, int]()
+    for number, (where, data) in enumerate(encoded()):
+        shown = show(where, data, white or needed or None)
+        if shown.needs > needed > 0 and white is None:  # it was shown by the others' level
+            shown = show(where, data)
+        needed = max(needed, shown.needs)
+        if shown.needs:
+            levels[number] = needed if white is None else shown.needs
+        picture, changed = as_input(shown.pixels_HWC)
         resized |= changed
         pictures.append(picture)
         sizes.append(len(data))
@@ -71,20 +91,26 @@ def decode(encoded: Iterable[tuple[str, bytes]]) -> Decoded:
             header = data if header is None else _common_start(header, data)
     if not pictures:
         return Decoded(images_NHWC=np.zeros((0, SIZE, SIZE, 1), np.uint8))
+    too_bright = 0 if white is None else sum(level > white for level in levels.values())
+    outdated = {number for number, level in levels.items() if white is None and level < needed}
+    if outdated:
+        for number, (where, data) in enumerate(encoded()):
+            if number in outdated:
+                pictures[number], _ = as_input(show(where, data, needed).pixels_HWC)
     if len({picture.shape[:2] for picture in pictures}) > 1:
         resized = True
         pictures = [resize(picture) for picture in pictures]
     if len({picture.shape[2] for picture in pictures}) > 1:
         pictures = [as_colour(picture) for picture in pictures]
-    images_NHWC = np.stack(pictures)
     kind = "JPEG" if "JPEG" in kinds else "PNG" if kinds == {"PNG"} else None
-    if resized or kind is None:
-        return Decoded(images_NHWC=images_NHWC)
+    stored = kind is not None and not resized
     return Decoded(
-        images_NHWC=images_NHWC,
-        compressed_as=kind,
-        compressed_bytes_N=np.array(sizes, np.int64),
-        shared_header_bytes=len(header or b""),
+        images_NHWC=np.stack(pictures),
+        compressed_as=kind if stored else None,
+        compressed_bytes_N=np.array(sizes, np.int64) if stored else None,
+        shared_header_bytes=len(header or b"") if stored else 0,
+        white=needed if white is None or not needed else white,
+        too_bright=too_bright,
     )
 
 
@@ -95,38 +121,12 @@ def _common_start(first: bytes, second: bytes) -> bytes:
     return first[:length]
 
 
-def decode_one(where: str, data: bytes) -> tuple[np.ndarray, bool]:
-    """One picture (H, W, 1 or 3), uint8, 28 to 32 pixels a side, and whether it was resized to that.
-
-    Raises :class:`DataError`, naming ``where``.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{where}: {image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
-            grey = image.mode in _GREY_MODES or image.mode.startswith("I;")
-            changed = image.width not in NATIVE or image.height not in NATIVE
-            plain = _eight_bit_grey(image) if grey else image.convert("RGB")
-            if changed:
-                plain = plain.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-            pixels = np.array(plain, np.uint8)
-    except DataError:
-        raise
-    # Pillow's decoders raise whatever they like on malformed input (SyntaxError and struct.error among them).
-    except Exception as error:
-        raise DataError(f"{where}: not a picture that can be read ({_first_line(error)})") from error
-    return pixels.reshape(*pixels.shape[:2], -1), changed
-
-
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16 bits: Pillow's own conversion would clip at 255 instead of scaling.
-        return Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
-    return image.convert("L")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
+def as_input(pixels_HWC: np.ndarray) -> tuple[np.ndarray, bool]:
+    """A picture of any size at 28 to 32 pixels a side, uint8, and whether it was resized to that."""
+    height, width = pixels_HWC.shape[:2]
+    if height in NATIVE and width in NATIVE:
+        return pixels_HWC, False
+    return resize(pixels_HWC), True
 
 
 def resize(image_HWC: np.ndarray) -> np.ndarray:

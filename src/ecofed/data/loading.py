@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from ecofed.class_identity import listed, positions, settled
@@ -10,15 +13,20 @@ from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
 from ecofed.data.images import Split, as_colour, resize
 from ecofed.data.known import KNOWN, KnownSet
+from ecofed.data.pictures import FULL_WHITE
 from ecofed.data.places import cure, find, on_this_machine
 from ecofed.errors import DataError
 
 
-def load_dataset(name: str, *, fallback: str | None = None) -> Dataset:
+def load_dataset(name: str, *, fallback: str | None = None, white: int | None = None) -> Dataset:
     """Find and read a data set; see :mod:`ecofed.data.places` for where it is looked for.
 
     ``fallback`` is loaded instead when ``name`` is found nowhere (the result's ``name`` tells). A path whose last
     part is a known name, such as ``pictures/cifar10``, is that set if its channels and classes fit.
+
+    ``white`` is the number that is white in pictures of more than 8 bits, where a network was trained with one; the
+    default is what the training pictures need (:mod:`ecofed.data.pictures`).
+
     Raises :class:`DataError` (missing, malformed), :class:`MissingExtraError`.
     """
     found, message = find(name)
@@ -30,11 +38,26 @@ def load_dataset(name: str, *, fallback: str | None = None) -> Dataset:
             raise DataError(
                 f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
             )
-        return load_dataset(fallback)
+        return load_dataset(fallback, white=white)
     if found.path is None or found.layout is None:
         train, test = read_digits()
         return assemble(found.name, found.place, train, test)
-    return assemble(found.name, found.place, *read_splits(found.path, found.layout))
+    train_split, test_split = read_splits(found.path, found.layout, white)
+    dataset = assemble(found.name, found.place, train_split, test_split)
+    return replace(
+        dataset,
+        white=white or train_split.white or FULL_WHITE,
+        notes=tuple(_too_bright(dataset.title, (("training", train_split), ("test", test_split)))),
+    )
+
+
+def _too_bright(title: str, splits: Iterable[tuple[str, Split | None]]) -> Iterator[str]:
+    for part, split in splits:
+        if split is not None and split.too_bright:
+            yield (
+                f"{title}: {split.too_bright:,} of {len(split.labels_N):,} {part} pictures hold numbers above "
+                f"{split.white:,}, which is white in the training pictures; they are white there"
+            )
 
 
 def list_datasets() -> list[tuple[str, str, str | None]]:

@@ -126,10 +126,10 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[n
         raise ConfigError(f"device {number}: this run has devices 0 to {config.devices - 1}")
     own = node_config.get("data")
     if own is not None:
-        dataset = load_dataset(str(own))
+        dataset = load_dataset(str(own), white=invitation.task.white)
         chosen = np.arange(len(dataset.train))
     else:
-        dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+        dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=invitation.task.white)
         chosen = partition(dataset.train.labels_N, config.devices, config.data, config.seed)[number]
     _check_channels(dataset, invitation.task.in_channels)
     labels_N = _class_numbers(dataset, invitation.classes)[dataset.train.labels_N[chosen]]

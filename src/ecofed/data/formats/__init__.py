@@ -24,8 +24,11 @@ class Format:
     """What the user has to provide, in a few words, for messages."""
     find: Callable[[Path], list[Path]]
     """The files of this layout in a path; empty when it is another layout."""
-    read: Callable[[Path, Part], Split | None]
-    """One split, ``None`` when the path has no such split. Raises :class:`DataError` for malformed files."""
+    read: Callable[[Path, Part, int | None], Split | None]
+    """One split, ``None`` when the path has no such split; the white level as for :func:`ecofed.data.images.decode`.
+
+    Raises :class:`DataError` for malformed files.
+    """
 
 
 FORMATS: dict[str, Format] = {

@@ -51,7 +51,7 @@ def find(path: Path) -> list[Path]:
     return []
 
 
-def read(path: Path, part: Literal["train", "test"]) -> Split | None:
+def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:  # noqa: ARG001
     """One split, its batches in order."""
     archive = _archive(path)
     if archive is not None:

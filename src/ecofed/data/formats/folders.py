@@ -1,4 +1,5 @@
-"""Folders of pictures: ``train/<class>/*.png`` and ``test/<class>/*.png`` (or another format of :data:`SUFFIXES`).
+"""Folders of pictures: ``train/<class>/*.png`` and ``test/<class>/*.png`` (or another of
+:data:`ecofed.data.pictures.SUFFIXES`).
 
 Names that begin with a dot are what systems leave behind (``.ipynb_checkpoints``, ``._001.png``), not pictures.
 """
@@ -13,11 +14,11 @@ from typing import Literal
 import numpy as np
 
 from ecofed.data.images import Split, decode
+from ecofed.data.pictures import SUFFIXES
 from ecofed.errors import DataError
 from ecofed.loading_progress import counted
 
 MAX_FILE_BYTES = 256 << 20
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def find(path: Path) -> list[Path]:
@@ -27,7 +28,7 @@ def find(path: Path) -> list[Path]:
     return [file for part in ("train", "test") for _, files in _classes(path / part) for file in files]
 
 
-def read(path: Path, part: Literal["train", "test"]) -> Split | None:
+def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:
     """One split; classes are the sub-folders in alphabetical order.
 
     Raises :class:`DataError` for a sub-folder of files none of which is a picture: a class would silently be missing.
@@ -37,15 +38,9 @@ def read(path: Path, part: Literal["train", "test"]) -> Split | None:
     if not classes:
         return None
     pictures = [file for _, files in classes for file in files]
-    decoded = decode(counted(_contents(pictures), len(pictures), f"reading {part} pictures"))
-    return Split(
-        images_NHWC=decoded.images_NHWC,
-        labels_N=np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for _, files in classes]),
-        label_names=tuple(name for name, _ in classes),
-        compressed_as=decoded.compressed_as,
-        compressed_bytes_N=decoded.compressed_bytes_N,
-        shared_header_bytes=decoded.shared_header_bytes,
-    )
+    decoded = decode(lambda: counted(_contents(pictures), len(pictures), f"reading {part} pictures"), white)
+    labels_N = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for _, files in classes])
+    return decoded.split(labels_N, tuple(name for name, _ in classes))
 
 
 def pictures_under(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -26,7 +26,7 @@ def find(path: Path) -> list[Path]:
     return [file for file in files if file is not None] if files[0] is not None else []
 
 
-def read(path: Path, part: Literal["train", "test"]) -> Split | None:
+def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:  # noqa: ARG001
     """One split: images and labels in two files."""
     images, labels = _file(path, part, "images-idx3"), _file(path, part, "labels-idx1")
     if images is None:

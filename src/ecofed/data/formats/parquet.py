@@ -41,24 +41,21 @@ def find(path: Path) -> list[Path]:
     return _shards(path, "train") + _shards(path, "test")
 
 
-def read(path: Path, part: Literal["train", "test"]) -> Split | None:
+def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:
     """One split; a single file is a training split."""
     files = _shards(path, part) if path.is_dir() else [path] if part == "train" else []
     if not files:
         return None
     opened = [_open(file) for file in files]
     labels: list[list[Any]] = [[] for _ in opened]
-    cells = (cell for shard, own in zip(opened, labels, strict=True) for cell in _rows(shard, own))
-    decoded = decode(counted(cells, sum(shard.table.metadata.num_rows for shard in opened), f"reading {part} pictures"))
-    labels_N, label_names = _joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)])
-    return Split(
-        images_NHWC=decoded.images_NHWC,
-        labels_N=labels_N,
-        label_names=label_names,
-        compressed_as=decoded.compressed_as,
-        compressed_bytes_N=decoded.compressed_bytes_N,
-        shared_header_bytes=decoded.shared_header_bytes,
-    )
+    rows = sum(shard.table.metadata.num_rows for shard in opened)
+
+    def cells() -> Iterator[tuple[str, bytes]]:
+        each = (cell for shard, own in zip(opened, labels, strict=True) for cell in _rows(shard, own))
+        return counted(each, rows, f"reading {part} pictures")
+
+    decoded = decode(cells, white)
+    return decoded.split(*_joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)]))
 
 
 def _shards(folder: Path, part: str) -> list[Path]:
@@ -103,7 +100,8 @@ def _open(file: Path) -> _Shard:
 
 
 def _rows(shard: _Shard, labels: list[Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures of one file, with where they are, and append its labels."""
+    """Yield the pictures of one file, with where they are, and fill in its labels."""
+    labels.clear()
     file, row = shard.file, 0
     left = most = ALWAYS_ALLOWED_BYTES + MOST_TIMES_LARGER * file.stat().st_size
     for images, numbers in _batches(shard, most):
