@@ -164,13 +164,18 @@ def _initial_network(
         x_NCHW = torch.from_numpy(to_input(images, mean, std))
         if bundle is None:
             calibrate(halves.front, x_NCHW)
-        with torch.no_grad():
-            halves.front.eval()
-            h_NCHW = torch.cat([halves.front(batch) for batch in torch.split(x_NCHW, 100)])
+        h_NCHW = public_activations(halves.front, x_NCHW)
         if config.method == "ecofed" and config.ecofed.limit_bits is not None:
             _note_negative(float((h_NCHW < 0).double().mean()), cut, config.ecofed.codec, note)
         calibrate(halves.back, h_NCHW)
     return model.train(), halves, bundle, mean, std
+
+
+@torch.no_grad()
+def public_activations(front: nn.Module, x_NCHW: Tensor) -> Tensor:
+    """What the front makes of the public images, in evaluation mode."""
+    front.eval()
+    return torch.cat([front(batch) for batch in torch.split(x_NCHW, 100)])
 
 
 def _note_negative(fraction: float, cut: str, codec: str, note: Note) -> None:

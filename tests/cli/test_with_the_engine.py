@@ -108,9 +108,10 @@ def test_a_fallback_is_told(cli: Cli, tiny: str) -> None:
     assert "note: ./nowhere was found nowhere" in ended.out
 
 
-def test_ctrl_c_and_the_command_that_it_prints(tiny: str, tmp_path: Path) -> None:
+def test_ctrl_c_and_the_command_that_it_prints(cli: Cli, tiny: str, tmp_path: Path) -> None:
     words = ["run", tiny, "--set", "rounds=30", "--set", "evaluate_every=15", "--out", "stopped"]
-    with subprocess.Popen(_ecofed(words), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", "from ecofed.cli import main; main()", *words]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "round 1/30" not in process.stderr.readline():
             assert process.poll() is None
@@ -118,16 +119,13 @@ def test_ctrl_c_and_the_command_that_it_prints(tiny: str, tmp_path: Path) -> Non
         rest = process.stderr.read()
         assert process.wait() == 130, rest
     assert "Traceback" not in rest
-    _, _, command = rest.rstrip().rpartition("continue with: ")
-    again = shlex.split(command)
+    _, _, printed = rest.rstrip().rpartition("continue with: ")
+    again = shlex.split(printed)
     assert again == ["ecofed", *words, "--resume"]
     for arguments in (again[1:], [*words[:-1], "whole"]):
-        subprocess.run(_ecofed(arguments), cwd=tmp_path, check=True, capture_output=True)
+        ended = cli(*arguments)
+        assert ended.code == 0, ended.err
     assert _figures(tmp_path / "stopped") == _figures(tmp_path / "whole")
-
-
-def _ecofed(words: list[str]) -> list[str]:
-    return [sys.executable, "-c", "from ecofed.cli import main; main()", *words]
 
 
 def _figures(folder: Path) -> list[dict[str, Any]]:

@@ -123,6 +123,15 @@ class TestPlaces:
 
 
 class TestDigits:
+    def test_digits_are_made_once_and_nobody_can_change_them(self) -> None:
+        first, again = load_dataset("digits"), load_dataset("digits")
+        assert first.test is not None
+        assert first.compressed_bytes_N is not None
+        assert np.shares_memory(first.train.images_NHWC, again.train.images_NHWC)
+        for array in (first.train.images_NHWC, first.test.labels_N, first.compressed_bytes_N):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+
     def test_digits(self) -> None:
         data = load_dataset("digits")
         assert data.train.images_NHWC.shape == (1437, 32, 32, 1)

@@ -146,13 +146,13 @@ def make_result(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Callable[..., RunResult]:
     """The factory of single runs."""
     return make_result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def five_methods() -> Comparison:
     """The quickstart's comparison."""
     return Comparison(results=[make_result(method) for method in PAPER_METHODS], command="ecofed compare quickstart")

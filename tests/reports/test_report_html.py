@@ -43,12 +43,23 @@ class Outline(HTMLParser):
         self.text += data
 
 
+@pytest.fixture(scope="module")
+def folder(five_methods: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of five methods, drawn once."""
+    return write_report(five_methods, tmp_path_factory.mktemp("report")).parent
+
+
+@pytest.fixture
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
 def page_of(result: Comparison | RunResult, folder: Path) -> str:
     return write_report(result, folder).read_text(encoding="utf-8")
 
 
-def test_the_page_says_it_all(five_methods: Comparison, tmp_path: Path) -> None:
-    outline = Outline(page_of(five_methods, tmp_path))
+def test_the_page_says_it_all(five_methods: Comparison, page: str, folder: Path) -> None:
+    outline = Outline(page)
     for text in (
         headline(five_methods),
         "every image once (raw)",
@@ -62,11 +73,10 @@ def test_the_page_says_it_all(five_methods: Comparison, tmp_path: Path) -> None:
     ):  # fmt: skip
         assert text in outline.text
     assert len([tag for tag, _ in outline.tags if tag == "svg"]) == 4
-    assert len(list((tmp_path / "plots").iterdir())) == 4
+    assert len(list((folder / "plots").iterdir())) == 4
 
 
-def test_nothing_is_loaded_from_elsewhere(five_methods: Comparison, tmp_path: Path) -> None:
-    page = page_of(five_methods, tmp_path)
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
     assert "http:" not in page
     assert "https:" not in page
     outline = Outline(page)
@@ -79,14 +89,15 @@ def test_nothing_is_loaded_from_elsewhere(five_methods: Comparison, tmp_path: Pa
     assert "default-src 'none'" in page
 
 
-def test_both_themes_define_every_colour(five_methods: Comparison, tmp_path: Path) -> None:
-    page = page_of(five_methods, tmp_path)
+def test_both_themes_define_every_colour(page: str) -> None:
     used = set(re.findall(r"var\((--[\w-]+)\)", page))
+    assert len(used) > 10
     light, dark = (set(re.findall(r"(--[\w-]+):", rules)) for rules in page.split("prefers-color-scheme: dark")[:2])
     assert used <= light
     assert used <= dark
 
 
+@pytest.mark.plots
 def test_hostile_text_stays_text(make: Make, tmp_path: Path) -> None:
     evil = "</style></script><script>alert('x')</script><img src=x onerror=alert(1)>"
     plain = make(rounds=2, classes=[evil, "b"], notes=[evil], round_notes={1: [evil]})
@@ -163,6 +174,7 @@ def test_the_printed_configuration_can_be_read_back(make: Make) -> None:
     assert Config.from_dict(tomllib.loads(toml(result.config))).to_dict() == result.config
 
 
+@pytest.mark.plots
 def test_several_seeds_and_a_clock(three_seeds: Comparison, tmp_path: Path) -> None:
     text = Outline(page_of(three_seeds, tmp_path)).text
     assert "ecofed (3 seeds)" in text

@@ -34,10 +34,14 @@ print({name: os.environ.get(name) for name in ("MPLBACKEND", "MATPLOTLIBRC")}, f
 UGLY = "axes.facecolor: red\nfont.size: 40\nsavefig.dpi: 7\nfigure.dpi: 3\ntext.usetex: True\nsvg.fonttype: path\n"
 
 
-@pytest.fixture
-def expected(make: Make, tmp_path: Path) -> str:
-    result = make(rounds=3, classes=["$\\frac{1}{", "猫"])
-    write_result(result, tmp_path)
+@pytest.fixture(scope="module")
+def result(make: Make) -> RunResult:
+    return make(rounds=3, classes=["$\\frac{1}{", "猫"])
+
+
+@pytest.fixture(scope="module")
+def expected(result: RunResult) -> str:
+    """What is drawn here, without any settings."""
     plots = draw_plots(result)
     assert len(plots) > 2
     return "".join(f"{plot.name} {sha256(plot.png + plot.svg.encode()).hexdigest()}\n" for plot in plots)
@@ -53,7 +57,10 @@ def expected(make: Make, tmp_path: Path) -> str:
     ],
     ids=["a notebook", "ugly", "undecodable", "nowhere to write"],
 )
-def test_the_users_settings_change_nothing(settings: dict[str, str], rc: bytes, expected: str, tmp_path: Path) -> None:
+def test_the_users_settings_change_nothing(
+    settings: dict[str, str], rc: bytes, result: RunResult, expected: str, tmp_path: Path
+) -> None:
+    write_result(result, tmp_path)
     (tmp_path / "settings").mkdir()
     if rc:
         (tmp_path / "settings" / "matplotlibrc").write_bytes(rc)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from ecofed.data.dataset import PNG_HEADER_BYTES, png_bytes
@@ -12,8 +14,12 @@ from ecofed.randomness import permutation
 _TOP_LEVEL = 16
 
 
+@cache
 def read_digits() -> tuple[Split, Split]:
-    """Training and test split, 80/20 by a fixed permutation; 32x32 after resizing."""
+    """Training and test split, 80/20 by a fixed permutation; 32x32 after resizing.
+
+    They never change, so a process makes them once: the arrays cannot be written to.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -27,13 +33,18 @@ def read_digits() -> tuple[Split, Split]:
     sizes_N = np.array([png_bytes(image[..., None]) for image in levels], np.int64)
     train, test = (
         Split(
-            images_NHWC=images_NHWC[part],
-            labels_N=labels_N[part],
+            images_NHWC=_frozen(images_NHWC[part]),
+            labels_N=_frozen(labels_N[part]),
             compressed_as="PNG",
-            compressed_bytes_N=sizes_N[part],
+            compressed_bytes_N=_frozen(sizes_N[part]),
             shared_header_bytes=PNG_HEADER_BYTES,
             stored_bytes=levels[0].size,
         )
         for part in np.split(order, [count])
     )
     return train, test
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
