@@ -56,7 +56,7 @@ def test_the_last_assignment_wins_and_a_methods_own_stands_above_the_general_one
     for method in METHODS:
         general = [value for prefix, value in pairs if prefix == ""]
         own = [value for prefix, value in pairs if prefix == f"{method}."]
-        assert settings.for_method(method).rounds == (own or general or [Config.rounds])[-1]
+        assert settings.for_method(method).rounds == [Config.rounds, *general, *own][-1]
 
 
 def test_toml_and_set_mean_the_same(tmp_path: Path) -> None:

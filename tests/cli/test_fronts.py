@@ -10,7 +10,11 @@ import pytest
 from cli_fakes import Cli
 from PIL import Image
 
+from ecofed.config import ModelConfig
+from ecofed.data import load_dataset
 from ecofed.pretraining import fractal_images
+from ecofed.pretraining.bundling import random_front
+from ecofed.pretraining.probe import probe_front, probe_pixels, probe_set
 from ecofed.wire import FrontBundle
 
 QUICK = ["--images", "fractals", "--limit", "64", "--model", "lenet", "--width", "0.0625", "--threads", "1"]
@@ -90,7 +94,14 @@ def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path)
     assert found["test_samples"] == 30  # so few are not divided
     assert found["bytes_per_image"] == 4 * 8 * 8 // 2
     assert found["raw_bytes_per_image"] == 32 * 32
-    assert all(0 <= found[key] <= 1 for key in ("probe_accuracy", "random_front_accuracy", "pixels_accuracy"))
+    sample = probe_set(load_dataset(str(pictures)))
+    opponent = random_front(ModelConfig(name="lenet", width=0.0625), 1, 0)
+    for key, bundle in (
+        ("probe_accuracy", FrontBundle.load(Path("f.safetensors"))),
+        ("random_front_accuracy", opponent),
+    ):
+        assert found[key] == probe_front(bundle, sample, 4)
+    assert found["pixels_accuracy"] == probe_pixels(sample)
     assert found["advice"]
     assert found["advice"] in cli("front", "check", str(pictures), "--front", "f.safetensors").out
     colour = cli("front", "check", str(pictures), "--front", "vgg11-w0.5-rgb")

@@ -13,7 +13,7 @@ import typer
 from cli_fakes import Cli
 
 from ecofed.cli.app import COMMANDS, app
-from ecofed.config import Settings, all_keys
+from ecofed.config import Config, Settings, all_keys
 from ecofed.config_keys import configuration_keys
 from ecofed.presets import preset_names, preset_text
 
@@ -95,9 +95,11 @@ def test_keys_lists_every_key_with_its_default(cli: Cli) -> None:
 
 
 def test_every_default_can_be_set_as_it_is_printed() -> None:
-    for key in configuration_keys():
-        if key.default is not None or "none" in key.type:
-            Settings.load(None, [f"{key.key}={key.default_text}"])
+    settable = [key for key in configuration_keys() if key.default is not None or "none" in key.type]
+    assert len(settable) > 50
+    for key in settable:
+        settings = Settings.load(None, [f"{key.key}={key.default_text}"])
+        assert settings.for_method("ecofed") == Config(), key.key
 
 
 def test_every_key_says_what_it_means() -> None:

@@ -125,7 +125,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(engine: FakeEngine, monkey
     engine.failure = DataError("no such data")
     for words in (["--debug", "run", "--out", "a"], ["run", "--debug", "--out", "b"]):
         monkeypatch.setattr(sys, "argv", ["ecofed", *words])
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match="no such data"):
             main()
 
 

@@ -45,19 +45,24 @@ def tiny(tmp_path: Path) -> str:
 
 
 def test_run_then_evaluate_then_predict(cli: Cli, tiny: str, tmp_path: Path) -> None:
-    ended = cli("run", tiny, "--json")
+    ended = cli("run", tiny, "--set", "test_samples=1000", "--json")
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
-    assert result["command"] == "ecofed run tiny.toml --json"
+    assert result["command"] == "ecofed run tiny.toml --set test_samples=1000 --json"
     assert len(result["rounds"]) == 3
 
     folder = tmp_path / "runs/tiny-ecofed"
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result["rounds"]
 
+    # A run is tested on a fifth of the test images, or on the others; 'evaluate' uses all of them.
+    other = cli("run", tiny, "--set", "test_samples=1000", "--set", "test_part=report", "--out", "other", "--json")
+    last, of_others = (rounds[-1] for rounds in (result["rounds"], json.loads(other.out)["rounds"]))
     evaluation = json.loads(cli("evaluate", str(folder), "--json").out)
-    assert 0 <= evaluation["accuracy"] <= 1
-    assert evaluation["samples"] > 50
+    assert evaluation["samples"] == 360
+    for figure, key in (("accuracy", "test_accuracy"), ("loss", "test_loss")):
+        assert evaluation[figure] == pytest.approx((72 * last[key] + 288 * of_others[key]) / 360)
+    assert last["test_accuracy"] != of_others["test_accuracy"]
 
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
     (prediction,) = json.loads(cli("predict", str(folder), "black.png", "--json").out)

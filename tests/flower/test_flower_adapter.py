@@ -140,7 +140,7 @@ def test_a_node_that_cannot_take_part_says_why(
     config: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = LocalGrid([{"device": 0}, {"device": 1}, config])
-    with pytest.raises(DeviceError):
+    with pytest.raises(DeviceError, match="SuperNodes"):
         train(grid, {"set": SETS}, patience_seconds=0.2)
     assert reason in capsys.readouterr().out
 

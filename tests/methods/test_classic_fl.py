@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import StopAfter, outcome, run, started, tiny_config, weights
+from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
 from ecofed.method_configs import ClassicFLConfig
 from ecofed.methods.classic_fl import ServerOptimiser
@@ -58,5 +58,4 @@ def test_a_resumed_run_continues_the_servers_moments(tmp_path: Path, server: str
         run(config, out=tmp_path / "cut", observer=StopAfter(2))
     resumed = run(config, out=tmp_path / "cut", resume=True)
     assert outcome(resumed) == outcome(whole)
-    for name, array in weights(tmp_path / "whole", "classic-fl").items():
-        np.testing.assert_array_equal(array, weights(tmp_path / "cut", "classic-fl")[name])
+    assert_same_weights(tmp_path / "cut", tmp_path / "whole", "classic-fl")

@@ -53,14 +53,14 @@ def test_no_image_and_one_image() -> None:
 def test_what_is_not_a_batch_of_small_images_is_a_wire_error() -> None:
     batch = compress_images(pictures(), 80)
     huge = compress_images(pictures(2, size=64), 80)
-    broken = [
-        JpegBatch(header=batch.header, bodies=batch.bodies[:-1], lengths_N=batch.lengths_N),
-        JpegBatch(header=b"", bodies=batch.bodies, lengths_N=batch.lengths_N),
-        JpegBatch(header=batch.header[:99], bodies=batch.bodies, lengths_N=batch.lengths_N),
-        huge,
-    ]
-    for one in broken:
-        with pytest.raises(WireError):
+    broken = {
+        "whose lengths sum to": JpegBatch(header=batch.header, bodies=batch.bodies[:-1], lengths_N=batch.lengths_N),
+        "cannot be decoded": JpegBatch(header=b"", bodies=batch.bodies, lengths_N=batch.lengths_N),
+        "that cannot be decoded": JpegBatch(header=batch.header[:99], bodies=batch.bodies, lengths_N=batch.lengths_N),
+        "an image of 64x64 pixels": huge,
+    }
+    for told, one in broken.items():
+        with pytest.raises(WireError, match=told):
             decompress_images(one, 3)
 
 
@@ -129,7 +129,7 @@ def test_an_image_of_another_size_is_that_devices_fault() -> None:
     method, _ = started(tiny_config("send-images"))
     assert isinstance(method, SendImagesMethod)
     method._size = (30, 30)
-    with pytest.raises(BelowQuorumError):
+    with pytest.raises(BelowQuorumError, match="0 of 1"):
         method.train_round(1, [0])
     assert "where others sent (30, 30)" in method.channel.notes[0]
 

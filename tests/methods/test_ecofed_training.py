@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import StopAfter, outcome, run, started, tiny_config, weights
+from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
+from ecofed.activations.augmentation import FeatureAugmentation, shifted
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import balanced_rows
+from ecofed.models import state_arrays
 
 EVERYTHING: dict[str, Any] = {
     "ecofed__sampling": "class",
@@ -41,8 +43,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
         run(config, out=tmp_path / "parts", observer=StopAfter(2), report=False)
     parts = run(config, out=tmp_path / "parts", resume=True, report=False)
     assert outcome(parts) == outcome(whole)
-    for name, array in weights(tmp_path / "whole", config.method).items():
-        assert np.array_equal(weights(tmp_path / "parts", config.method)[name], array), name
+    assert_same_weights(tmp_path / "parts", tmp_path / "whole", config.method)
 
 
 def test_entropy_coding_changes_the_bytes_and_nothing_else() -> None:
@@ -88,36 +89,53 @@ def test_the_average_is_what_is_tested_and_saved() -> None:
     images, _ = prepared.test_set()
     inputs = method.test_input(images)
     assert not np.array_equal(method.logits(inputs).detach(), method.back.eval()(inputs).detach())
-    saved = method.network()
-    for name, value in method.trainer.evaluated.state_dict().items():
+    saved, averaged = method.network(), method.trainer.evaluated.state_dict()
+    assert {name for name in saved if name not in state_arrays(method.front)} == averaged.keys()
+    for name, value in averaged.items():
         assert np.array_equal(saved[name], value.numpy())
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        *(
-            {"flip": 0.5},
-            {"shift": 0.5},
-            {"cutout": 0.5},
-            {"mixup": 1.0},
-            {"sampling": "class"},
-            {"sampling": "device"},
-        ),
-        *({"schedule": "cosine"}, {"weight_decay": 0.1}, {"ema": 0.9}, {"label_smoothing": 0.2}),
-    ],
-)
-def test_every_choice_changes_the_training(changes: dict[str, Any]) -> None:
-    saved = []
-    for settings in ({}, {f"ecofed__{key}": value for key, value in changes.items()}):
-        method, _ = started(tiny_config("ecofed", ecofed__server_steps=12, data__partition="quantity", **settings))
-        if "flip" in changes:  # digits must not be mirrored: taken for something that may
-            context = dataclasses.replace(method.context, task=dataclasses.replace(method.context.task, flip=True))
-            method = EcoFed(context)
-        for round_ in (1, 2):
-            method.train_round(round_, [0, 1])
-        saved.append(method.network())
-    assert any(not np.array_equal(array, saved[1][name]) for name, array in saved[0].items())
+def augmenting(flip_allowed: bool = True, **settings: float) -> tuple[EcoFed, np.ndarray, np.ndarray]:
+    """A method that has one upload, the upload's activations, and what training makes of them."""
+    changes = {f"ecofed__{key}": value for key, value in settings.items()}
+    method, _ = started(tiny_config("ecofed", ecofed__server_steps=1, ecofed__codec="float32", **changes))
+    context = dataclasses.replace(method.context, task=dataclasses.replace(method.context.task, flip=flip_allowed))
+    method = EcoFed(context)
+    method.train_round(1, [0, 1])
+    view, rows = method.buffer.latest(0), np.arange(20)
+    return method, method._inputs(view, rows, None), method._inputs(view, rows, np.random.default_rng(0))
+
+
+def test_activations_are_mirrored_where_a_mirrored_image_is_valid() -> None:
+    _, plain, trained_on = augmenting(flip=1.0)
+    assert not np.array_equal(plain, plain[..., ::-1])
+    np.testing.assert_array_equal(trained_on, plain[..., ::-1])
+    _, plain, trained_on = augmenting(flip=1.0, flip_allowed=False)  # digits
+    np.testing.assert_array_equal(trained_on, plain)
+
+
+def test_activations_are_moved_by_one_entry() -> None:
+    _, plain, trained_on = augmenting(shift=1.0)
+    directions = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+    moved = np.stack([shifted(plain, *direction) for direction in directions])
+    assert ((moved == trained_on).all(axis=(2, 3, 4)).sum(axis=0) >= 1).tolist() == [True] * 20
+
+
+def test_a_square_of_activations_is_cut_out() -> None:
+    _, plain, trained_on = augmenting(cutout=1.0)
+    changed = (trained_on != plain).any(axis=1)
+    assert changed.any(axis=(1, 2)).all()
+    assert trained_on[np.broadcast_to(changed[:, None], plain.shape)].max() == 0
+    for sample in changed:
+        rows, columns = np.nonzero(sample)
+        assert max(np.ptp(rows), np.ptp(columns)) < plain.shape[2] // 3
+
+
+def test_each_augmentation_has_its_own_probability() -> None:
+    method, plain, trained_on = augmenting()
+    np.testing.assert_array_equal(trained_on, plain)
+    method, _, _ = augmenting(flip=0.1, shift=0.2, cutout=0.3)
+    assert method._augment == FeatureAugmentation(flip=0.1, shift=0.2, cutout=0.3)
 
 
 def test_a_budget_of_bytes_ends_the_uploads() -> None:
@@ -162,6 +180,7 @@ def test_an_int8_front_costs_less_to_deliver_and_is_the_one_that_is_tested() -> 
     assert results["int8"].front["delivered_bytes"] * 4 == results["int8"].ledger["front"]["downlink"]
     method, _ = started(tiny_config("ecofed", ecofed__front_precision="int8"))
     assert isinstance(method, EcoFed)
+    assert len(method.bundle.weights) >= 4
     for name, array in method.bundle.weights.items():
         assert np.array_equal(method.network()[name], array)
 

@@ -33,11 +33,16 @@ POOL = View(
 )
 
 
-def trainer(**settings: Any) -> tuple[PooledTrainer, nn.Linear]:
-    """A linear back on three numbers, batches of eight, five rounds, a learning rate of 0.1 and no momentum."""
+def trainer(
+    heard: list[tuple[np.ndarray, bool]] | None = None, *, momentum: float = 0.0, batch_size: int = 8, **settings: Any
+) -> tuple[PooledTrainer, nn.Linear]:
+    """A linear back on three numbers, batches of eight, five rounds, a learning rate of 0.1 and no momentum.
+
+    ``heard`` gets the rows of each batch, and whether they may be augmented.
+    """
     torch.manual_seed(0)
     back = nn.Linear(3, 2)
-    config = Config().replace(batch_size=8, rounds=5, learning_rate=0.1, momentum=0.0)
+    config = Config().replace(batch_size=batch_size, rounds=5, learning_rate=0.1, momentum=momentum)
 
     class Flat(nn.Module):
         def __init__(self) -> None:
@@ -48,7 +53,9 @@ def trainer(**settings: Any) -> tuple[PooledTrainer, nn.Linear]:
             output: torch.Tensor = self.linear(x_B3HW.flatten(1))
             return output
 
-    def inputs(view: View, rows_B: np.ndarray, _random: np.random.Generator | None) -> np.ndarray:
+    def inputs(view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
+        if heard is not None:
+            heard.append((rows_B, random is not None))
         return view.rows[rows_B].astype(np.float32).reshape(-1, 3, 1, 1) / 24
 
     settings = {"schedule": "constant", "weight_decay": 0.0, **settings}
@@ -120,6 +127,81 @@ def test_the_weight_average_moves_every_tenth_step() -> None:
     torch.testing.assert_close(at_15, at_10)
     decay = min(0.9**10, 20 / 120)
     torch.testing.assert_close(at_20, decay * at_10 + (1 - decay) * back_20)
+
+
+IMAGES = torch.arange(24.0).reshape(8, 3) / 24
+LABELS = torch.from_numpy(POOL.labels_N)
+
+
+def test_weight_decay_pulls_every_weight_to_zero() -> None:
+    made, back = trainer(weight_decay=0.3)
+    before = back.weight.detach().clone()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(back(IMAGES), LABELS), back.weight)
+    made.train(1, POOL, np.zeros(8, np.int64), 1)
+    torch.testing.assert_close(back.weight.detach(), before - 0.1 * (gradient + 0.3 * before))
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_smoothed_labels_are_shared_by_all_classes(mixup: float) -> None:
+    """0.2 of the target is spread over both classes; mixed with itself, a batch is what it was."""
+    made, back = trainer(label_smoothing=0.2, mixup=mixup)
+    log_probabilities = F.log_softmax(back(IMAGES), dim=1).detach().numpy()
+    own = log_probabilities[np.arange(8), POOL.labels_N]
+    expected = -(0.8 * own + 0.2 * log_probabilities.mean(axis=1)).mean()
+
+    class Known:
+        def beta(self, a: float, b: float) -> float:
+            assert (a, b) == (1.0, 1.0)
+            return 0.25
+
+        def permutation(self, count: int) -> np.ndarray:
+            return np.arange(count)
+
+    assert made._step(IMAGES.reshape(8, 3, 1, 1), LABELS, Known()) == pytest.approx(expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("fresh", "velocity"), [(False, 0.9), (True, 0.0)])
+def test_momentum_is_kept_from_round_to_round_unless_it_starts_afresh(fresh: bool, velocity: float) -> None:
+    made, back = trainer(momentum=0.9, fresh_momentum=fresh)
+    steps, gradients = [], []
+    for round_ in (1, 2):
+        before = back.weight.detach().clone()
+        gradients.append(torch.autograd.grad(F.cross_entropy(back(IMAGES), LABELS), back.weight)[0])
+        made.train(round_, POOL, np.zeros(8, np.int64), 1)
+        steps.append(before - back.weight.detach())
+    torch.testing.assert_close(steps[1], 0.1 * gradients[1] + velocity * steps[0])
+
+
+@pytest.mark.parametrize(("sampling", "of_the_first"), [("uniform", 6), ("class", 4), ("device", 4)])
+def test_what_comes_equally_often_in_a_batch(sampling: str, of_the_first: int) -> None:
+    """Six of eight rows are of class 0 and, other ones, of device 0; so are six of eight that are drawn, or four."""
+    labels_N, device_N = np.array([0, 0, 0, 0, 0, 0, 1, 1]), np.array([1, 0, 0, 0, 0, 0, 0, 1])
+    heard: list[tuple[np.ndarray, bool]] = []
+    made, _ = trainer(heard, sampling=sampling)
+    pool = View(rows=POOL.rows, scale_N=POOL.scale_N, sample_N=POOL.sample_N, labels_N=labels_N)
+    made.train(1, pool, device_N, 2)
+    group_N = device_N if sampling == "device" else labels_N
+    assert [len(rows) - int(group_N[rows].sum()) for rows, _ in heard] == [of_the_first] * 2
+    if sampling == "uniform":
+        assert [sorted(rows.tolist()) for rows, _ in heard] == [list(range(8))] * 2
+
+
+def test_what_is_measured_is_not_augmented_and_what_is_trained_on_is() -> None:
+    heard: list[tuple[np.ndarray, bool]] = []
+    made, back = trainer(heard)
+    loss = made.loss_on(POOL)
+    assert loss == pytest.approx(float(F.cross_entropy(back(IMAGES), LABELS).detach()))
+    made.train(1, POOL, np.zeros(8, np.int64), 1)
+    assert [augmented for _, augmented in heard] == [False, True]
+
+
+def test_the_training_loss_of_a_round_is_the_mean_of_its_steps() -> None:
+    made, _ = trainer(batch_size=2)
+    losses: list[float] = []
+    own = made._step
+    made._step = lambda *batch: losses.append(own(*batch)) or losses[-1]  # type: ignore[func-returns-value,method-assign]
+    assert made.train(1, POOL, np.zeros(8, np.int64), 3) == pytest.approx(sum(losses) / 3)
+    assert len(set(losses)) == 3
 
 
 @pytest.mark.parametrize("aggregation", ["samples", "equal"])

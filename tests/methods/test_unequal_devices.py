@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import StopAfter, outcome, run, started, weights
+from tiny import StopAfter, assert_same_weights, outcome, run, started
 from tiny import tiny_config as config_of
 
 from ecofed.config import Config
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, WireError
 from ecofed.methods.ecofed import EcoFed
 from ecofed.wire import InstallFront, Refresh, Upload
 
@@ -43,8 +43,7 @@ def test_with_lossless_early_uploads_nothing_changes_but_the_bytes(changes: dict
     alike = run(tiny_config("ecofed", **changes), out=tmp_path / "alike", report=False)
     mixed = run(tiny_config("ecofed", **changes, **LOSSLESS), out=tmp_path / "mixed", report=False)
     assert [r.test_accuracy for r in mixed.rounds] == [r.test_accuracy for r in alike.rounds]
-    for name, array in weights(tmp_path / "alike", "ecofed").items():
-        assert np.array_equal(weights(tmp_path / "mixed", "ecofed")[name], array), name
+    assert_same_weights(tmp_path / "mixed", tmp_path / "alike", "ecofed")
     assert mixed.ledger["activations"]["uplink"] > alike.ledger["activations"]["uplink"]
     assert mixed.ledger["front"]["downlink"] < alike.ledger["front"]["downlink"]
     assert mixed.ledger["labels"] == alike.ledger["labels"]
@@ -128,7 +127,9 @@ def test_an_upload_of_another_cut_is_refused() -> None:
         scales=np.empty(0, np.float32),
         labels_N=np.empty(0, np.uint8),
     )
-    with pytest.raises(Exception, match="upload of activations of front"):
+    with pytest.raises(
+        WireError, match=f"upload of activations of front {method.bundle.id}, not {asks[1].request.front_id}"
+    ):
         method._opened(0, [upload])
 
 

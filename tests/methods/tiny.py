@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,15 @@ def weights(folder: Any, method: str) -> dict[str, np.ndarray]:
     return load_file(path)
 
 
+def assert_same_weights(one: Path, other: Path, method: str) -> None:
+    """Both folders hold the same network, name for name and bit for bit."""
+    first, second = weights(one, method), weights(other, method)
+    assert first.keys() == second.keys()
+    assert bool(first) is METHOD_CLASSES[method].has_network
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
 class StopAfter(SilentObserver):
     """Presses Ctrl-C after a round."""
 
@@ -84,4 +94,4 @@ class StopAfter(SilentObserver):
             raise KeyboardInterrupt
 
 
-__all__ = ["StopAfter", "outcome", "run", "started", "tiny_config", "weights"]
+__all__ = ["StopAfter", "assert_same_weights", "outcome", "run", "started", "tiny_config", "weights"]

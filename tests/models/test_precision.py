@@ -58,7 +58,7 @@ def test_what_goes_in_and_comes_out_is_float32_with_a_gradient() -> None:
 
 def test_a_forward_pass_that_fails_leaves_no_precision_behind() -> None:
     mixed = set_precision(network(), "bfloat16").train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="4 channels"):
         mixed(torch.randn(2, 4, 8, 8))
     assert not torch.is_autocast_enabled("cpu")
     assert mixed(torch.randn(2, 3, 8, 8)).shape == (2, 5)

@@ -67,5 +67,5 @@ def test_one_class_and_missing_sets_are_refused(folder: Path) -> None:
     (folder / "train" / "red").rmdir()
     with pytest.raises(ConfigError, match="--labels rotations"):
         load_images(str(folder), channels=3)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="'no-such-set'"):
         load_images("no-such-set", channels=3)

@@ -52,8 +52,21 @@ def test_probing_is_deterministic_and_fits_channels_and_size(sample: ProbeSet) -
     assert features(colour, sample.test).shape == (50, 8 * 8 * 8)
     assert probe_front(colour, sample) == probe_front(colour, sample)
     small = dataclasses.replace(sample, test=ImageSet(sample.test.images_NHWC[:, 2:30, 2:30], sample.test.labels_N))
-    assert 0 <= probe_front(colour, small, 2) <= 1
-    assert 0 <= probe_pixels(sample) <= 1
+    labels = (sample.train.labels_N, sample.test.labels_N)
+    train, test = (features(colour, images, 2) for images in (small.train, small.test))
+    assert probe_front(colour, small, 2) == ridge_accuracy(train, labels[0], test, labels[1], 3)
+    train, test = (
+        images.images_NHWC.reshape(len(images), -1) / np.float32(255) for images in (sample.train, sample.test)
+    )
+    assert probe_pixels(sample) == ridge_accuracy(train, labels[0], test, labels[1], 3)
+    # What can be seen is found, in the pixels and behind the front.
+    bright = [
+        ImageSet(images.images_NHWC // 4 + 60 * images.labels_N.astype(np.uint8)[:, None, None, None], images.labels_N)
+        for images in (sample.train, sample.test)
+    ]
+    easy = dataclasses.replace(sample, train=bright[0], test=bright[1])
+    assert probe_front(colour, easy) > 0.9
+    assert probe_pixels(easy) > 0.6
 
 
 def test_probing_codes_sees_what_the_server_sees(sample: ProbeSet) -> None:

@@ -72,7 +72,7 @@ def test_a_failed_write_leaves_the_old_file(make: Make, tmp_path: Path) -> None:
     with pytest.raises(EcoFedError, match="cannot be written"):
         write_result(make(), tmp_path / "file" / "below")
     file = write_json(tmp_path / "x.json", {"a": 1})
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="not JSON serializable"):
         write_json(file, {"a": object()})
     assert json.loads(file.read_text()) == {"a": 1}
 
