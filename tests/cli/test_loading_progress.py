@@ -77,7 +77,7 @@ def test_an_error_ends_the_loading() -> None:
         yield 1
         raise DataError("no")
 
-    with told_to(heard), pytest.raises(DataError):
+    with told_to(heard), pytest.raises(DataError, match="no"):
         list(counted(broken(), 5, "x"))
     assert heard.told == [("x", 0, 5), ("x", 1, 5), ("x", 5, 5)] or heard.told == [("x", 0, 5), ("x", 5, 5)]
     assert list(slow_pieces(3)) == [0, 1, 2]  # and nobody listens any more
