@@ -34,6 +34,10 @@ class EcoFedError(Exception):
         super().__init__(clean(message))
 
 
+class Notice(UserWarning):
+    """What a user should know, where no run records it: the command line shows it as ``note: ...``."""
+
+
 class ConfigError(EcoFedError):
     """A setting is unknown, impossible, or does not fit the others."""
 

@@ -132,7 +132,8 @@ def _missing_limits(config: Config) -> str | None:
 def _channels(config: Config) -> int:
     from ecofed.data import load_dataset
 
-    return load_dataset(config.data.name, fallback=config.data.fallback).channels
+    # What lies there and is not taken: each run tells.
+    return load_dataset(config.data.name, fallback=config.data.fallback, note=lambda _: None).channels
 
 
 def _points(labels: Sequence[str], results: Sequence[RunResult]) -> list[Point]:

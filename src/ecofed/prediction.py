@@ -15,7 +15,7 @@ from ecofed.data.formats.folders import pictures_under
 from ecofed.data.images import as_input
 from ecofed.data.pictures import FULL_WHITE, SUFFIXES, show
 from ecofed.data.transforms import padded, with_channels
-from ecofed.errors import DataError, MissingExtraError, ModelError
+from ecofed.errors import DataError, MissingExtraError, ModelError, Notice
 from ecofed.json_values import Within, read_as
 from ecofed.loading_progress import counted
 from ecofed.onnx import Session
@@ -62,6 +62,7 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
         warnings.warn(
             "this network was trained with normalisation=batch, which normalises by the images that are asked "
             "together: ask for many mixed ones at once, or train with normalisation=frozen",
+            Notice,
             stacklevel=2,
         )
     files, pixels = _read_all(named, network)
@@ -178,11 +179,12 @@ def _read_all(named: Sequence[Path], network: OnnxNetwork | _TorchNetwork) -> tu
         if len(files) == before:
             raise DataError(f"{path}: no picture in it{f': {told}' if told else ''}; formats: {', '.join(SUFFIXES)}")
         if told:
-            warnings.warn(f"{path}: left out: {told}", stacklevel=3)
+            warnings.warn(f"{path}: left out: {told}", Notice, stacklevel=3)
     if too_bright:
         warnings.warn(
             f"{len(too_bright):,} of {len(files):,} pictures hold numbers above {network.white:,}, which is white for "
             f"this network ({_some(too_bright)}); they are white there",
+            Notice,
             stacklevel=3,
         )
     return files, pixels

@@ -89,11 +89,9 @@ def prepare(config: Config, note: Note) -> Prepared:
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
     """
     torch.set_num_threads(config.threads)
-    dataset = load_dataset(config.data.name, fallback=config.data.fallback)
+    dataset = load_dataset(config.data.name, fallback=config.data.fallback, note=note)
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
-    for text in dataset.notes:
-        note(text)
     test = require_test(dataset)
     parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
     model, halves, bundle, mean, std = _initial_network(config, dataset, note)

@@ -11,7 +11,7 @@ from data_builders import cifar_records, encode, pictures, write_archive, write_
 from PIL import Image
 
 from ecofed.data import load_dataset, require_test
-from ecofed.errors import DataError
+from ecofed.errors import DataError, Notice
 
 
 def fails(path: Path, *words: str) -> None:
@@ -230,7 +230,12 @@ class TestFolders:
         self.write(tmp_path / "test", images[:2], ["cow", "bee"], suffix="PNG")
         (tmp_path / "train" / "empty").mkdir()
         (tmp_path / "train" / "ant" / "notes.txt").write_text("not a picture")
-        data = load_dataset(str(tmp_path))
+        notes: list[str] = []
+        data = load_dataset(str(tmp_path), note=notes.append)
+        assert notes == [
+            f"{tmp_path}/train: without a picture, and so no class: empty",
+            f"{tmp_path}: not taken: 1 of kind .txt (train/ant/notes.txt)",
+        ]
         assert data.classes == ("ant", "bee", "cow")
         assert data.train.labels_N.tolist() == [0, 1, 1, 2]
         np.testing.assert_array_equal(data.train.images_NHWC, images)
@@ -262,7 +267,8 @@ class TestFolders:
         self.write(tmp_path / "train", pictures(2), ["ant", "bee"])
         self.write(tmp_path / "train", pictures(1), [".ipynb_checkpoints"])
         (tmp_path / "train/ant/._0.png").write_bytes(b"not a picture")
-        assert load_dataset(str(tmp_path)).classes == ("ant", "bee")
+        with pytest.warns(Notice, match=r"not taken: 1 hidden \(train/.ipynb_checkpoints\)$"):
+            assert load_dataset(str(tmp_path)).classes == ("ant", "bee")
 
     def test_a_class_without_a_readable_picture_is_not_left_out_in_silence(self, tmp_path: Path) -> None:
         self.write(tmp_path / "train", pictures(2), ["ant", "bee"])

@@ -34,7 +34,7 @@ from ecofed.cli.interrupt import Interrupted
 from ecofed.cli.loading import loading_view
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
-from ecofed.cli.streams import delivered, is_of_a_stream, lost, say, take_any_text
+from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, say, take_any_text
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
 from ecofed.loading_progress import told_to
@@ -102,7 +102,7 @@ def main() -> NoReturn:
     debug = "--debug" in words
     take_any_text()
     try:
-        with told_to(loading_view()):
+        with told_to(loading_view()), notices_said():
             app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
     except Interrupted as stop:
         say(f"\n{stop}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,6 @@ import typer
 import ecofed
 from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command
-from ecofed.cli.streams import say
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER", help="Image files, and folders of them.")]
@@ -27,11 +25,7 @@ def predict(model: Model, images: Images, json: Json = False) -> None:
 
     Of a folder every picture is asked about, those in its sub-folders too; what is left out is said.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        predictions = ecofed.predict(model, images)
-    for warning in caught:
-        say(f"note: {warning.message}")
+    predictions = ecofed.predict(model, images)
     if json:
         print_json([prediction.to_dict() for prediction in predictions])
     else:

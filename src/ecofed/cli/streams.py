@@ -7,7 +7,11 @@ import errno
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
+from ecofed.errors import Notice
 from ecofed.foreign_text import clean_lines
 
 
@@ -22,6 +26,24 @@ def say(text: str) -> None:
     """A line on stderr, fit to be shown. Where nobody can read it, that is no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
         print(clean_lines(text), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def notices_said() -> Iterator[None]:
+    """Show every :class:`Notice` as a line on stderr, each once; other warnings go where they go."""
+    with warnings.catch_warnings():
+        others, said = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if not issubclass(category, Notice):
+                others(message, category, *rest, **named)
+            elif str(message) not in said:
+                said.add(str(message))
+                say(f"note: {message}")
+
+        warnings.simplefilter("always", Notice)
+        warnings.showwarning = show
+        yield
 
 
 def delivered() -> bool:

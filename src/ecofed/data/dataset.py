@@ -61,8 +61,6 @@ class Dataset:
     """Of one raw image as the source has it, where it was scaled up for use; otherwise 0."""
     white: int = FULL_WHITE
     """The number that is white in pictures of more than 8 bits, for this set and whatever is compared with it."""
-    notes: tuple[str, ...] = ()
-    """What lies with the data and was not taken as it is, for whoever asked for them."""
 
     @property
     def channels(self) -> int:

@@ -26,7 +26,7 @@ from ecofed.data.places import cache_folder
 from ecofed.errors import DataError, StorageError
 from ecofed.files import writing
 
-VERSION = 4
+VERSION = 5
 """Raise when what is stored, or how pictures are decoded, changes."""
 
 _CHUNK = 1 << 20
@@ -113,7 +113,7 @@ def _to_arrays(part: str, split: Split) -> dict[str, Any]:
     arrays: dict[str, Any] = {
         "images": split.images_NHWC,
         "labels": split.labels_N,
-        "depth": np.array([split.white, split.too_bright], np.int64),
+        "depth": np.array([split.white, split.too_bright, split.several], np.int64),
     }
     if split.label_names is not None:
         arrays["names"] = np.array(split.label_names, np.str_)
@@ -142,7 +142,7 @@ def _from_arrays(part: str, arrays: Any) -> Split:
         raise ValueError("not an image cache")
     if labels_N.shape != images_NHWC.shape[:1]:
         raise ValueError("images and labels differ in number")
-    white, too_bright = arrays[f"{part}_depth"].tolist()
+    white, too_bright, several = arrays[f"{part}_depth"].tolist()
     compressed = f"{part}_compressed_as" in arrays
     return Split(
         images_NHWC=images_NHWC,
@@ -153,4 +153,5 @@ def _from_arrays(part: str, arrays: Any) -> Split:
         shared_header_bytes=int(arrays[f"{part}_shared_header_bytes"]) if compressed else 0,
         white=white,
         too_bright=too_bright,
+        several=several,
     )

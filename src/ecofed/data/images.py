@@ -38,6 +38,8 @@ class Split:
     """The white level of its pictures of more than 8 bits (:mod:`ecofed.data.pictures`); 0: it has none."""
     too_bright: int = 0
     """How many pictures hold numbers above the white level that was asked for: there they are white."""
+    several: int = 0
+    """How many files hold more than one picture: the first was taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Decoded:
     """How many bytes all of them begin with."""
     white: int = 0
     too_bright: int = 0
+    several: int = 0
 
     def split(self, labels_N: np.ndarray, label_names: tuple[str, ...] | None) -> Split:
         """With their labels."""
@@ -74,12 +77,13 @@ def decode(encoded: Callable[[], Encoded], white: int | None = None) -> Decoded:
     kinds: set[str | None] = set()
     resized = False
     header: bytes | None = None
-    needed, levels = 0, dict[int, int]()
+    needed, several, levels = 0, 0, dict[int, int]()
     for number, (where, data) in enumerate(encoded()):
         shown = show(where, data, white or needed or None)
         if shown.needs > needed > 0 and white is None:  # it was shown by the others' level
             shown = show(where, data)
         needed = max(needed, shown.needs)
+        several += shown.several
         if shown.needs:
             levels[number] = needed if white is None else shown.needs
         picture, changed = as_input(shown.pixels_HWC)
@@ -111,6 +115,7 @@ def decode(encoded: Callable[[], Encoded], white: int | None = None) -> Decoded:
         shared_header_bytes=len(header or b"") if stored else 0,
         white=needed if white is None or not needed else white,
         too_bright=too_bright,
+        several=several,
     )
 
 

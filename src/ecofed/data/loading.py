@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,14 +13,17 @@ from ecofed.class_identity import listed, positions, settled
 from ecofed.data.dataset import PNG_HEADER_BYTES, Dataset, ImageSet
 from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
+from ecofed.data.formats import Format
 from ecofed.data.images import Split, as_colour, resize
 from ecofed.data.known import KNOWN, KnownSet
 from ecofed.data.pictures import FULL_WHITE
 from ecofed.data.places import cure, find, on_this_machine
-from ecofed.errors import DataError
+from ecofed.errors import DataError, Notice
 
 
-def load_dataset(name: str, *, fallback: str | None = None, white: int | None = None) -> Dataset:
+def load_dataset(
+    name: str, *, fallback: str | None = None, white: int | None = None, note: Callable[[str], None] | None = None
+) -> Dataset:
     """Find and read a data set; see :mod:`ecofed.data.places` for where it is looked for.
 
     ``fallback`` is loaded instead when ``name`` is found nowhere (the result's ``name`` tells). A path whose last
@@ -26,6 +31,8 @@ def load_dataset(name: str, *, fallback: str | None = None, white: int | None = 
 
     ``white`` is the number that is white in pictures of more than 8 bits, where a network was trained with one; the
     default is what the training pictures need (:mod:`ecofed.data.pictures`).
+
+    ``note`` is told what lies with the data and is not taken as it is; by default it becomes a warning.
 
     Raises :class:`DataError` (missing, malformed), :class:`MissingExtraError`.
     """
@@ -38,25 +45,36 @@ def load_dataset(name: str, *, fallback: str | None = None, white: int | None = 
             raise DataError(
                 f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
             )
-        return load_dataset(fallback, white=white)
+        return load_dataset(fallback, white=white, note=note)
     if found.path is None or found.layout is None:
         train, test = read_digits()
         return assemble(found.name, found.place, train, test)
     train_split, test_split = read_splits(found.path, found.layout, white)
     dataset = assemble(found.name, found.place, train_split, test_split)
-    return replace(
-        dataset,
-        white=white or train_split.white or FULL_WHITE,
-        notes=tuple(_too_bright(dataset.title, (("training", train_split), ("test", test_split)))),
-    )
+    for text in _notes(found.path, found.layout, dataset.title, train_split, test_split):
+        if note is None:
+            warnings.warn(text, Notice, stacklevel=2)
+        else:
+            note(text)
+    return replace(dataset, white=white or train_split.white or FULL_WHITE)
 
 
-def _too_bright(title: str, splits: Iterable[tuple[str, Split | None]]) -> Iterator[str]:
+def _notes(path: Path, layout: Format, title: str, train: Split, test: Split | None) -> Iterator[str]:
+    yield from layout.notes(path)
+    yield from _of_pictures(title, (("training", train), ("test", test)))
+
+
+def _of_pictures(title: str, splits: Iterable[tuple[str, Split | None]]) -> Iterator[str]:
     for part, split in splits:
         if split is not None and split.too_bright:
             yield (
                 f"{title}: {split.too_bright:,} of {len(split.labels_N):,} {part} pictures hold numbers above "
                 f"{split.white:,}, which is white in the training pictures; they are white there"
+            )
+        if split is not None and split.several:
+            yield (
+                f"{title}: {split.several:,} of {len(split.labels_N):,} {part} files hold several pictures (frames or "
+                "pages); the first of each is taken"
             )
 
 

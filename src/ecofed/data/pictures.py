@@ -66,6 +66,8 @@ class Shown:
     needs: int
     """The white level that its numbers need, where they have more than 8 bits: :data:`FRACTIONS`, 255, 1023, ...
     0: it has 8 bits, or is black."""
+    several: bool = False
+    """The file holds further pictures: an animation, pages. Only the first is shown."""
 
 
 def show(where: str, data: bytes, white: int | None = None) -> Shown:
@@ -100,7 +102,7 @@ def _shown(where: str, data: bytes, white: int | None) -> Shown:
         # Asked after loading: TIFF files turn themselves then, and say so.
         turn = _TURNED.get(_orientation(image))
         upright_HWC = pixels_HWC if turn is None else np.ascontiguousarray(turn(pixels_HWC))
-        return Shown(pixels_HWC=upright_HWC, needs=needs)
+        return Shown(pixels_HWC=upright_HWC, needs=needs, several=_holds_several(image))
 
 
 @contextmanager
@@ -134,6 +136,11 @@ def _orientation(image: Image.Image) -> Any:
         return image.getexif().get(_ORIENTATION)
     except Exception:
         return None
+
+
+def _holds_several(image: Image.Image) -> bool:
+    # Phones put what belongs to the one picture into the same file (MPO: the other eye, depth, brightness).
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
 def _eight_bit(image: Image.Image) -> np.ndarray:

@@ -15,7 +15,10 @@ from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
+from ecofed.foreign_text import clean
 from ecofed.installation import install_command
+
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +98,21 @@ def _at_path(name: str) -> tuple[Found | None, str]:
     layout = _layout(path)
     if layout is None:
         expected = "; ".join(layout.layout for layout in FORMATS.values())
-        return None, f"data.name = '{name}': holds no data set; expected one of: {expected}"
+        return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
     stem = path.resolve().stem if path.is_file() else path.resolve().name
     return Found(name=stem, place="path", path=path, layout=layout), ""
+
+
+def _contents(path: Path) -> str:
+    """The first names in a folder, and what to do with some."""
+    if path.name.lower().endswith(_PACKED):
+        return "; unpack it first"
+    if not path.is_dir():
+        return ""
+    names = sorted(os.listdir(path))
+    packed = [name for name in names if name.lower().endswith(_PACKED)]
+    cure = f"; unpack {clean(packed[0])} first" if packed else ""
+    return f"; found {clean(', '.join(names[:6])) or 'nothing'}{', ...' if len(names) > 6 else ''}{cure}"
 
 
 def _expanded(name: str) -> Path:
@@ -122,10 +137,20 @@ def _folders(name: str) -> list[tuple[str, Path | None, str]]:
 
 
 def _layout(path: Path) -> Format | None:
-    try:
-        return next((layout for layout in FORMATS.values() if layout.find(path)), None)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    found: list[Format] = []
+    for layout in FORMATS.values():
+        try:
+            if layout.find(path):
+                found.append(layout)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        except DataError:
+            if not found:  # else it is what another layout leaves out, and says so
+                raise
+    if len(found) > 1:
+        both = " and ".join(f"{layout.find(path)[0].relative_to(path)} ({layout.layout})" for layout in found)
+        raise DataError(f"{path}: holds more than one data set: {both}; give each a folder of its own")
+    return found[0] if found else None
 
 
 def cure(name: str) -> str:

@@ -27,7 +27,8 @@ def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
     """
     config = task.config
     torch.set_num_threads(config.threads)
-    dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=task.white)
+    # The server reads the same, and tells what is left out.
+    dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=task.white, note=lambda _: None)
     if (dataset.channels, len(dataset.classes)) != (task.in_channels, task.classes):
         raise DataError(
             f"{dataset.title} has {dataset.channels} channels and {len(dataset.classes)} classes here; "

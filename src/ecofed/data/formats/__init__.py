@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from ecofed.data.formats import cifar, folders, idx, parquet
+from ecofed.data.formats.parts import Part
 from ecofed.data.images import Split
-
-Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +28,25 @@ class Format:
 
     Raises :class:`DataError` for malformed files.
     """
+    notes: Callable[[Path], list[str]]
+    """What lies in the path and is not taken, or is taken for something that its name does not say."""
+
+
+def _of(module: Any) -> dict[str, Any]:
+    return {"find": module.find, "read": module.read, "notes": module.notes}
 
 
 FORMATS: dict[str, Format] = {
-    "parquet": Format(layout="train.parquet and test.parquet", find=parquet.find, read=parquet.read),
-    "idx": Format(layout="MNIST's idx files (train-images-idx3-ubyte.gz, ...)", find=idx.find, read=idx.read),
-    "cifar": Format(layout="CIFAR's binary archive (cifar-10-binary.tar.gz)", find=cifar.find, read=cifar.read),
-    "folders": Format(layout="class folders under train/ and test/", find=folders.find, read=folders.read),
+    "parquet": Format(
+        layout="train.parquet and test.parquet", find=parquet.find, read=parquet.read, notes=parquet.notes
+    ),
+    "idx": Format(
+        layout="MNIST's idx files (train-images-idx3-ubyte.gz, ...)", find=idx.find, read=idx.read, notes=idx.notes
+    ),
+    "cifar": Format(
+        layout="CIFAR's binary archive (cifar-10-binary.tar.gz)", find=cifar.find, read=cifar.read, notes=cifar.notes
+    ),
+    "folders": Format(
+        layout="class folders under train/ and test/", find=folders.find, read=folders.read, notes=folders.notes
+    ),
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecofed.data.archives import Unpacked, tar_members
 from ecofed.data.images import Split
+from ecofed.data.inventory import left_out
 from ecofed.errors import DataError
 
 _SIDE = 32
@@ -30,6 +31,8 @@ _FOLDERS: dict[str, tuple[int, dict[str, tuple[str, ...]]]] = {
     "cifar-100-binary": (2, _CIFAR100),
 }
 _ARCHIVES = {"cifar-10-binary.tar.gz": "cifar-10-batches-bin", "cifar-100-binary.tar.gz": "cifar-100-binary"}
+#: The names of the classes, which we know.
+_DESCRIPTIONS = ("batches.meta.txt", "coarse_label_names.txt", "fine_label_names.txt")
 _PICKLES = ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz", "cifar-10-batches-py", "cifar-100-python")
 
 
@@ -64,6 +67,13 @@ def read(path: Path, part: Literal["train", "test"], white: int | None = None) -
         source, folder = unpacked
         contents = _from_folder(source, _FOLDERS[folder][1][part])
     return _parse(source, contents, _FOLDERS[folder][0])
+
+
+def notes(path: Path) -> list[str]:
+    """What is not taken."""
+    files = find(path)
+    descriptions = [] if _archive(path) is not None else [files[0].with_name(name) for name in _DESCRIPTIONS]
+    return left_out(path, [*files, *descriptions], {file.parent for file in files})
 
 
 def _archive(path: Path) -> Path | None:

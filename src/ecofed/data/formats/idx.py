@@ -11,6 +11,7 @@ import numpy as np
 
 from ecofed.data.archives import Unpacked
 from ecofed.data.images import Split, native_size
+from ecofed.data.inventory import left_out
 from ecofed.errors import DataError
 
 MAX_BYTES = 4 << 30
@@ -37,6 +38,11 @@ def read(path: Path, part: Literal["train", "test"], white: int | None = None) -
     if len(images_NHW) != len(labels_N):
         raise DataError(f"{images}: {len(images_NHW):,} images but {len(labels_N):,} labels in {labels.name}")
     return Split(images_NHWC=native_size(images_NHW[..., None]), labels_N=labels_N.astype(np.int64))
+
+
+def notes(path: Path) -> list[str]:
+    """What is not taken."""
+    return left_out(path, find(path))
 
 
 def _file(folder: Path, part: str, kind: str) -> Path | None:

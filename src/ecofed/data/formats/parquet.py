@@ -5,18 +5,23 @@ Needs pyarrow (``ecofed[train]``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ecofed.class_identity import identity, listed, positions, settled
 from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
+from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import Split, decode
+from ecofed.data.inventory import left_out
 from ecofed.errors import DataError, MissingExtraError
+from ecofed.files import read_text
+from ecofed.foreign_text import clean
 from ecofed.json_values import parse
 from ecofed.loading_progress import counted
 
@@ -28,6 +33,14 @@ ALWAYS_ALLOWED_ROWS = 1024
 #: Few, because one picture of a megabyte may stand in all of them.
 ROWS_AT_ONCE = 16
 MAX_LABEL = 1000
+MAX_SHARDS = 100_000
+MAX_LIST_BYTES = 4 << 20
+
+_CLASS_LIST = "classes.txt"
+#: ``train.parquet``, or ``train-00000-of-00003.parquet``, to which older sets add a digest.
+_FILE = re.compile(
+    r"(?P<split>[a-z]+)(?:-(?P<number>\d{1,6})-of-(?P<count>\d{1,6})(?:-[0-9a-f]+)?)?\.parquet", re.IGNORECASE
+)
 
 _IMAGE_COLUMNS = ("img", "image", "images", "picture")
 # CIFAR-100 has both fine and coarse labels; the fine ones are the task.
@@ -35,15 +48,17 @@ _LABEL_COLUMNS = ("fine_label", "label", "labels", "class", "target")
 
 
 def find(path: Path) -> list[Path]:
-    """The parquet files of a folder (or of its direct sub-folders, as in a clone from the hub), or the file itself."""
-    if path.is_file():
-        return [path] if path.suffix == ".parquet" else []
-    return _shards(path, "train") + _shards(path, "test")
+    """The parquet files of a folder (or of its direct sub-folders, as in a clone from the hub), or the file itself.
+
+    A list of class names beside them (``classes.txt``) is one of them.
+    """
+    files = [file for part in NAMES for file in _shards(path, part)]
+    return files + _class_lists(files)
 
 
-def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:
+def read(path: Path, part: Part, white: int | None = None) -> Split | None:
     """One split; a single file is a training split."""
-    files = _shards(path, part) if path.is_dir() else [path] if part == "train" else []
+    files = _shards(path, part)
     if not files:
         return None
     opened = [_open(file) for file in files]
@@ -55,18 +70,93 @@ def read(path: Path, part: Literal["train", "test"], white: int | None = None) -
         return counted(each, rows, f"reading {part} pictures")
 
     decoded = decode(cells, white)
-    return decoded.split(*_joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)]))
+    labels_N, names = _joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)])
+    return decoded.split(labels_N, _with_list(labels_N, names, _class_lists(files)))
 
 
-def _shards(folder: Path, part: str) -> list[Path]:
-    for pattern in (f"{part}.parquet", f"{part}-*-of-*.parquet", f"*/{part}.parquet", f"*/{part}-*-of-*.parquet"):
-        found = sorted(file for file in folder.glob(pattern) if file.is_file())
-        if len({file.parent for file in found}) > 1:
-            parents = ", ".join(sorted({file.parent.name for file in found}))
-            raise DataError(f"{folder}: several data sets in one place ({parents}); name the folder of one of them")
-        if found:
-            return found
-    return []
+def notes(path: Path) -> list[str]:
+    """What is not taken, and a split under another name."""
+    files = find(path)
+    parts = [(part, shards[0]) for part in NAMES if (shards := _shards(path, part)) and path.is_dir()]
+    named = [(path, stand_in(part, file.name.split("-")[0].removesuffix(file.suffix))) for part, file in parts]
+    return [f"{place}: {text}" for place, text in named if text] + left_out(path, files, {f.parent for f in files})
+
+
+def _shards(path: Path, part: Part) -> list[Path]:
+    """The files of one split, all of them, each once; a single file is a training split.
+
+    Raises :class:`DataError` where some are missing, or the split is there more than once.
+    """
+    if path.is_file():
+        return [path] if part == "train" and path.suffix.lower() == ".parquet" and _is_whole(path) else []
+    if not path.is_dir():
+        return []
+    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))]
+    found = {folder: own for folder in folders if (own := _split(folder, part))}
+    if len(found) > 1:
+        places = ", ".join(clean(str(folder.relative_to(path))) for folder in found)
+        raise DataError(f"{path}: several data sets in one place ({places}); name the folder of one of them")
+    return next(iter(found.values()), [])
+
+
+def _split(folder: Path, part: Part) -> list[Path]:
+    names: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        match = _FILE.fullmatch(file.name)
+        if match and file.is_file():
+            names.setdefault(match["split"], []).append(file)
+    chosen = choose(folder, part, names)
+    return [] if chosen is None else _complete(folder, chosen[1])
+
+
+def _complete(folder: Path, files: list[Path]) -> list[Path]:
+    """The shards of one split in their order."""
+    numbered = [(file, match) for file in files if (match := _FILE.fullmatch(file.name)) and match["count"]]
+    if not numbered and len(files) == 1:
+        return files
+    counts = {int(match["count"]) for _, match in numbered}
+    shards = {int(match["number"]): file for file, match in numbered}
+    if len(numbered) < len(files) or len(counts) > 1 or len(shards) < len(numbered):
+        raise DataError(
+            f"{folder}: holds one split more than once ({', '.join(file.name for file in files[:6])}); keep either the "
+            "whole file or the shards of one division"
+        )
+    (count,) = counts
+    missing = [number for number in range(min(count, MAX_SHARDS)) if number not in shards]
+    if missing or len(shards) != count:
+        lacking = f"shard {', '.join(f'{number:05d}' for number in missing[:6])} of {count:05d} is missing"
+        raise DataError(f"{folder}: {lacking if missing else 'shards beyond the last'}; {files[0].name} is there")
+    return [shards[number] for number in range(count)]
+
+
+def _is_whole(file: Path) -> bool:
+    match = _FILE.fullmatch(file.name)
+    if match and match["count"] and int(match["count"]) != 1:
+        raise DataError(f"{file}: is one of {int(match['count'])} shards; name the folder that holds all of them")
+    return True
+
+
+def _class_lists(files: list[Path]) -> list[Path]:
+    lists = {file.with_name(_CLASS_LIST) for file in files}
+    return sorted(file for file in lists if file.is_file())
+
+
+def _with_list(labels_N: np.ndarray, names: tuple[str, ...] | None, lists: list[Path]) -> tuple[str, ...] | None:
+    """Class names; where the files have numbers only, those of a list beside them, one in each line."""
+    if not lists:
+        return names
+    where = lists[0]
+    if where.stat().st_size > MAX_LIST_BYTES:
+        raise DataError(f"{where}: larger than {MAX_LIST_BYTES >> 20} MiB, which is no list of classes")
+    text = read_text(where)
+    own = settled(tuple(line for line in text.splitlines() if line.strip()), str(where))
+    if names is None:
+        if len(labels_N) and not (labels_N.min() >= 0 and labels_N.max() < len(own)):
+            raise DataError(f"{where}: {len(own)} names; the labels are {labels_N.min()}..{labels_N.max()}")
+        return own
+    if {identity(name) for name in names} != {identity(name) for name in own}:
+        raise DataError(f"{where}: {listed(own)}; the data's own classes are {listed(names)}; remove or mend the list")
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
