@@ -12,7 +12,7 @@ from data_builders import cifar_records, encode, pictures, write_archive, write_
 from PIL import Image
 
 from ecofed.data import Dataset, load_dataset, require_test
-from ecofed.errors import DataError, Notice
+from ecofed.errors import DataError, MissingExtraError, Notice
 
 
 def loaded(path: Path) -> tuple[Dataset, str]:
@@ -122,7 +122,7 @@ class TestFolders:
         class_folders(tmp_path)
         put(tmp_path / "train/ant/9.heic", b"\0\0\0\x18ftypheic\0\0\0\0")
         monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-        with pytest.raises(Exception, match=r"9\.heic needs the package 'pillow-heif'.*heic"):
+        with pytest.raises(MissingExtraError, match=r"9\.heic needs the package 'pillow-heif'.*heic"):
             loaded(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
