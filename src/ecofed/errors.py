@@ -4,6 +4,7 @@
 
     EcoFedError                 exit code 1
     ├── ConfigError             exit code 2   an unknown key, an impossible value, a wrong combination
+    │   └── InUseError          exit code 2   a folder that another process writes to
     ├── MissingExtraError       exit code 2   an optional package is needed; the message names its install command
     ├── DataError               exit code 1   a data set that is missing, unreadable or malformed
     ├── ModelError              exit code 1   weights that do not fit, a cut that is impossible
@@ -42,6 +43,10 @@ class ConfigError(EcoFedError):
     """A setting is unknown, impossible, or does not fit the others."""
 
     exit_code = 2
+
+
+class InUseError(ConfigError):
+    """Another process writes to this folder; the message names it."""
 
 
 class MissingExtraError(EcoFedError):

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 from ecofed._version import __version__
-from ecofed.activations import BUFFER_FOLDER
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import PAPER_METHODS, Config, Settings
 from ecofed.costs import Availability, Ledger
 from ecofed.data import require_test
 from ecofed.environment import describe_environment, git_commit
-from ecofed.errors import CheckpointError, EcoFedError
+from ecofed.errors import EcoFedError
 from ecofed.exporting import deliver
-from ecofed.files import append_text, json_text, write_text
 from ecofed.foreign_text import clean
 from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
+from ecofed.ownership import owned
 from ecofed.preparation import Prepared, prepare
-from ecofed.reports import read_result, read_summary, write_report, write_result, write_summary
+from ecofed.reports import read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
-from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, totals_of, write_unfinished
+from ecofed.reports.unfinished import totals_of, write_unfinished
 from ecofed.results import Comparison, RoundRecord, RunResult
+from ecofed.run_folder import append_metrics, claimed, clear, finished, is_tidy, tidy, write_metrics
 from ecofed.runtimes import open_transport
 from ecofed.saved_model import save_model
 from ecofed.timekeeping import clock_of
 
-RESULT_FILE = "result.json"
 #: A checkpoint after a round, unless the last one is younger than this,
 CHECKPOINT_SECONDS = 20.0
 #: or than so many times what it took to write: small runs are saved after every round.
@@ -74,6 +73,7 @@ def run(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     observer: Observer | None = None,
     command: str = "",
     report: bool = True,
@@ -84,8 +84,9 @@ def run(
     Args:
         config: what to run; of settings, the method that they name; or the name of a preset, or a TOML file.
         out: folder for ``result.json``, ``metrics.jsonl``, ``model.safetensors``, ``report.html`` and the checkpoint;
-            ``None`` writes nothing.
+            ``None`` writes nothing. It must be new or empty, and is this process's alone until the run has ended.
         resume: continue from the folder's checkpoint; a finished run is returned as it is.
+        overwrite: replace the run that is in the folder.
         observer: is told about progress.
         command: recorded in the result.
         report: write ``report.html`` and plots too.
@@ -100,16 +101,39 @@ def run(
         config = config.for_method(config.method)
     observer = observer or SilentObserver()
     folder = None if out is None else Path(out)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        finished = _finished(folder, config) if resume else None
-        if finished is not None:
+    with ExitStack() as stack:
+        if folder is not None:
+            if resume and (folder / REPORT_FILE).exists() and is_tidy(folder):  # to show what is there needs no owner
+                done = finished(folder, config)
+                if done is not None:
+                    observer.finished(done)
+                    return done
+            stack.enter_context(claimed(folder, "run", resume=resume, overwrite=overwrite))
+        return run_owned(
+            config, folder, resume=resume, observer=observer, command=command, report=report, connect=connect
+        )
+
+
+def run_owned(
+    config: Config,
+    folder: Path | None,
+    *,
+    resume: bool,
+    observer: Observer,
+    command: str,
+    report: bool,
+    connect: Callable[[Prepared], Transport] | None = None,
+) -> RunResult:
+    """As :func:`run`, in a folder that the caller has claimed."""
+    if folder is not None and resume:
+        done = finished(folder, config)
+        if done is not None:
             if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
-                report_or_note(finished, folder, observer.note)
+                report_or_note(done, folder, observer.note)
             with contextlib.suppress(OSError):  # to show what is there, nothing need be written
-                _tidy(folder)
-            observer.finished(finished)
-            return finished
+                tidy(folder)
+            observer.finished(done)
+            return done
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -119,8 +143,7 @@ def run(
 
     prepared = prepare(config, note)
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
-        (folder / RESULT_FILE).unlink(missing_ok=True)
-        _tidy(folder)
+        clear(folder)
     transport = (
         connect(prepared)
         if connect is not None
@@ -142,7 +165,7 @@ def run(
         records: list[RoundRecord] = []
         wall_before = 0.0
         if checkpoint is not None:
-            restore(method, checkpoint.arrays, checkpoint.values, Path(out or "") / CHECKPOINT_FILE)
+            restore(method, checkpoint.arrays, checkpoint.values, (folder or Path()) / CHECKPOINT_FILE)
             restored = Ledger.from_dict(checkpoint.ledger)
             ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
             records, wall_before = list(checkpoint.records), checkpoint.wall_seconds
@@ -152,7 +175,7 @@ def run(
         started = time.perf_counter()
         observer.started(config, records)
         if folder is not None:
-            _write_metrics(folder, records)
+            write_metrics(folder, records)
             write_unfinished(_result(prepared, ledger, [], method, 0.0, command, notes), folder)
         evaluate = Evaluator(method, *prepared.test_set())
         next_checkpoint = 0.0
@@ -163,7 +186,7 @@ def run(
                 observer.round_finished(record, config.rounds)
                 stopping = stop_asked() and record.round < config.rounds
                 if folder is not None:
-                    _append_metrics(folder, record)
+                    append_metrics(folder, record)
                     now = time.perf_counter()
                     if (stopping or now >= next_checkpoint) and record.round < config.rounds:
                         _checkpoint(config, records, ledger, method, wall_before + now - started).write(folder)
@@ -179,7 +202,7 @@ def run(
             if method.has_network:
                 save_model(folder / "model.safetensors", method, prepared)
             write_result(result, folder)
-            _tidy(folder)
+            tidy(folder)
             if report:
                 report_or_note(result, folder, observer.note)
     finally:
@@ -195,6 +218,7 @@ def compare(
     out: str | Path,
     seeds: Sequence[int] = (),
     resume: bool = False,
+    overwrite: bool = False,
     observer: Observer | None = None,
     command: str = "",
 ) -> Comparison:
@@ -202,7 +226,8 @@ def compare(
 
     ``settings`` may be the name of a preset or a TOML file. Each method runs in ``out/<method>``; with several
     ``seeds`` (default: the one that the settings name) once with each, in ``out/<method>-seed=<seed>``, and tables have
-    means. With ``resume`` finished runs are not run again.
+    means. With ``resume`` finished runs are not run again, with ``overwrite`` those that are there are replaced;
+    otherwise the folder must be new or empty. It is this process's alone until the comparison has ended.
     """
     settings = settings if isinstance(settings, Settings) else Settings.load(settings)
     methods = [methods] if isinstance(methods, str) else methods
@@ -210,27 +235,31 @@ def compare(
     if seeds:
         configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
     folder, several = Path(out), len(set(seeds)) > 1
-    results = [
-        run(
-            config,
-            out=folder / (f"{config.method}-seed={config.seed}" if several else config.method),
-            resume=resume,
-            observer=observer,
-            command=command,
-            report=False,
-        )
-        for config in configs
-    ]
-    comparison = Comparison(results=results, command=command)
     observer = observer or SilentObserver()
-    known = _summarised(folder) if resume else None
-    if known is not None and known.results == results:  # nothing was left to do, and nothing need be written
-        comparison = known
-    else:
-        write_summary(comparison, folder)
-        (folder / REPORT_FILE).unlink(missing_ok=True)  # of other runs, should the new one not come about
-    if not (folder / REPORT_FILE).exists():
-        report_or_note(comparison, folder, observer.note)
+    places = [folder / (f"{one.method}-seed={one.seed}" if several else one.method) for one in configs]
+    if resume and (folder / REPORT_FILE).exists() and all(map(is_tidy, places)):
+        done = [finished(place, config) for place, config in zip(places, configs, strict=True)]
+        known = _summarised(folder)
+        if known is not None and known.results == done:  # nothing is left to do, and nothing need be written
+            for result in known.results:
+                observer.finished(result)
+            return known
+    with claimed(folder, "compare", resume=resume, overwrite=overwrite), ExitStack() as stack:
+        for place in places:  # before the first minute is spent
+            stack.enter_context(owned(place))
+        results = [
+            run_owned(config, place, resume=resume, observer=observer, command=command, report=False)
+            for config, place in zip(configs, places, strict=True)
+        ]
+        comparison = Comparison(results=results, command=command)
+        known = _summarised(folder) if resume else None
+        if known is not None and known.results == results:
+            comparison = known
+        else:
+            write_summary(comparison, folder)
+            (folder / REPORT_FILE).unlink(missing_ok=True)  # of other runs, should the new one not come about
+        if not (folder / REPORT_FILE).exists():
+            report_or_note(comparison, folder, observer.note)
     return comparison
 
 
@@ -265,23 +294,6 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
         folder=folder,
     )
     return METHOD_CLASSES[prepared.task.config.method](context)
-
-
-def _finished(folder: Path, config: Config) -> RunResult | None:
-    if not (folder / RESULT_FILE).exists():
-        return None
-    result = read_result(folder)
-    # Keys that are newer than the run have their defaults.
-    if Config.from_dict(result.config) != config:
-        raise CheckpointError(f"{folder} holds a finished run with other settings; choose another --out")
-    return result
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what only an unfinished run needs."""
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    (folder / UNFINISHED_FILE).unlink(missing_ok=True)
-    shutil.rmtree(folder / BUFFER_FOLDER, ignore_errors=True)
 
 
 def _checkpoint(
@@ -329,11 +341,3 @@ def _result(
         front=prepared.front_card,
         notes=notes,
     )
-
-
-def _write_metrics(folder: Path, records: list[RoundRecord]) -> None:
-    write_text(folder / METRICS_FILE, "".join(json_text(record.to_dict()) + "\n" for record in records))
-
-
-def _append_metrics(folder: Path, record: RoundRecord) -> None:
-    append_text(folder / METRICS_FILE, json_text(record.to_dict()) + "\n")

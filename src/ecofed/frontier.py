@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ecofed.config import Config, Settings
 from ecofed.errors import ConfigError
-from ecofed.experiment import Observer, SilentObserver, run
+from ecofed.experiment import Observer, SilentObserver, run_owned
 from ecofed.files import holds_json, write_json
 from ecofed.models import default_cut
+from ecofed.ownership import owned
 from ecofed.pretraining.resolve import resolve_front
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.results import RunResult
+from ecofed.run_folder import claimed
 
 #: The paper's own choices, on the same network and data.
 PAPER = {
@@ -46,6 +49,7 @@ def frontier(
     fronts: Sequence[str],
     baselines: Sequence[str] = (),
     resume: bool = False,
+    overwrite: bool = False,
     observer: Observer | None = None,
     command: str = "",
 ) -> Frontier:
@@ -53,12 +57,13 @@ def frontier(
 
     Args:
         settings: everything else.
-        out: the folder; each point becomes a folder below it.
+        out: the folder, new or empty; each point becomes a folder below it. It is this process's alone until the end.
         bits: of a code.
         views: uploads in a device's life; 0 is unbounded.
         fronts: as ``ecofed.front`` names them.
         baselines: methods, and ``paper`` for the paper's EcoFed settings.
         resume: finished points are taken as they are, an interrupted one is continued.
+        overwrite: replace the sweep that is in the folder.
         observer: is told about progress.
         command: recorded in the results.
 
@@ -80,17 +85,26 @@ def frontier(
     if not runs:
         raise ConfigError(f"no point of the sweep is possible ({'; '.join(dict.fromkeys(notes)) or 'nothing asked'})")
     runs += [(name, _ecofed(settings, PAPER) if name == "paper" else settings.for_method(name)) for name in baselines]
-    results = []
-    for label, config in runs:
-        observer.note(label)
-        place = folder / _folder_name(label)
-        results.append(run(config, out=place, resume=resume, observer=observer, command=command, report=False))
-    made = Frontier(
-        points=_points([label for label, _ in runs], results),
-        raw_image_bytes_per_device=results[0].data.floors.raw_bytes / runs[0][1].devices,
-        compressed_image_bytes_per_device=_per_device(results[0].data.floors.compressed_bytes, runs[0][1].devices),
-        notes=list(dict.fromkeys(notes)),
-    )
+    with claimed(folder, "frontier", resume=resume, overwrite=overwrite), ExitStack() as stack:
+        places = [folder / _folder_name(label) for label, _ in runs]
+        for place in places:  # before the first minute is spent
+            stack.enter_context(owned(place))
+        results = []
+        for (label, config), place in zip(runs, places, strict=True):
+            observer.note(label)
+            results.append(run_owned(config, place, resume=resume, observer=observer, command=command, report=False))
+        made = Frontier(
+            points=_points([label for label, _ in runs], results),
+            raw_image_bytes_per_device=results[0].data.floors.raw_bytes / runs[0][1].devices,
+            compressed_image_bytes_per_device=_per_device(results[0].data.floors.compressed_bytes, runs[0][1].devices),
+            notes=list(dict.fromkeys(notes)),
+        )
+        _write(made, folder, resume=resume, observer=observer)
+    return made
+
+
+def _write(made: Frontier, folder: Path, *, resume: bool, observer: Observer) -> None:
+    """``frontier.json``, unless it says this already, and the plot."""
     if not (resume and holds_json(folder / FRONTIER_FILE, made.to_dict())):
         write_json(folder / FRONTIER_FILE, made.to_dict())
         (folder / PLOT_FILE).unlink(missing_ok=True)  # of other points, should the new one not come about
@@ -100,7 +114,6 @@ def frontier(
     except Exception as error:  # a library that draws fails in many ways
         reason = " ".join(str(error).split()) or type(error).__name__
         observer.note(f"frontier.png was not drawn ({reason}); {FRONTIER_FILE} is complete")
-    return made
 
 
 def _short(front: str, fronts: Sequence[str]) -> str:

@@ -127,7 +127,7 @@ def test_a_run_in_the_folder_of_another_can_be_continued(tmp_path: Path) -> None
     first, second = tiny_config("ecofed"), tiny_config("ecofed", seed=1)
     run(first, out=tmp_path, report=False)
     with pytest.raises(KeyboardInterrupt):
-        run(second, out=tmp_path, observer=StopAfter(2), report=False)
+        run(second, out=tmp_path, overwrite=True, observer=StopAfter(2), report=False)
     assert outcome(run(second, out=tmp_path, resume=True, report=False)) == outcome(run(second))
 
 

@@ -15,6 +15,7 @@ from ecofed.cli.shared import add_command, check_file, named_path, need_torch
 from ecofed.cli.streams import say
 from ecofed.config import ModelConfig
 from ecofed.errors import ConfigError
+from ecofed.ownership import owned_file
 from ecofed.reports.units import human_seconds
 
 if TYPE_CHECKING:
@@ -114,42 +115,47 @@ def pretrain(
 
     if labels not in ("labels", "rotations"):
         raise ConfigError(f"--labels {labels}: must be labels or rotations")
-    unfinished = _check_out(out, resume=resume)
-    config = ModelConfig(name=model, width=width, cut=cut)
-    public = load_images(
-        images or default_source(),
-        channels=1 if grey else 3,
-        labels="rotations" if labels == "rotations" else "labels",
-        seed=seed,
-        limit=limit,
-    )
-    if checkpoint is not None:
-        bundle = front_from_checkpoint(checkpoint, config, public)
-    else:
-        recipe = Recipe(epochs=epochs, seed=seed, threads=threads)
-        with resumable(out):
-            bundle = pretrain_front(
-                config,
-                public,
-                recipe,
-                narrow=channels,
-                bits=bits,
-                start=_front(start) if start is not None else None,
-                report=_say,
-                early=(lambda front: _say_probe(front, probe)) if probe is not None else None,
-                checkpoint=unfinished,
-            )
-    accuracy = _say_probe(bundle, probe) if probe is not None else None
-    _write(bundle, out, accuracy, probe, json=json)
-    unfinished.unlink(missing_ok=True)
+    _check_name(out)
+    with owned_file(out):
+        unfinished = _check_out(out, resume=resume)
+        config = ModelConfig(name=model, width=width, cut=cut)
+        public = load_images(
+            images or default_source(),
+            channels=1 if grey else 3,
+            labels="rotations" if labels == "rotations" else "labels",
+            seed=seed,
+            limit=limit,
+        )
+        if checkpoint is not None:
+            bundle = front_from_checkpoint(checkpoint, config, public)
+        else:
+            recipe = Recipe(epochs=epochs, seed=seed, threads=threads)
+            with resumable(out):
+                bundle = pretrain_front(
+                    config,
+                    public,
+                    recipe,
+                    narrow=channels,
+                    bits=bits,
+                    start=_front(start) if start is not None else None,
+                    report=_say,
+                    early=(lambda front: _say_probe(front, probe)) if probe is not None else None,
+                    checkpoint=unfinished,
+                )
+        accuracy = _say_probe(bundle, probe) if probe is not None else None
+        _write(bundle, out, accuracy, probe, json=json)
+        unfinished.unlink(missing_ok=True)
+
+
+def _check_name(out: Path) -> None:
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out}: must end in .safetensors")
+    check_file(out)
 
 
 def _check_out(out: Path, *, resume: bool) -> Path:
     """The file of an unfinished training beside ``out``."""
     unfinished = out.with_suffix(".checkpoint")
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"--out {out}: must end in .safetensors")
-    check_file(out)
     if out.exists():
         raise ConfigError(f"{out} is there already; choose another with --out")
     if unfinished.exists() and not resume:

@@ -17,6 +17,7 @@ from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, MissingExtraError
+from ecofed.ownership import OWNER_FILE, refuse_if_owned
 
 Source = Annotated[
     str | None,
@@ -104,7 +105,8 @@ def output_folder(
     folder = out or Path("runs") / f"{Path(settings.source).stem}{suffix}"
     # A result that is there is shown, and nothing need be written.
     make_folder(folder, writable=not (resume and any((folder / name).is_file() for name in _FINISHED)))
-    if not resume and any(folder.iterdir()):
+    refuse_if_owned(folder)
+    if not resume and any(entry.name != OWNER_FILE for entry in folder.iterdir()):
         raise ConfigError(
             f"{folder} is not empty; add --resume to continue it, or choose another: --out {_free(folder)}"
         )
