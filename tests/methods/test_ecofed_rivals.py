@@ -83,8 +83,9 @@ def test_send_images_learns_with_the_same_number_of_steps_as_ecofed() -> None:
     assert steps[0] == steps[1] == 6
 
 
-def test_closed_form_is_the_ridge_regression_of_all_features_together() -> None:
-    method, prepared = started(tiny_config("closed-form", data__augment=False))
+@pytest.mark.parametrize("ridge", [0.01, 0.5])
+def test_closed_form_is_the_ridge_regression_of_all_features_together(ridge: float) -> None:
+    method, prepared = started(tiny_config("closed-form", data__augment=False, closed_form__ridge=ridge))
     assert isinstance(method, ClosedForm)
     method.train_round(1, [0, 2])
     used = np.concatenate([prepared.parts[device] for device in (0, 2)])
@@ -95,7 +96,7 @@ def test_closed_form_is_the_ridge_regression_of_all_features_together() -> None:
     features_ND = method.test_input(method.tensor(x_NCHW)).numpy()
     targets_NK = np.eye(10)[labels_N]
     gram_DD = features_ND.T @ features_ND
-    penalty_D = np.full(len(gram_DD), 0.01 * np.trace(gram_DD) / len(gram_DD))
+    penalty_D = np.full(len(gram_DD), ridge * np.trace(gram_DD) / len(gram_DD))
     penalty_D[-1] = 1e-6 * len(features_ND)
     expected_DK = np.linalg.solve(gram_DD + np.diag(penalty_D), features_ND.T @ targets_NK)
     logits_NK = method.logits(method.test_input(method.tensor(x_NCHW))).numpy()

@@ -69,6 +69,14 @@ def test_final_accuracy_is_the_mean_of_the_last_five_evaluations() -> None:
     assert result.totals.final_test_accuracy == pytest.approx(sum(accuracies[2:]) / 5)  # type: ignore[arg-type]
 
 
+def test_every_nth_round_is_tested_and_each_of_the_last_five() -> None:
+    result = run(tiny_config("closed-form", rounds=12, evaluate_every=3))
+    tested = [record.round for record in result.rounds if record.test_accuracy is not None]
+    assert tested == [3, 6, 8, 9, 10, 11, 12]
+    assert [record.round for record in result.rounds if record.test_loss is not None] == tested
+    assert result.totals.best_test_accuracy == max(result.rounds[round_ - 1].test_accuracy for round_ in tested)  # type: ignore[type-var]
+
+
 @pytest.mark.parametrize("steps", [1, 7])
 def test_the_server_makes_as_many_steps_as_configured(steps: int) -> None:
     method, _ = started(tiny_config("ecofed", ecofed__server_steps=steps))
@@ -91,6 +99,13 @@ def test_a_step_of_the_last_round_has_its_share_of_the_rate(schedule: str, share
     (gradient,) = torch.autograd.grad(loss, back.weight)
     made.train(5, POOL, np.zeros(8, np.int64), 1)
     torch.testing.assert_close(back.weight.detach(), before - 0.1 * share * gradient)
+
+
+def test_the_rate_falls_from_step_to_step() -> None:
+    """The last of four steps of round 2 of 5: 1.75 rounds of training are over."""
+    made, _ = trainer(schedule="cosine")
+    made.train(2, POOL, np.zeros(8, np.int64), 4)
+    assert made._optimiser.param_groups[0]["lr"] == pytest.approx(0.1 * cosine(1.75 / 5))
 
 
 def test_mixed_images_have_the_labels_of_both_partners() -> None:
