@@ -83,6 +83,15 @@ def test_classic_fl_downloads_trains_uploads_and_the_slowest_counts() -> None:
     assert run("classic-fl", both, fleet=fleet).seconds == pytest.approx(1.5 + 40 + 3.5)
 
 
+@pytest.mark.parametrize(("deadline", "late"), [(8.9, True), (9.1, False), (None, False)])
+def test_a_visit_of_nine_seconds_is_too_late_for_a_shorter_deadline(deadline: float | None, late: bool) -> None:
+    config = Config().replace(method="classic-fl", batch_size=1, availability__deadline_seconds=deadline)
+    fleet = Fleet(devices=[MACHINE], links=[LINK], server=MACHINE)
+    clock = Clock(METHOD_CLASSES["classic-fl"], config, WORK, [2, 2, 2], fleet)
+    told = clock.too_late([exchange("TrainWhole", MB, 0, weights=3 * MB)], 1)
+    assert told == ("would have taken 9 s, longer than availability.deadline_seconds = 8.9" if late else "")
+
+
 def test_vanilla_alternates_batch_by_batch() -> None:
     exchanges = [exchange("StartSplit", 0, MB), exchange("ApplyGradient", MB, MB), exchange("ApplyGradient", MB, 0)]
     # Twice: forward 1, up 1.5, server 3 (input gradient too), down 1.5, backward 1; a latency before and after.

@@ -62,6 +62,18 @@ def test_shards_are_the_papers() -> None:
     assert (counts > 0).sum(axis=1).max() <= 5
 
 
+def test_shards_are_dealt_at_random() -> None:
+    """Dealt in order, a device with two shards of a hundred samples each would have two neighbouring labels."""
+    config = DataConfig(partition="shards", shards_per_device=2)
+    gaps = []
+    for seed in (0, 1):
+        for part in partition(np.repeat(np.arange(20), 50), 10, config, seed):
+            held = np.flatnonzero(np.bincount(np.repeat(np.arange(20), 50)[part]))
+            gaps.append(int(np.ptp(held)))
+    assert np.mean(gaps) > 4  # of two random labels of twenty it is 7
+    assert gaps[:10] != gaps[10:]
+
+
 def test_dirichlet_skew_follows_alpha() -> None:
     def labels_held(alpha: float) -> float:
         parts = partition(LABELS, 10, DataConfig(partition="dirichlet", alpha=alpha), 0)

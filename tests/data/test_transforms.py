@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecofed.data import augment, to_input
+from ecofed.data.transforms import with_channels
 
 
 @given(side=st.sampled_from([28, 32]), channels=st.sampled_from([1, 3]), split=st.integers(0, 9), flip=st.booleans())
@@ -75,6 +76,15 @@ def test_inputs_normalise_each_channel() -> None:
     for channel in range(3):
         expected = (images[..., channel] / 255 - 0.1 * (channel + 1)) / (0.4 + 0.1 * channel)
         np.testing.assert_allclose(inputs[:, channel], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_grey_is_luminance_and_colour_of_grey_is_grey() -> None:
+    """What ITU-R BT.601 says: green is brightest, blue darkest."""
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], np.uint8).reshape(4, 1, 1, 3)
+    assert with_channels(colours, 1).ravel().tolist() == [76, 150, 29, 255]
+    grey = np.array([7, 200], np.uint8).reshape(2, 1, 1, 1)
+    assert with_channels(grey, 3).reshape(2, 3).tolist() == [[7] * 3, [200] * 3]
+    assert with_channels(colours, 3) is colours
 
 
 def test_no_images() -> None:

@@ -48,6 +48,8 @@ def test_bytes_to_reach(make: Make) -> None:
     first = next(r.round for r in result.rounds if r.test_accuracy is not None and r.test_accuracy >= 0.7)
     assert bytes_to_reach(result, 0.7) == points(result, "bytes")[first][0]
     assert bytes_to_reach(result, 0.99) is None
+    reached, exactly = next(iter(points(result, "bytes").values()))
+    assert bytes_to_reach(result, exactly) == reached
 
 
 def test_png_files_are_sharp_and_not_blank(drawn: list[Plot], tmp_path: Path) -> None:
