@@ -59,6 +59,8 @@ ENGINE = {
     "experiment",
     "exporting",
     "frontier",
+    "inputs",
+    "observing",
     "planning",
     "prediction",
     "preparation",

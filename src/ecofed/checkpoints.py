@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class _Description:
     ledger: _LedgerState
     values: dict[str, Any]
     wall_seconds: Amount
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Checkpoint:
     values: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     wall_seconds: float
+    inputs: Mapping[str, str]
+    """Fingerprints of what the run read; empty in checkpoints of earlier versions."""
 
     def write(self, folder: Path) -> None:
         """Write the checkpoint; a crash at any moment leaves the old one or the new one, whole."""
@@ -61,6 +64,7 @@ class Checkpoint:
             "ledger": self.ledger,
             "values": dict(self.values),
             "wall_seconds": self.wall_seconds,
+            "inputs": dict(self.inputs),
         }
         write_bytes(folder / CHECKPOINT_FILE, pack(self.arrays, json_text(description)))
 
@@ -93,6 +97,7 @@ class Checkpoint:
             values=kept.values,
             arrays=packed.arrays,
             wall_seconds=kept.wall_seconds,
+            inputs=kept.inputs,
         )
         differing = [key for key in config if config[key] != checkpoint.config.get(key)]
         if differing:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 from ecofed._version import __version__
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
@@ -19,17 +18,30 @@ from ecofed.environment import describe_environment, git_commit
 from ecofed.errors import EcoFedError
 from ecofed.exporting import deliver
 from ecofed.foreign_text import clean
+from ecofed.inputs import without_devices
 from ecofed.interruption import deferred
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
+from ecofed.observing import Observer as Observer
+from ecofed.observing import SilentObserver as SilentObserver
 from ecofed.ownership import owned
 from ecofed.preparation import Prepared, prepare
-from ecofed.reports import read_summary, write_report, write_result, write_summary
+from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import totals_of, write_unfinished
 from ecofed.results import Comparison, RoundRecord, RunResult
-from ecofed.run_folder import append_metrics, claimed, clear, finished, is_tidy, tidy, write_metrics
+from ecofed.run_folder import (
+    append_metrics,
+    begun,
+    check_finished,
+    claimed,
+    clear,
+    finished,
+    is_tidy,
+    tidy,
+    write_metrics,
+)
 from ecofed.runtimes import open_transport
 from ecofed.saved_model import save_model
 from ecofed.timekeeping import clock_of
@@ -38,34 +50,6 @@ from ecofed.timekeeping import clock_of
 CHECKPOINT_SECONDS = 20.0
 #: or than so many times what it took to write: small runs are saved after every round.
 CHECKPOINT_SHARE = 20.0
-
-
-class Observer(Protocol):
-    """Is told what happens; the command line's progress bar is one."""
-
-    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
-        """``records``: of the rounds that were run before, when a run is resumed."""
-        ...
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None: ...
-    def note(self, text: str) -> None: ...
-    def finished(self, result: RunResult) -> None: ...
-
-
-class SilentObserver:
-    """Says nothing."""
-
-    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
-        pass
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-    def finished(self, result: RunResult) -> None:
-        pass
 
 
 def run(
@@ -106,9 +90,12 @@ def run(
             if resume and (folder / REPORT_FILE).exists() and is_tidy(folder):  # to show what is there needs no owner
                 done = finished(folder, config)
                 if done is not None:
+                    check_finished({folder: config}, observer.note)
                     observer.finished(done)
                     return done
             stack.enter_context(claimed(folder, "run", resume=resume, overwrite=overwrite))
+            if resume:
+                check_finished({folder: config}, observer.note)
         return run_owned(
             config, folder, resume=resume, observer=observer, command=command, report=report, connect=connect
         )
@@ -142,6 +129,9 @@ def run_owned(
         observer.note(text)
 
     prepared = prepare(config, note)
+    if connect is not None:  # devices that are there already bring what they have
+        prepared = dataclasses.replace(prepared, inputs=without_devices(prepared.inputs))
+    checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
         clear(folder)
     transport = (
@@ -161,7 +151,6 @@ def run_owned(
         # Devices that are started here have the shares that were dealt here; others bring what they have.
         samples = [len(part) for part in prepared.parts] if connect is None else None
         method = _method(prepared, channel, folder, samples)
-        checkpoint = Checkpoint.read(folder, config.to_dict()) if folder is not None and resume else None
         records: list[RoundRecord] = []
         wall_before = 0.0
         if checkpoint is not None:
@@ -175,8 +164,8 @@ def run_owned(
         started = time.perf_counter()
         observer.started(config, records)
         if folder is not None:
-            write_metrics(folder, records)
             write_unfinished(_result(prepared, ledger, [], method, 0.0, command, notes), folder)
+            write_metrics(folder, records)
         evaluate = Evaluator(method, *prepared.test_set())
         next_checkpoint = 0.0
         rounds = train(method, evaluate, first_round=len(records) + 1, clock=None if clock is None else clock.round)
@@ -189,7 +178,7 @@ def run_owned(
                     append_metrics(folder, record)
                     now = time.perf_counter()
                     if (stopping or now >= next_checkpoint) and record.round < config.rounds:
-                        _checkpoint(config, records, ledger, method, wall_before + now - started).write(folder)
+                        _checkpoint(prepared, records, ledger, method, wall_before + now - started).write(folder)
                         took = time.perf_counter() - now
                         next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
                 if stopping:
@@ -241,17 +230,20 @@ def compare(
         done = [finished(place, config) for place, config in zip(places, configs, strict=True)]
         known = _summarised(folder)
         if known is not None and known.results == done:  # nothing is left to do, and nothing need be written
+            check_finished(dict(zip(places, configs, strict=True)), observer.note)
             for result in known.results:
                 observer.finished(result)
             return known
     with claimed(folder, "compare", resume=resume, overwrite=overwrite), ExitStack() as stack:
         for place in places:  # before the first minute is spent
             stack.enter_context(owned(place))
+        if resume:
+            check_finished(dict(zip(places, configs, strict=True)), observer.note)
         results = [
             run_owned(config, place, resume=resume, observer=observer, command=command, report=False)
             for config, place in zip(configs, places, strict=True)
         ]
-        comparison = Comparison(results=results, command=command)
+        comparison = Comparison(results=results, command=command, notes=changed_inputs(results))
         known = _summarised(folder) if resume else None
         if known is not None and known.results == results:
             comparison = known
@@ -297,11 +289,12 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
 
 
 def _checkpoint(
-    config: Config, records: list[RoundRecord], ledger: Ledger, method: Method, wall_seconds: float
+    prepared: Prepared, records: list[RoundRecord], ledger: Ledger, method: Method, wall_seconds: float
 ) -> Checkpoint:
     arrays, values = method.state()
     return Checkpoint(
-        config=config.to_dict(),
+        config=prepared.task.config.to_dict(),
+        inputs=prepared.inputs,
         records=records,
         ledger=ledger.to_dict(),
         values=values,
@@ -339,5 +332,6 @@ def _result(
         ),
         data=prepared.summary,
         front=prepared.front_card,
+        inputs=prepared.inputs,
         notes=notes,
     )

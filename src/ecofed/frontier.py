@@ -14,14 +14,16 @@ from typing import Any
 
 from ecofed.config import Config, Settings
 from ecofed.errors import ConfigError
-from ecofed.experiment import Observer, SilentObserver, run_owned
+from ecofed.experiment import run_owned
 from ecofed.files import holds_json, write_json
 from ecofed.models import default_cut
+from ecofed.observing import Observer, SilentObserver
 from ecofed.ownership import owned
 from ecofed.pretraining.resolve import resolve_front
+from ecofed.reports import changed_inputs
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.results import RunResult
-from ecofed.run_folder import claimed
+from ecofed.run_folder import check_finished, claimed
 
 #: The paper's own choices, on the same network and data.
 PAPER = {
@@ -89,6 +91,8 @@ def frontier(
         places = [folder / _folder_name(label) for label, _ in runs]
         for place in places:  # before the first minute is spent
             stack.enter_context(owned(place))
+        if resume:
+            check_finished({place: config for place, (_, config) in zip(places, runs, strict=True)}, observer.note)
         results = []
         for (label, config), place in zip(runs, places, strict=True):
             observer.note(label)
@@ -97,7 +101,7 @@ def frontier(
             points=_points([label for label, _ in runs], results),
             raw_image_bytes_per_device=results[0].data.floors.raw_bytes / runs[0][1].devices,
             compressed_image_bytes_per_device=_per_device(results[0].data.floors.compressed_bytes, runs[0][1].devices),
-            notes=list(dict.fromkeys(notes)),
+            notes=list(dict.fromkeys([*notes, *changed_inputs(results)])),
         )
         _write(made, folder, resume=resume, observer=observer)
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from ecofed.data.places import cure
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
+from ecofed.inputs import Inputs, data_inputs, file_inputs, front_inputs
 from ecofed.models import (
     Partition,
     build_model,
@@ -68,6 +69,8 @@ class Prepared:
     front_card: dict[str, object] | None
     torch_device: torch.device
     summary: DataSummary
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of what was read (:mod:`ecofed.inputs`)."""
 
     def test_set(self) -> tuple[Tensor, np.ndarray]:
         """Test images as network input (N, C, 32, 32), and labels (N,)."""
@@ -94,7 +97,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
     test = require_test(dataset)
     parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
-    model, halves, bundle, mean, std = _initial_network(config, dataset, note)
+    model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note)
     task = Task(
         config=config,
         in_channels=dataset.channels,
@@ -121,6 +124,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
         summary=_summary(dataset, parts, len(test_indices(len(test), config.test_part, config.test_samples))),
+        inputs=data_inputs(dataset, parts) | fronts | file_inputs(config),
     )
 
 
@@ -138,16 +142,18 @@ def torch_device(accelerator: str) -> torch.device:
 
 def _initial_network(
     config: Config, dataset: Dataset, note: Note
-) -> tuple[nn.Module, Partition, FrontBundle | None, tuple[float, ...], tuple[float, ...]]:
-    """The whole network as every method starts from it, and the front's bundle where there is one."""
+) -> tuple[nn.Module, Partition, FrontBundle | None, tuple[float, ...], tuple[float, ...], Inputs]:
+    """The whole network as every method starts from it, the front's bundle where there is one, and fingerprints."""
     channels, classes = dataset.channels, len(dataset.classes)
     model = build_model(config.model, in_channels=channels, classes=classes, normalisation=config.normalisation)
     initialise(model, config.seed)
     cut = config.model.cut or default_cut(config.model.name)
     halves = cut_in_two(model, cut)
     bundle, mean, std = None, dataset.mean, dataset.std
+    fronts: Inputs = {}
     if config.method in WITH_FROZEN_FRONT or config.initialisation != "random":
         bundle = resolve_front(config, cut, channels, note)
+        fronts = front_inputs(bundle)
         if config.method in WITH_FROZEN_FRONT and config.ecofed.front_precision == "int8":
             bundle = bundle.with_int8_weights()
         mean, std = bundle.mean, bundle.std
@@ -156,7 +162,9 @@ def _initial_network(
         known = halves.front.state_dict()  # baselines train the plain network: a bottleneck's layers are left out
         load_arrays(halves.front, {name: array for name, array in bundle.weights.items() if name in known})
     if config.initialisation == "whole":
-        load_some(halves.back, resolve_whole(config, cut, channels, note))
+        whole = resolve_whole(config, cut, channels, note)
+        fronts |= front_inputs(None, whole)
+        load_some(halves.back, whole)
     if config.normalisation == "frozen":
         images = public_images(channels)
         x_NCHW = torch.from_numpy(to_input(images, mean, std))
@@ -166,7 +174,7 @@ def _initial_network(
         if config.method == "ecofed" and config.ecofed.limit_bits is not None:
             _note_negative(float((h_NCHW < 0).double().mean()), cut, config.ecofed.codec, note)
         calibrate(halves.back, h_NCHW)
-    return model.train(), halves, bundle, mean, std
+    return model.train(), halves, bundle, mean, std, fronts
 
 
 @torch.no_grad()

@@ -137,11 +137,14 @@ class RunResult:
     data: DataSummary
     front: dict[str, Any] | None = None
     """The front bundle's card (id, origin, bytes), where the run used one."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of what the run read (pictures, labels, classes, front, profiles, ...), by what it is. Empty in
+    results of earlier versions."""
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
 
     def __post_init__(self) -> None:
-        _clean(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "notes")
+        _clean(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "inputs", "notes")
         _clean(self, "command", longest=_LONGEST_COMMAND)
 
     def to_dict(self) -> dict[str, Any]:
@@ -303,6 +306,11 @@ class Comparison:
             MissingExtraError: pandas is not installed.
         """
         return _frame(self.rows(), "comparison.to_pandas()")
+
+
+def short_digest(digest: str) -> str:
+    """A fingerprint for people: enough of it to tell two apart."""
+    return digest if " " in digest else digest[:12]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

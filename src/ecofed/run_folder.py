@@ -7,20 +7,22 @@ One rule: a folder with something in it is continued (``resume``), or its result
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ecofed.activations import BUFFER_FOLDER
-from ecofed.checkpoints import CHECKPOINT_FILE
+from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Config
-from ecofed.errors import CheckpointError, ConfigError
+from ecofed.errors import CheckpointError, ConfigError, EcoFedError
 from ecofed.files import append_text, json_text, write_text
+from ecofed.inputs import Now, compare_with_now, not_recorded, refuse_changes
+from ecofed.json_values import read_as
 from ecofed.ownership import OWNER_FILE, owned
-from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result
+from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_file, read_result
 from ecofed.reports.frontiers import FRONTIER_FILE
-from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE
+from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, UNFINISHED_SCHEMA
 from ecofed.results import RoundRecord, RunResult
 
 Kind = Literal["run", "compare", "frontier"]
@@ -76,6 +78,56 @@ def finished(folder: Path, config: Config) -> RunResult | None:
     if Config.from_dict(result.config) != config:
         raise CheckpointError(f"{folder} holds a finished run with other settings; choose another --out")
     return result
+
+
+def check_finished(runs: Mapping[Path, Config], note: Callable[[str], None]) -> None:
+    """Have the runs that are finished in these folders stand only for what is here now.
+
+    Raises:
+        ConfigError: the data, a front or something else that one of them read has changed; says what.
+    """
+    now = Now()
+    for folder, config in runs.items():
+        result = finished(folder, config)
+        if result is not None:
+            compare_with_now(result.inputs, config, folder, now, note)
+
+
+def begun(folder: Path, config: Config, inputs: Mapping[str, str], note: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint of the run that goes on in a folder; ``None`` where it has none yet, or begins there.
+
+    Raises:
+        CheckpointError: it is damaged, or of other settings. ConfigError: what the run read has changed.
+    """
+    checkpoint = Checkpoint.read(folder, config.to_dict())
+    if checkpoint is not None:
+        then: Mapping[str, str] = checkpoint.inputs
+    elif (folder / UNFINISHED_FILE).is_file():
+        then = _unfinished(folder, config)
+    else:
+        return None
+    if then:
+        refuse_changes(then, inputs, folder)
+    else:
+        note(not_recorded(folder))
+    return checkpoint
+
+
+def _unfinished(folder: Path, config: Config) -> dict[str, str]:
+    """What a run that was stopped before its first checkpoint read; it must be a run of these settings."""
+    file = folder / UNFINISHED_FILE
+    try:
+        values = read_file(file, UNFINISHED_SCHEMA)
+        inputs: dict[str, str] = read_as(dict[str, str], values.get("inputs", {}), "inputs")
+        other = Config.from_dict(read_as(dict[str, Any], values.get("config"), "config")) != config
+    except (ValueError, EcoFedError) as error:
+        raise CheckpointError(f"{file}: damaged ({error}); delete it to start this run again") from error
+    if other:
+        raise CheckpointError(
+            f"{file}: belongs to a run with another configuration; resume with the same settings, or choose another "
+            "--out"
+        )
+    return inputs
 
 
 def clear(folder: Path) -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from ecofed.files import write_json
 from ecofed.reports.files import read_result, read_summary, write_result, write_summary
 from ecofed.reports.html import write_report
-from ecofed.reports.joining import joined, load
+from ecofed.reports.joining import changed_inputs, joined, load
 from ecofed.reports.plots import write_plots
 from ecofed.reports.tables import html_table, markdown, plain_text, rich_table
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.reports.words import headline, warnings
 
 __all__ = [
+    "changed_inputs",
     "headline",
     "html_table",
     "human_bytes",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ecofed.config import METHODS
 from ecofed.errors import EcoFedError
+from ecofed.files import json_text
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
 from ecofed.reports.unfinished import is_unfinished, read_unfinished, unfinished_notes
-from ecofed.results import Comparison, RunResult, flatten
+from ecofed.results import Comparison, RunResult, flatten, short_digest
 
 #: Settings that say which images lie on which device; runs that differ in one were not put to the same task.
 _TASK = ("devices", "sampled_devices", "rounds", "test_part", "test_samples")
@@ -74,6 +75,7 @@ def differences(results: Sequence[RunResult]) -> list[str]:
     keys = [key for key in dict.fromkeys(key for one in settings for key in one) if _is_of_the_task(key)]
     for key in keys:
         lines += _different(key, [str(one.get(key, "-")) for one in settings], results)
+    lines += changed_inputs(results)
     seeds: dict[str, set[int]] = {}
     for result in results:
         seeds.setdefault(result.method, set()).add(result.seed)
@@ -84,6 +86,37 @@ def differences(results: Sequence[RunResult]) -> list[str]:
     if not lines and any(dealt.setdefault(r.seed, r.data.label_counts) != r.data.label_counts for r in results):
         lines.append("the runs have the same settings for data and devices, yet the devices held other images")
     return lines
+
+
+def changed_inputs(results: Sequence[RunResult]) -> list[str]:
+    """Where runs that were told to read the same read something else, by their fingerprints; one line each."""
+    told = [result for result in results if result.inputs]
+    lines = []
+    for key in dict.fromkeys(key for result in told for key in result.inputs):
+        alike: dict[str, list[RunResult]] = {}
+        for result in told:
+            if key in result.inputs:
+                alike.setdefault(_asked(key, result), []).append(result)
+        for group in alike.values():
+            lines += _different(key, [short_digest(result.inputs[key]) for result in group], group)
+    if 0 < len(told) < len(results):
+        few = (
+            f"what {len(results) - len(told)} of the {len(results)} runs read was not recorded (by an earlier version)"
+        )
+        lines.append(f"{few}; whether it was the same is not known")
+    return list(dict.fromkeys(lines))
+
+
+def _asked(key: str, result: RunResult) -> str:
+    """Runs for which this is equal were told to read the same there."""
+    settings = flatten(result.config)
+    if " profile " in key or key.startswith("availability trace"):
+        return ""  # its name is in the key
+    if key == "division of the data":
+        return json_text([settings.get("seed"), [(name, settings[name]) for name in settings if _is_of_the_task(name)]])
+    if key in ("front", "pre-trained back"):
+        return json_text({name: settings[name] for name in settings if name not in ("seed", "rounds")})
+    return json_text([settings.get("data.name"), settings.get("data.fallback")])
 
 
 def _is_of_the_task(key: str) -> bool:
