@@ -16,11 +16,12 @@ from ecofed.activations import make_codec
 from ecofed.config import ModelConfig
 from ecofed.errors import CheckpointError, ConfigError, ModelError
 from ecofed.models import build_front, build_model, initialise, state_arrays
-from ecofed.pretraining import EpochReport, PublicImages, Recipe, load_images, pretrain_front, random_front
+from ecofed.pretraining import EpochReport, PublicImages, Recipe, load_images, pretrain_front, random_front, train
 from ecofed.pretraining.bottleneck import StraightThroughQuantiser
 from ecofed.pretraining.bundling import activations
 from ecofed.pretraining.checkpoint_front import front_from_checkpoint
 from ecofed.pretraining.train import learning_rate
+from ecofed.randomness import generator, permutation
 from ecofed.wire import FrontBundle
 
 SMALL = ModelConfig(name="vgg11", width=0.125)
@@ -81,6 +82,28 @@ def test_pretraining_reports_and_is_deterministic(images: PublicImages) -> None:
     assert first.id != random_front(SMALL, 3, 1).id
     assert first.card["epochs"] == 2
     assert first.card["images"] == "rendered fractals"
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.8])
+def test_the_loss_is_of_both_labels_of_a_mixed_image(
+    mixup: float, images: PublicImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One epoch of one batch, before the first step."""
+    monkeypatch.setattr(train, "has_bfloat16", lambda: False)
+    few = dataclasses.replace(images, images_NHWC=images.images_NHWC[:16], labels_N=images.labels_N[:16])
+    recipe = Recipe(epochs=1, batch_size=16, mixup=mixup, label_smoothing=0)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, few.classes))
+    order = permutation(recipe.seed, "pretraining-order", 16, round_=0)
+    drawn = generator(recipe.seed, "pretraining-batch", round_=0, sample=0)
+    x_BCHW, y_B, z_B, weight = train._batch(few, order, recipe, drawn)
+    logits = network(x_BCHW).detach()
+    losses = [float(torch.nn.functional.cross_entropy(logits, labels)) for labels in (y_B, z_B)]
+    (report,) = train.train_network(network, few, recipe)
+    assert report.loss == pytest.approx(weight * losses[0] + (1 - weight) * losses[1], rel=1e-5)
+    assert report.accuracy == float((logits.argmax(dim=1) == y_B).float().mean())
+    assert weight == 1 if not mixup else 0.5 <= weight < 1
+    assert losses[0] != losses[1]
 
 
 def test_training_learns(images: PublicImages) -> None:

@@ -32,6 +32,16 @@ def test_separable_classes_are_told_apart_whatever_is_larger(samples: int, width
     assert ridge_accuracy(train, shuffled, test, test_labels, 3) < 0.7
 
 
+def test_a_test_sample_is_judged_alone() -> None:
+    """What is subtracted and divided by comes from the training samples."""
+    train, train_labels = clusters(60, 5, 1.0)
+    test, test_labels = clusters(40, 5, 1.0)
+    together = ridge_accuracy(train, train_labels, test, test_labels, 3)
+    alone = [ridge_accuracy(train, train_labels, test[i : i + 1], test_labels[i : i + 1], 3) for i in range(40)]
+    assert 0.4 < together < 1
+    assert np.mean(alone) == pytest.approx(together)
+
+
 def test_constant_features_and_an_unseen_class_do_no_harm() -> None:
     train, train_labels = clusters(100, 5, 0.1)
     train[:, 2] = 7
