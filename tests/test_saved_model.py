@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -66,8 +68,61 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     some = ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "some", ("bee", "cow"))))
     assert some.samples == 80
     assert some.accuracy > 0.9
-    with pytest.raises(DataError, match="has a class 'dog' that the network does not know; its classes: ant, bee, cow"):
+    both = "has a class 'dog' that the network does not know; its classes: ant, bee, cow; those of strange: bee, dog"
+    with pytest.raises(DataError, match=both):
         ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "strange", ("bee", "dog"))))
+
+
+def write_numbers(folder: Path, numbers: tuple[int, ...]) -> Path:
+    """The pictures of :func:`write_pictures` in parquet, with numbers for classes and no names."""
+    folder.mkdir()
+    pictures = write_pictures(folder.with_name(f"{folder.name}-pictures"))
+    for part in ("train", "test"):
+        files = [
+            (number, file)
+            for number, name in zip(numbers, CLASSES, strict=True)
+            for file in sorted((pictures / part / name).iterdir())
+        ]
+        table = pa.table({"image": [file.read_bytes() for _, file in files], "label": [number for number, _ in files]})
+        pq.write_table(table, folder / f"{part}.parquet")
+    return folder
+
+
+def test_numbers_are_matched_by_number(tmp_path: Path) -> None:
+    trained(write_numbers(tmp_path / "own", (3, 5, 7)), tmp_path / "run", "ecofed")
+    assert ecofed.evaluate(tmp_path / "run").accuracy > 0.9
+    # The same pictures under each other's numbers: by order all would be right, by number none of two classes is.
+    swapped = ecofed.evaluate(tmp_path / "run", str(write_numbers(tmp_path / "swapped", (7, 5, 3))))
+    assert swapped.accuracy == pytest.approx(1 / 3, abs=0.1)
+    for name, numbers in (("shifted", (0, 1, 2)), ("from-one", (1, 2, 3)), ("gap", (3, 5, 8))):
+        with pytest.raises(DataError, match="does not know; its classes: 3, 5, 7; those of " + name):
+            ecofed.evaluate(tmp_path / "run", str(write_numbers(tmp_path / name, numbers)))
+    with pytest.raises(DataError, match="its classes: 3, 5, 7; those of words: ant, bee, cow"):
+        ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "words")))
+
+
+def test_folders_that_are_numbers_are_those_numbers(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    for part in ("train", "test"):
+        for number, name in zip((7, 3, 5), CLASSES, strict=True):
+            (pictures / part / name).rename(pictures / part / str(number))
+    trained(pictures, tmp_path / "run", "ecofed")
+    assert ecofed.evaluate(tmp_path / "run", str(write_numbers(tmp_path / "own", (7, 3, 5)))).accuracy > 0.9
+
+
+def test_names_are_matched_however_they_are_spelled(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    for part in ("train", "test"):
+        (pictures / part / "bee").rename(pictures / part / "caf\u00e9")
+    trained(pictures, tmp_path / "run", "ecofed")
+    for part in ("train", "test"):
+        (pictures / part / "caf\u00e9").rename(pictures / part / " cafe\u0301")  # which sorts before all others
+    other = pictures.rename(tmp_path / "apart")
+    assert ecofed.evaluate(tmp_path / "run", str(other)).accuracy > 0.9
+    for part in ("train", "test"):
+        (other / part / "ant").rename(other / part / "Ant")
+    with pytest.raises(DataError, match=r"has a class 'Ant' .*did you mean 'ant'"):
+        ecofed.evaluate(tmp_path / "run", str(other))
 
 
 def test_a_network_that_normalises_by_the_batch_gets_mixed_batches_and_says_so(tmp_path: Path) -> None:

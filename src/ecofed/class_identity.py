@@ -14,8 +14,11 @@ import numpy as np
 
 from ecofed.errors import DataError, nearest
 
-#: Of a list in a message.
+#: Of a list in a message, so that two of them fit into one.
 MOST_LISTED = 40
+MOST_LETTERS = 800
+#: Of a class's name, which travels with every network and to every device.
+LONGEST_NAME = 1000
 #: What fixed-width columns (NUL) and editors (the byte order mark) leave around a name, besides white space.
 _AROUND = "\0\ufeff"
 
@@ -36,13 +39,17 @@ def settled(names: Sequence[str], where: str) -> tuple[str, ...]:
         where: the place, for the error.
 
     Raises:
-        DataError: a name is empty, or two are the same class.
+        DataError: a name is empty or absurdly long, or two are the same class.
     """
     first: dict[str, str] = {}
     for name in names:
         own = identity(name)
         if not own:
             raise DataError(f"{where}: a class has no name ({name!a})")
+        if len(own) > LONGEST_NAME:
+            raise DataError(
+                f"{where}: a class's name has {len(own):,} letters, more than {LONGEST_NAME:,}: {own[:50]}..."
+            )
         if own in first:
             # In ASCII: what differs is what a reader would not see.
             raise DataError(
@@ -80,5 +87,13 @@ def positions(
 
 def listed(names: Sequence[str]) -> str:
     """Classes for a message."""
-    shown = ", ".join(names[:MOST_LISTED])
-    return shown if len(names) <= MOST_LISTED else f"{shown}, ... ({len(names)} in all)"
+    shown: list[str] = []
+    letters = 0
+    for name in names[:MOST_LISTED]:
+        short = name if len(name) <= 100 else f"{name[:97]}..."
+        letters += len(short) + 2
+        if letters > MOST_LETTERS:
+            break
+        shown.append(short)
+    listing = ", ".join(shown)
+    return listing if len(shown) == len(names) else f"{listing}, ... ({len(names)} in all)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ecofed.config import Config
 from ecofed.data import (
@@ -106,6 +106,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         std=std,
         flip=dataset.flip,
         white=dataset.white,
+        class_names=dataset.classes,
     )
     device = torch_device(config.accelerator)
     for module in (model, halves.front, halves.back):
@@ -164,7 +165,7 @@ def _initial_network(
     if config.initialisation == "whole":
         whole = resolve_whole(config, cut, channels, note)
         fronts |= front_inputs(None, whole)
-        load_some(halves.back, whole)
+        load_some(halves.back, without_last_layer(whole, halves.back))
     if config.normalisation == "frozen":
         images = public_images(channels)
         x_NCHW = torch.from_numpy(to_input(images, mean, std))
@@ -203,8 +204,16 @@ def _narrow(halves: Partition, bundle: FrontBundle, normalisation: str) -> None:
     load_some(halves.back, {f"expansion.{name}": array for name, array in bundle.expansion.items()})
 
 
+def without_last_layer(arrays: dict[str, np.ndarray], back: nn.Module) -> dict[str, np.ndarray]:
+    """Its outputs are other classes, even where there happen to be as many."""
+    assert isinstance(back, fx.GraphModule)
+    called = [str(node.target) for node in back.graph.nodes if node.op == "call_module"]
+    last = [name for name in called if any(True for _ in back.get_submodule(name).parameters())][-1]
+    return {name: array for name, array in arrays.items() if not name.startswith(f"{last}.")}
+
+
 def load_some(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
-    """Load what fits by name and shape; the last layer of another task does not, and keeps its start."""
+    """Load what fits by name and shape; the rest keeps its start."""
     state = module.state_dict()
     fitting = {name: array for name, array in arrays.items() if name in state and state[name].shape == array.shape}
     with torch.no_grad():

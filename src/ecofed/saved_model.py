@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import configured_codec
+from ecofed.class_identity import identity, listed, positions
 from ecofed.config import Config
-from ecofed.data import Dataset, load_dataset, mixed_order, require_test, to_input
+from ecofed.data import load_dataset, mixed_order, require_test, to_input
 from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files import json_text, write_bytes
 from ecofed.json_values import parse, read_as
@@ -90,7 +91,8 @@ def save_model(path: Path, method: Method, prepared: Prepared) -> None:
     if isinstance(method, EcoFed) and method.config.ecofed.limit_bits is not None:
         arrays["upper"] = method.bundle.upper[method.config.ecofed.bits]
     description = {
-        "task": prepared.task.to_json(),
+        # The classes stand once in the file.
+        "task": dataclasses.replace(prepared.task, class_names=()).to_json(),
         "classes": list(prepared.dataset.classes),
         "cut": prepared.halves.layer,
         "normalisation": prepared.task.config.normalisation,
@@ -132,9 +134,12 @@ def load_model(path: str | Path) -> TrainedNetwork:
 
 def _network(task: Task, described: _Description, arrays: Mapping[str, np.ndarray]) -> TrainedNetwork:
     """The network of a file. Raises ``ValueError`` or an error of ours for what does not fit together."""
-    classes = described.classes
+    classes = tuple(identity(name) for name in described.classes)
     if len(classes) != task.classes or len(set(classes)) != len(classes):
         raise ValueError(f"'classes' must be {task.classes} different names, not {len(set(classes))}")
+    if task.class_names not in ((), classes):
+        raise ValueError(f"'classes' are {listed(classes)}; 'task.class_names' {listed(task.class_names)}")
+    task = dataclasses.replace(task, class_names=classes)
     if described.normalisation != task.config.normalisation:
         raise ValueError(f"'normalisation' is {described.normalisation}, in its settings {task.config.normalisation}")
     for name, array in arrays.items():
@@ -200,7 +205,8 @@ def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray
 def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on).
 
-    Classes are matched by name, where both sides have names; a data set may hold some of the network's.
+    Classes are matched by name, or by original number (:mod:`ecofed.class_identity`); a data set may hold some of the
+    network's.
 
     Raises:
         ModelError: not a trained network. DataError: no such data set, or one of other channels or classes.
@@ -215,7 +221,13 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
         raise DataError(
             f"{dataset.title} has {dataset.channels} channels; the network was trained for {network.task.in_channels}"
         )
-    positions_K = _positions(dataset, network.classes)
+    positions_K = positions(
+        dataset.classes,
+        network.classes,
+        refusal=lambda name: f"{dataset.title} has a class '{name}' that the network does not know",
+        own=f"those of {dataset.title}",
+        others="its classes",
+    )
     # A network that normalises by the batch needs mixed ones, and test sets may be sorted by class.
     order_N = mixed_order(len(test))
     logits_NK = network.logits(test.images_NHWC[order_N])
@@ -225,18 +237,4 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
         loss=float(torch.nn.functional.cross_entropy(logits_NK, labels_N)),
         samples=len(test),
         data=dataset.title,
-    )
-
-
-def _positions(dataset: Dataset, classes: Sequence[str]) -> np.ndarray:
-    """For each class of the data set, its number among the network's."""
-    if set(dataset.classes) <= set(classes):
-        return np.array([classes.index(name) for name in dataset.classes], np.int64)
-    # Numbers name nothing: then only the order can be meant.
-    unnamed = any(all(name.isdecimal() for name in names) for names in (dataset.classes, classes))
-    if unnamed and len(dataset.classes) <= len(classes):
-        return np.arange(len(dataset.classes))
-    strange = next(name for name in dataset.classes if name not in classes)
-    raise DataError(
-        f"{dataset.title} has a class '{strange}' that the network does not know; its classes: {', '.join(classes)}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+from ecofed.class_identity import identity
 from ecofed.config import Config
 from ecofed.files import json_text
 from ecofed.json_values import Readers, Within, parse, read_as
@@ -26,6 +27,8 @@ class Task:
     white: Annotated[int, Within(1, (1 << 32) - 1)] = 65535
     """The number that is white in pictures of more than 8 bits (:mod:`ecofed.data.pictures`)."""
     input_size: Annotated[int, Within(8, 1024)] = 32
+    class_names: tuple[str, ...] = ()
+    """Which class has which number (:mod:`ecofed.class_identity`). Empty: it does not say, and nobody may guess."""
 
     def to_json(self) -> str:
         values: dict[str, Any] = asdict(self) | {"config": self.config.to_dict()}
@@ -47,6 +50,9 @@ class Task:
         task: Task = read_as(cls, values, path, readers)
         if not len(task.mean) == len(task.std) == task.in_channels:
             raise ValueError(f"'{path and path + '.'}mean' and 'std' need one value for each of 'in_channels'")
+        count = len(task.class_names)
+        if count not in (0, task.classes) or len(set(map(identity, task.class_names))) != count:
+            raise ValueError(f"'{path and path + '.'}class_names' must be {task.classes} different names")
         return task
 
 

@@ -78,6 +78,16 @@ def test_positions_are_by_name_and_both_lists_are_in_the_refusal() -> None:
         positions(["ant", "Dog"], ["ant", "bee", "dog"], **words)
     assert str(caught.value) == ("'Dog' is strange; theirs: ant, bee, dog; mine: ant, Dog (did you mean 'dog'?)")
     assert listed([str(n) for n in range(1000)]).endswith("38, 39, ... (1000 in all)")
+    long = [f"{number:03} {'x' * 500}" for number in range(30)]
+    assert listed(long).startswith("000 xxx")
+    assert listed(long).endswith("xxx..., ... (30 in all)")
+    assert len(listed(long)) < 900  # both lists fit into a note
+
+
+def test_a_name_that_no_network_could_carry_is_refused() -> None:
+    assert settled(["x" * 1000, "y"], "here") == ("x" * 1000, "y")
+    with pytest.raises(DataError, match=r"here: a class's name has 1,001 letters, more than 1,000: xxx"):
+        settled(["y", "x" * 1001], "here")
 
 
 @pytest.mark.parametrize("names", [("cat", "cat "), (CAFE, CAFE_APART), ("a", "b", "a"), ("cat", "  "), ("",)])

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import Context, Message, RecordDict
 from local_grid import LocalGrid
+from PIL import Image
 from safetensors.numpy import load_file
 
 import ecofed
 from ecofed.config import Settings
+from ecofed.data import load_dataset
 from ecofed.errors import ConfigError, DeviceError, WireError
-from ecofed.flower.content import pack, unpack
+from ecofed.flower.content import Invitation, pack, unpack
 from ecofed.flower.device import app as client_app
+from ecofed.flower.device import make_worker
 from ecofed.flower.server import train
+from ecofed.preparation import prepare
 from ecofed.results import RunResult
-from ecofed.wire import Acknowledge, encode
+from ecofed.task import Task
+from ecofed.wire import Acknowledge, SendImages, decode, encode
 
 SETS = (
     "rounds=4 devices=3 sampled_devices=2 batch_size=10 test_samples=50 initialisation=random "
@@ -132,7 +142,6 @@ def test_missing_devices_are_named() -> None:
     [
         ({}, "no device number"),
         ({"device": 9}, "devices 0 to 2"),
-        ({"device": 2, "data": "nowhere/at/all"}, "nowhere/at/all"),
         ({"device": 1}, "two SuperNodes"),
     ],
 )
@@ -140,9 +149,99 @@ def test_a_node_that_cannot_take_part_says_why(
     config: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = LocalGrid([{"device": 0}, {"device": 1}, config])
-    with pytest.raises(DeviceError, match="SuperNodes"):
+    with pytest.raises(DeviceError, match="no SuperNode has taken the place of device 2"):
         train(grid, {"set": SETS}, patience_seconds=0.2)
     assert reason in capsys.readouterr().out
+
+
+def png(image_HWC: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image_HWC[:, :, 0]).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_digits(folder: Path, names: list[str]) -> str:
+    """All training digits as pictures, in folders of these names."""
+    train = load_dataset("digits").train
+    for number, (image, label) in enumerate(zip(train.images_NHWC[:200], train.labels_N[:200], strict=True)):
+        place = folder / "train" / names[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, :, 0]).save(place / f"{number}.png")
+    return str(folder)
+
+
+def test_a_devices_classes_are_matched_by_name_or_it_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_digits(tmp_path / "own", [f"{number} " for number in range(10)])
+    strange = write_digits(tmp_path / "strange", [*"01234567", "eight", "nine"])
+    worker = make_worker(Invitation(task=task_of("data.name=digits")), {"device": 0, "data": own})
+    images, _ = decode(worker.handle(encode(SendImages(round=1, quality=75, size=0)).data))
+    assert images.labels_N.tolist() == sorted(load_dataset("digits").train.labels_N[:200].tolist())  # type: ignore[attr-defined]
+    grid = LocalGrid([{"device": 0, "data": own}, {"device": 1}, {"device": 2, "data": strange}])
+    result = train(grid, {"set": SETS}, patience_seconds=20)
+    refusal = (
+        "strange: class 'eight' is unknown to this run; "
+        "the run: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; this device: 0, 1, 2, 3, 4, 5, 6, 7, eight, nine"
+    )
+    assert capsys.readouterr().out.count(f"a SuperNode cannot take part: {refusal}") == 1
+    assert len(result.rounds) == 4
+    sampled = [record for record in result.rounds if any(refusal in note for note in record.notes)]
+    assert sampled
+    assert all("device 2" in note for record in sampled for note in record.notes if refusal in note)
+
+
+def test_a_device_with_classes_in_another_order_trains_as_one_in_the_runs_order(tmp_path: Path) -> None:
+    train_set = load_dataset("digits").train
+    cells = [png(image) for image in train_set.images_NHWC[:100]]
+    weights = []
+    for name, listed in (("plain", "0123456789"), ("turned", "5907136284")):
+        feature = {"info": {"features": {"label": {"names": list(listed)}}}}
+        labels = [listed.index(str(label)) for label in train_set.labels_N[:100]]
+        table = pa.table({"image": cells, "label": labels}).replace_schema_metadata(
+            {"huggingface": json.dumps(feature)}
+        )
+        (tmp_path / name).mkdir()
+        pq.write_table(table, tmp_path / name / "train.parquet")
+        assert load_dataset(str(tmp_path / name)).classes == tuple(listed)
+        grid = LocalGrid([{"device": 0, "data": str(tmp_path / name)}, {"device": 1}, {"device": 2}])
+        train(grid, {"set": SETS, "out": str(tmp_path / f"run-{name}")}, patience_seconds=20)
+        weights.append(load_file(tmp_path / f"run-{name}" / "model.safetensors"))
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+@pytest.mark.parametrize("data", ["nowhere/at/all", "strange"])
+def test_a_fleet_of_which_nobody_can_take_part_is_one_line(data: str, tmp_path: Path) -> None:
+    write_digits(tmp_path / "strange", [f"class {number}" for number in range(10)])
+    grid = LocalGrid([{"device": index, "data": str(tmp_path / data)} for index in range(3)])
+    with pytest.raises(DeviceError, match=f"none of the devices can take part; device 0: .*{data}"):
+        train(grid, {"set": SETS}, patience_seconds=0.2)
+
+
+def test_a_device_that_was_refused_takes_part_when_it_comes_back_in_order(tmp_path: Path) -> None:
+    grid = LocalGrid([{"device": 0, "data": str(tmp_path / "later")}, {"device": 1}, {"device": 2}])
+    came_back: list[int] = []
+
+    def come_back(message: Message) -> bool:
+        if message.metadata.message_type == "query.requests" and not came_back:
+            came_back.append(len(grid.messages))
+            old = grid.contexts.pop(1000)
+            write_digits(tmp_path / "later", [str(number) for number in range(10)])
+            grid.contexts[2000] = Context(
+                run_id=1, node_id=2000, node_config=old.node_config, state=RecordDict(), run_config={}
+            )
+        return False
+
+    grid._lose = come_back
+    result = train(grid, {"set": f"{SETS} rounds=6 sampled_devices=3"}, patience_seconds=20)
+    assert [2 if record.notes else 3 for record in result.rounds][-1] == 3
+    assert 0 in result.rounds[-1].devices
+    assert any(str(message.metadata.dst_node_id) == "2000" for message in grid.messages)
+
+
+def task_of(sets: str) -> Task:
+    config = Settings.load(None, f"{SETS} {sets}".split()).for_method("ecofed")
+    return prepare(config, lambda _: None).task
 
 
 def test_a_client_that_crashes_is_a_note_in_the_round() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from ecofed.config import Config, ModelConfig
-from ecofed.models import build_model, partition
+from ecofed.models import build_model, initialise, partition
+from ecofed.models.bottleneck import add_expansion
+from ecofed.preparation import prepare, without_last_layer
 from ecofed.pretraining import Recipe, cached, load_images, random_front, shipped_front
 from ecofed.pretraining.resolve import resolve_front, resolve_whole
 
@@ -71,6 +73,29 @@ def test_whole_initialisation_gives_the_backs_weights() -> None:
     arrays = resolve_whole(settings, "block2", 1, lambda _: None)
     assert "head.hidden1.weight" in arrays
     assert not [name for name in arrays if name.startswith(("block1", "block2"))]
+
+
+def test_the_last_layer_for_other_classes_is_left_out_however_many_they_are() -> None:
+    back = partition(build_model(MODEL, in_channels=1, classes=10, normalisation="running"), "block2").back
+    add_expansion(back, 2, 8)  # which stands after the last layer in the state, and comes first
+    initialise(back, 1)
+    others = {name: value.numpy() + 1 for name, value in back.state_dict().items() if value.is_floating_point()}
+    kept = without_last_layer(others, back)
+    assert others.keys() - kept.keys() == {"head.classifier.weight", "head.classifier.bias"}
+    assert {"expansion.conv.weight", "head.hidden1.weight"} <= kept.keys()
+
+
+def test_a_run_from_a_whole_network_of_as_many_classes_starts_its_last_layer_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Digits have ten classes. So may have the public images: class 3 of these is nothing of class 3 of those."""
+    settings = dataclasses.replace(config(ecofed__front="random", data__name="digits"), initialisation="front")
+    start = prepare(settings, lambda _: None).halves.back.state_dict()
+    others = {name: value.numpy() + 1 for name, value in start.items() if value.is_floating_point()}
+    monkeypatch.setattr("ecofed.preparation.resolve_whole", lambda *_: others)
+    whole = prepare(dataclasses.replace(settings, initialisation="whole"), lambda _: None).halves.back.state_dict()
+    assert np.array_equal(whole["head.classifier.weight"], start["head.classifier.weight"])
+    assert np.array_equal(whole["head.hidden1.weight"], others["head.hidden1.weight"])
 
 
 def test_a_back_over_a_bottleneck_begins_with_the_expansion() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.devices.local_data import LocalData
+from ecofed.devices.local_images import class_numbers
 from ecofed.devices.worker import DeviceWorker
 from ecofed.errors import DataError
 from ecofed.task import Task
@@ -29,10 +32,12 @@ def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
     torch.set_num_threads(config.threads)
     # The server reads the same, and tells what is left out.
     dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=task.white, note=lambda _: None)
-    if (dataset.channels, len(dataset.classes)) != (task.in_channels, task.classes):
+    if dataset.channels != task.in_channels:
         raise DataError(
-            f"{dataset.title} has {dataset.channels} channels and {len(dataset.classes)} classes here; "
-            f"the server's task has {task.in_channels} and {task.classes}"
+            f"{dataset.title} has {dataset.channels} channels here; the server's task has {task.in_channels}"
         )
+    train = dataset.train
+    numbers_K = class_numbers(dataset, task)
+    dataset = replace(dataset, train=replace(train, labels_N=numbers_K[train.labels_N]))
     parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
     return make_worker(task, dataset, parts, device, torch_device)

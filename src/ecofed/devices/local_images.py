@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.data import augment, to_input
+from ecofed.class_identity import listed, positions
+from ecofed.data import Dataset, augment, to_input
 from ecofed.data.jpeg import compress_images
-from ecofed.errors import DeviceError
+from ecofed.errors import DataError, DeviceError
 from ecofed.task import Task
 from ecofed.wire import Images, SendImages
 from ecofed.wire.messages import label_dtype
@@ -52,3 +53,23 @@ class LocalImages:
             lengths_N=batch.lengths_N,
             labels_N=self.labels_N,
         )
+
+
+def class_numbers(dataset: Dataset, task: Task) -> np.ndarray:
+    """The server's number of each class of a device's own data set, int64; a device may lack classes.
+
+    Raises:
+        DataError: a class that the run does not know; the message has both lists. Or the task has no list.
+    """
+    if not task.class_names:
+        raise DataError(
+            f"{dataset.title}: the server's task does not say which class has which number, and this device's are "
+            f"{listed(dataset.classes)}; use the same version of ecofed on the server"
+        )
+    return positions(
+        dataset.classes,
+        task.class_names,
+        refusal=lambda name: f"{dataset.title}: class '{name}' is unknown to this run",
+        own="this device",
+        others="the run",
+    )

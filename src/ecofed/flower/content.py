@@ -68,14 +68,13 @@ def array(data: bytes) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Invitation:
-    """What a device is told once, before a run: the task, and which class has which number."""
+    """What a device is told once, before a run: the task, with which class has which number."""
 
     task: Task
-    classes: tuple[str, ...]
 
     def encode(self) -> bytes:
         """JSON."""
-        return json_text({"task": json.loads(self.task.to_json()), "classes": self.classes}).encode()
+        return json_text({"task": json.loads(self.task.to_json())}).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Invitation:
@@ -86,7 +85,6 @@ class Invitation:
         """
         try:
             values = read_as(dict[str, Any], parse(data))
-            task = Task.from_values(values["task"], "task")
-            return cls(task=task, classes=read_as(tuple[str, ...], values["classes"], "classes"))
+            return cls(task=Task.from_values(values["task"], "task"))
         except (ValueError, KeyError) as error:
             raise WireError(f"malformed invitation ({error})") from error

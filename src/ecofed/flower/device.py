@@ -26,6 +26,7 @@ from flwr.clientapp import ClientApp
 
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.devices import LocalImages, OnnxWorker
+from ecofed.devices.local_images import class_numbers
 from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
 from ecofed.onnx import DeviceBundle
@@ -48,13 +49,15 @@ class Worker(Protocol):
 @app.query(HELLO)  # type: ignore[untyped-decorator]
 def hello(message: Message, context: Context) -> Message:
     """Keep the invitation; answer with this device's number, or with the reason why it cannot take part."""
+    known: dict[str, int] = {}
     try:
+        number = device_number(context.node_config)
+        known = {"device": number}
         data, _ = unpack(message.content)
         invitation = Invitation.decode(b"".join(data))
-        number = device_number(context.node_config)
         own_images(invitation, number, context.node_config)
     except EcoFedError as error:
-        return Message(pack([], status=REFUSED, reason=str(error)), reply_to=message)
+        return Message(pack([], status=REFUSED, reason=str(error), **known), reply_to=message)
     context.state[_STATE] = ArrayRecord({_INVITATION: array(invitation.encode())})
     return Message(pack([], status=OK, device=number), reply_to=message)
 
@@ -125,23 +128,18 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[n
     if number >= config.devices:
         raise ConfigError(f"device {number}: this run has devices 0 to {config.devices - 1}")
     own = node_config.get("data")
+    white = invitation.task.white
     if own is not None:
-        dataset = load_dataset(str(own), white=invitation.task.white)
-        chosen = np.arange(len(dataset.train))
+        dataset = load_dataset(str(own), white=white)
     else:
-        dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=invitation.task.white)
-        chosen = partition(dataset.train.labels_N, config.devices, config.data, config.seed)[number]
+        dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=white)
     _check_channels(dataset, invitation.task.in_channels)
-    labels_N = _class_numbers(dataset, invitation.classes)[dataset.train.labels_N[chosen]]
-    return dataset.train.images_NHWC[chosen], labels_N
-
-
-def _class_numbers(dataset: Dataset, classes: tuple[str, ...]) -> np.ndarray:
-    """``numbers[own]`` is the server's number of the data set's class ``own``; a device may lack classes."""
-    strange = [name for name in dataset.classes if name not in classes]
-    if strange:
-        raise DataError(f"{dataset.title}: class '{strange[0]}' is unknown to this run, which has {', '.join(classes)}")
-    return np.array([classes.index(name) for name in dataset.classes], np.int64)
+    # First the server's numbers: who holds which images may depend on them.
+    labels_N = class_numbers(dataset, invitation.task)[dataset.train.labels_N]
+    if own is not None:
+        return dataset.train.images_NHWC, labels_N
+    chosen = partition(labels_N, config.devices, config.data, config.seed)[number]
+    return dataset.train.images_NHWC[chosen], labels_N[chosen]
 
 
 def _check_channels(dataset: Dataset, channels: int) -> None:

@@ -45,7 +45,7 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
     voice = Voice()
 
     def connect(prepared: Prepared) -> FlowerTransport:
-        invitation = Invitation(task=prepared.task, classes=tuple(prepared.dataset.classes))
+        invitation = Invitation(task=prepared.task)
         patience = {} if patience_seconds is None else {"patience_seconds": patience_seconds, "poll_seconds": 0.01}
         transport = FlowerTransport(grid, invitation, voice.note, **patience)
         transport.wait_for_devices()

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 
 from ecofed.errors import ConfigError, DeviceError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, pack, unpack
+from ecofed.foreign_text import clean
 from ecofed.methods.transport import Answer, Lost
 
 #: Between two looks for replies. Flower's own ``send_and_receive`` looks every three seconds.
@@ -57,37 +58,43 @@ class FlowerTransport:
     ) -> None:
         self._grid = grid
         self._invitation = invitation
+        self._devices = invitation.task.config.devices
         self._note = note
         self._patience = patience_seconds
         self._poll = poll_seconds
         self._nodes: dict[int, int] = {}
         """Node id of each device."""
         self._known: set[int] = set()
+        self._refused: dict[int, str] = {}
+        """Why a device said that it cannot take part."""
 
     def wait_for_devices(self) -> None:
-        """Invite nodes until every device of the run is there.
+        """Invite nodes until every device of the run is there, or has said that it cannot take part.
 
         Raises:
-            DeviceError: some are missing after the patience is over; the message names them.
+            DeviceError: some are missing after the patience is over, the message names them; or none can take part.
         """
-        wanted = set(range(self._invitation.task.config.devices))
+        wanted = set(range(self._devices))
         end = time.monotonic() + self._patience
-        while not wanted <= set(self._nodes):
-            self._invite()
+        self._invite()
+        while missing := wanted - self._nodes.keys() - self._refused.keys():
             if time.monotonic() > end:
-                missing = ", ".join(str(device) for device in sorted(wanted - set(self._nodes)))
                 raise DeviceError(
-                    f"after {self._patience:.0f} s no SuperNode has taken the place of device {missing}; "
-                    "start each with its own --node-config 'device=NUMBER'"
+                    f"after {self._patience:.0f} s no SuperNode has taken the place of device "
+                    f"{', '.join(map(str, sorted(missing)))}; start each with its own --node-config 'device=NUMBER'"
                 )
             time.sleep(self._poll)
+            self._invite()
+        if not self._nodes:
+            first, reason = min(self._refused.items())
+            raise DeviceError(f"none of the devices can take part; device {first}: {reason}")
 
     def exchange(self, device: int, requests: Sequence[bytes], deadline: float | None) -> Answer:
         """One device, which may be on its way back."""
         rejoined_by = time.monotonic() + min(REJOIN_SECONDS, self._patience)
         rejoined_by = rejoined_by if deadline is None else min(rejoined_by, deadline)
         self._look_for([device])
-        while device not in self._nodes and time.monotonic() < rejoined_by:
+        while device not in self._nodes and device not in self._refused and time.monotonic() < rejoined_by:
             time.sleep(self._poll)
             self._look_for([device])
         return next(self.exchange_all([(device, requests)], deadline))[1]
@@ -115,7 +122,8 @@ class FlowerTransport:
 
     def _answer(self, device: int, sent: int, reply: Message | None, *, pushed: bool) -> Answer:
         if not pushed:
-            return Answer(replies=[], sent=0, lost=Lost(reason="no SuperNode is connected for it", again=False))
+            why = self._refused.get(device, "no SuperNode is connected for it")
+            return Answer(replies=[], sent=0, lost=Lost(reason=why, again=False))
         if reply is None:
             return Answer(replies=[], sent=sent, lost=Lost(reason="no answer before the round's deadline", again=False))
         if reply.has_error():
@@ -173,11 +181,15 @@ class FlowerTransport:
             return
         device = words.get("device")
         if words.get("status") != "ok" or not isinstance(device, int) or isinstance(device, bool):
-            self._note(f"a SuperNode cannot take part: {words.get('reason', 'it gave no device number')}")
+            reason = clean(words.get("reason", "it gave no device number"))
+            self._note(f"a SuperNode cannot take part: {reason}")
+            if isinstance(device, int) and device in range(self._devices) and device not in self._nodes:
+                self._refused[device] = reason
         elif self._nodes.get(device, node) != node:
             self._note(f"two SuperNodes say that they are device {device}; the second is ignored")
         else:
             self._nodes[device] = node
+            self._refused.pop(device, None)
 
     def _push(self, outgoing: dict[int, Sequence[bytes]]) -> dict[str, int]:
         """Send; returns which message id belongs to which device."""
