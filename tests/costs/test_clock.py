@@ -83,6 +83,13 @@ def test_classic_fl_downloads_trains_uploads_and_the_slowest_counts() -> None:
     assert run("classic-fl", both, fleet=fleet).seconds == pytest.approx(1.5 + 40 + 3.5)
 
 
+def test_each_direction_has_a_speed_of_its_own() -> None:
+    fast_down = dataclasses.replace(LINK, downlink_bits_per_second=8e7)
+    fleet = Fleet(devices=[MACHINE], links=[fast_down], server=MACHINE)
+    time = run("classic-fl", [exchange("TrainWhole", MB, 0, weights=3 * MB)], fleet=fleet)
+    assert time.seconds == pytest.approx(0.1 + 0.5 + 4 + 3 + 0.5)
+
+
 @pytest.mark.parametrize(("deadline", "late"), [(8.9, True), (9.1, False), (None, False)])
 def test_a_visit_of_nine_seconds_is_too_late_for_a_shorter_deadline(deadline: float | None, late: bool) -> None:
     config = Config().replace(method="classic-fl", batch_size=1, availability__deadline_seconds=deadline)

@@ -234,6 +234,18 @@ def test_the_saturated_share_of_a_round_is_the_mean_over_its_devices(monkeypatch
     assert method.train_round(1, [0, 1]).saturated_fraction == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("codec", [{"ecofed__codec": "minmax", "ecofed__bits": 8}, {"ecofed__entropy": "range"}])
+def test_a_budget_is_of_codes_scales_and_labels_as_they_travelled(codec: dict[str, Any]) -> None:
+    method, _ = started(tiny_config("ecofed", ecofed__period=1, **codec))
+    assert isinstance(method, EcoFed)
+    sent = method.channel.ledger.bytes
+    for round_ in (1, 2):  # labels travel with the first
+        method.train_round(round_, [0])
+        assert method._past(0).views == round_
+        assert method._past(0).bytes == sent["activations"]["uplink"] + sent["labels"]["uplink"]
+    assert sent["labels"]["uplink"] == 20
+
+
 def test_labels_stay_with_their_images() -> None:
     """Uploads have an order of their own, and so has each later view, whose labels do not travel again."""
     method, prepared = started(tiny_config("ecofed", ecofed__views=2, ecofed__period=1, data__shards_per_device=8))
