@@ -11,6 +11,7 @@ from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine
 from ecofed.costs.rounds import Fleet
+from ecofed.costs.steps import Work
 from ecofed.costs.workload import Layer, Segment, Workload
 from ecofed.methods import METHOD_CLASSES
 
@@ -88,6 +89,32 @@ def test_each_direction_has_a_speed_of_its_own() -> None:
     fleet = Fleet(devices=[MACHINE], links=[fast_down], server=MACHINE)
     time = run("classic-fl", [exchange("TrainWhole", MB, 0, weights=3 * MB)], fleet=fleet)
     assert time.seconds == pytest.approx(0.1 + 0.5 + 4 + 3 + 0.5)
+
+
+def test_a_sample_is_prepared_once_where_it_becomes_an_input() -> None:
+    careful = dataclasses.replace(MACHINE, sample_overhead_seconds=0.25)
+    fleet = Fleet(devices=[careful], links=[LINK], server=MACHINE)
+    time = run("classic-fl", [exchange("TrainWhole", MB, 0, weights=3 * MB)], fleet=fleet)
+    assert time.seconds == pytest.approx(1.5 + 4 + 2 * 0.25 + 3.5)
+    exchanges = [exchange("StartSplit", 0, MB), exchange("ApplyGradient", MB, MB), exchange("ApplyGradient", MB, 0)]
+    assert run("vanilla-dpfl", exchanges, fleet=fleet).seconds == pytest.approx(17 + 2 * 0.25)
+
+
+def test_a_slow_device_computes_sends_and_waits_longer() -> None:
+    """Latency too: all of its nine seconds."""
+    slow = {"availability__slow_share": 1.0, "availability__slow_factor": 3.0}
+    config = Config().replace(method="classic-fl", batch_size=1, **slow)
+    fleet = Fleet(devices=[MACHINE], links=[LINK], server=MACHINE)
+    clock = Clock(METHOD_CLASSES["classic-fl"], config, WORK, [2, 2, 2], fleet)
+    visit = [exchange("TrainWhole", MB, 0, weights=3 * MB)]
+    assert clock.round(visit, round_=1).seconds == pytest.approx(3 * 9)
+    assert clock.round(visit).seconds == pytest.approx(9)
+
+
+def test_operations_of_a_part_by_what_is_done_with_it() -> None:
+    part = segment(at_input=False)
+    flops = {what: Work(what, (part, part), [2, 3]).flops / 1e9 for what in ("infer", "forward", "backward", "train")}  # type: ignore[arg-type]
+    assert flops == {"infer": 10, "forward": 10, "backward": 20, "train": 30}
 
 
 @pytest.mark.parametrize(("deadline", "late"), [(8.9, True), (9.1, False), (None, False)])

@@ -129,3 +129,9 @@ def test_calibration_is_exact_and_consistent_from_layer_to_layer(batch_size: int
     torch.testing.assert_close(output.mean(dim=(0, 2, 3)), torch.zeros(5), rtol=0, atol=1e-5)
     torch.testing.assert_close(output.var(dim=(0, 2, 3), correction=0), torch.ones(5), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(output, batch_normed, rtol=1e-3, atol=1e-4)
+
+
+def test_the_variance_of_two_numbers_is_divided_by_two() -> None:
+    layer = FrozenBatchNorm2d(1)
+    calibrate(layer, torch.tensor([0.0, 2.0]).reshape(1, 1, 1, 2))
+    assert (float(layer.running_mean), float(layer.running_var)) == (1.0, 1.0)
