@@ -101,6 +101,15 @@ def test_numbers_are_matched_by_number(tmp_path: Path) -> None:
         ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "words")))
 
 
+def test_a_stand_in_for_the_networks_data_is_matched_by_name_too(tmp_path: Path) -> None:
+    """Digits have one channel as well, and nothing else in common."""
+    data = write_pictures(tmp_path / "gone")
+    trained(data, tmp_path / "run", "ecofed", data__fallback="digits", rounds=1)
+    data.rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"has a class '0' .*its classes: ant, bee, cow; those of .*: 0, 1, 2, 3"):
+        ecofed.evaluate(tmp_path / "run")
+
+
 def test_folders_that_are_numbers_are_those_numbers(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures")
     for part in ("train", "test"):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ecofed.class_identity import settled
 from ecofed.data import to_input
 from ecofed.data.formats.folders import pictures_under
 from ecofed.data.images import as_input
@@ -100,7 +101,8 @@ class OnnxNetwork:
             described: _Described = read_as(_Described, self._session.description())
             if not len(described.mean) == len(described.std) == described.in_channels:
                 raise ValueError("'mean' and 'std' need one value for each of 'in_channels'")
-        except ValueError as error:
+            settled(described.classes, "'classes'")
+        except (ValueError, DataError) as error:
             raise ModelError(f"{path}: not written by 'ecofed export network': its description: {error}") from error
         self._path = path
         self.classes, self.channels, self.size = described.classes, described.in_channels, described.input_size

@@ -188,6 +188,25 @@ class TestCifar:
             assert data.compressed_as is None
         assert load_dataset(str(tmp_path / "cifar10")).title == "CIFAR-10"
 
+    def test_names_beside_unpacked_files_say_which_class_is_which(self, tmp_path: Path) -> None:
+        folder = tmp_path / "cifar10"
+        folder.mkdir()
+        for name, content in self.cifar10(pictures(10), pictures(3, seed=1), "").items():
+            (folder / name).write_bytes(content)
+        published = load_dataset(str(folder)).classes
+        (folder / "batches.meta.txt").write_text("\n".join([*published, "", ""]))
+        assert load_dataset(str(folder)).classes == published
+        (folder / "batches.meta.txt").write_text("\n".join(reversed(published)))
+        data = load_dataset(str(folder))
+        assert data.classes == published[::-1]
+        assert data.train.labels_N.tolist() == list(range(10))
+        (folder / "batches.meta.txt").write_text("ant\nbee\n")
+        fails(folder, "label 9 is outside the 2 named classes; they are ant, bee")
+        (folder / "batches.meta.txt").write_text("\n".join([*published[:9], published[0]]))
+        fails(folder, f"the classes '{published[0]}' and '{published[0]}' have the same name")
+        (folder / "batches.meta.txt").write_bytes(b"\xff\xfea\0")
+        fails(folder, "batches.meta.txt: is UTF-16; save it as UTF-8")
+
     def test_cifar100_has_the_fine_labels(self, tmp_path: Path) -> None:
         train, test = pictures(4), pictures(1, seed=1)
         members = {

@@ -17,7 +17,7 @@ from ecofed.config import Config
 from ecofed.data import load_dataset
 from ecofed.devices import LocalImages, OnnxWorker
 from ecofed.errors import ConfigError, ModelError
-from ecofed.exporting import export_front, export_network
+from ecofed.exporting import export_front, export_network, network_file
 from ecofed.installation import install_command
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph, Session
@@ -219,3 +219,22 @@ def test_a_foreign_onnx_file_is_not_a_trained_network(tmp_path: Path) -> None:
     (tmp_path / "foreign.onnx").write_bytes(graph.encode(graph.node("Relu", graph.input), (3,)))
     with pytest.raises(ModelError, match="ecofed export network"):
         OnnxNetwork(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (["cat"] * 10, "the classes 'cat' and 'cat' have the same name"),
+        (["caf\u00e9", "cafe\u0301 ", *"01234567"], "have the same name once letters are composed"),
+        (["", *"012345678"], "a class has no name"),
+    ],
+)
+def test_an_exported_network_whose_answers_have_one_name_is_refused(
+    classes: list[str], words: str, tmp_path: Path
+) -> None:
+    ecofed.run(TINY.replace(model__name="lenet"), out=tmp_path / "run", report=False)
+    trained = load_model(tmp_path / "run")
+    trained.classes = classes
+    (tmp_path / "network.onnx").write_bytes(network_file(trained))
+    with pytest.raises(ModelError, match=words):
+        OnnxNetwork(tmp_path / "network.onnx")

@@ -26,6 +26,7 @@ from ecofed.flower.content import Invitation, pack, unpack
 from ecofed.flower.device import app as client_app
 from ecofed.flower.device import make_worker
 from ecofed.flower.server import train
+from ecofed.prediction import OnnxNetwork
 from ecofed.preparation import prepare
 from ecofed.results import RunResult
 from ecofed.task import Task
@@ -259,11 +260,15 @@ def test_a_client_that_crashes_is_a_note_in_the_round() -> None:
 
 def test_the_trained_network_is_written_on_each_device(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    nodes = [{"device": index, "network": str(tmp_path / f"{index}.onnx")} for index in range(3)]
+    own = write_digits(tmp_path / "own", [" " * number + str(number) for number in range(10)])
+    assert load_dataset(own).classes == (*"9876543210",)
+    nodes: list[dict[str, Any]] = [{"device": index, "network": str(tmp_path / f"{index}.onnx")} for index in range(3)]
+    nodes[0]["data"] = own
     result = train(LocalGrid(nodes), {"set": f"{SETS} rounds=1 delivery=int8"}, patience_seconds=20)
     sizes = {(tmp_path / f"{index}.onnx").stat().st_size for index in range(3)}
     assert len(sizes) == 1
     assert result.ledger["weights"]["downlink"] == 3 * sizes.pop()
+    assert OnnxNetwork(tmp_path / "0.onnx").classes == [*"0123456789"]  # whatever order the device's own have
 
 
 @pytest.mark.parametrize("allowed", [False, True])

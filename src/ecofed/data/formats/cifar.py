@@ -6,15 +6,18 @@ is pickle, which can run code when it is opened, so it is refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ecofed.class_identity import listed
 from ecofed.data.archives import Unpacked, tar_members
 from ecofed.data.images import Split
 from ecofed.data.inventory import left_out
-from ecofed.errors import DataError
+from ecofed.errors import ConfigError, DataError
+from ecofed.files import read_text
 
 _SIDE = 32
 _IMAGE_BYTES = 3 * _SIDE * _SIDE
@@ -31,20 +34,23 @@ _FOLDERS: dict[str, tuple[int, dict[str, tuple[str, ...]]]] = {
     "cifar-100-binary": (2, _CIFAR100),
 }
 _ARCHIVES = {"cifar-10-binary.tar.gz": "cifar-10-batches-bin", "cifar-100-binary.tar.gz": "cifar-100-binary"}
-#: The names of the classes, which we know.
-_DESCRIPTIONS = ("batches.meta.txt", "coarse_label_names.txt", "fine_label_names.txt")
+#: The names of the classes, a line each. Those of an archive we know; files that lie open may be somebody's own.
+_NAMES = {"cifar-10-batches-bin": "batches.meta.txt", "cifar-100-binary": "fine_label_names.txt"}
+_DESCRIPTIONS = (*_NAMES.values(), "coarse_label_names.txt")
+_MAX_NAMES_BYTES = 1 << 16
 _PICKLES = ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz", "cifar-10-batches-py", "cifar-100-python")
 
 
 def find(path: Path) -> list[Path]:
-    """The archive, or the unpacked files."""
+    """The archive, or the unpacked files and the names beside them."""
     archive = _archive(path)
     if archive is not None:
         return [archive]
     unpacked = _unpacked(path)
     if unpacked is not None:
         _, files = _FOLDERS[unpacked[1]]
-        return [unpacked[0] / name for part in files.values() for name in part if (unpacked[0] / name).is_file()]
+        wanted = [*(name for part in files.values() for name in part), _NAMES[unpacked[1]]]
+        return [unpacked[0] / name for name in wanted if (unpacked[0] / name).is_file()]
     pickles = [path] if path.name in _PICKLES else [path / name for name in _PICKLES if (path / name).exists()]
     if pickles:
         binary = "cifar-100-binary.tar.gz" if "100" in pickles[0].name else "cifar-10-binary.tar.gz"
@@ -56,7 +62,7 @@ def find(path: Path) -> list[Path]:
 
 def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:  # noqa: ARG001
     """One split, its batches in order."""
-    archive = _archive(path)
+    archive, names = _archive(path), None
     if archive is not None:
         folder = _ARCHIVES[archive.name]
         contents = _from_archive(archive, folder, _FOLDERS[folder][1][part])
@@ -66,7 +72,16 @@ def read(path: Path, part: Literal["train", "test"], white: int | None = None) -
         assert unpacked is not None, "read() follows find()"
         source, folder = unpacked
         contents = _from_folder(source, _FOLDERS[folder][1][part])
-    return _parse(source, contents, _FOLDERS[folder][0])
+        names = _names(source / _NAMES[folder])
+    split = _parse(source, contents, _FOLDERS[folder][0])
+    if names is None:
+        return split
+    if split.labels_N.max() >= len(names):
+        raise DataError(
+            f"{source / _NAMES[folder]}: label {split.labels_N.max()} is outside the {len(names)} named classes; "
+            f"they are {listed(names)}"
+        )
+    return replace(split, label_names=names)
 
 
 def notes(path: Path) -> list[str]:
@@ -88,6 +103,21 @@ def _unpacked(path: Path) -> tuple[Path, str] | None:
             if (folder / files["train"][0]).is_file():
                 return folder, name
     return None
+
+
+def _names(file: Path) -> tuple[str, ...] | None:
+    """The classes that a file beside the unpacked ones names, or ``None`` without one."""
+    if not file.is_file():
+        return None
+    if file.stat().st_size > _MAX_NAMES_BYTES:
+        raise DataError(f"{file}: has {file.stat().st_size:,} bytes, more than the names of classes take")
+    try:
+        text = read_text(file)
+    except ConfigError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip()) or None
 
 
 def _from_archive(archive: Path, folder: str, names: tuple[str, ...]) -> dict[str, bytes]:
