@@ -13,7 +13,7 @@ from ecofed.errors import MissingExtraError
 from ecofed.reports import plots, theme
 from ecofed.reports.curves import bytes_to_reach, curve, points
 from ecofed.reports.plots import DRAWERS, Plot, draw_plots, save_plots, write_plots
-from ecofed.results import Comparison, RunResult
+from ecofed.results import Comparison, RunGroup, RunResult
 
 Make = Callable[..., RunResult]
 pytestmark = pytest.mark.plots
@@ -41,6 +41,12 @@ def test_a_curve_over_seeds_is_their_mean_and_range(three_seeds: Comparison) -> 
     assert one.x == list(range(1, 21))
     assert one.mean[4] == pytest.approx(np.mean(fifth))
     assert (one.low[4], one.high[4]) == (min(fifth), max(fifth))
+
+
+def test_a_curve_is_over_the_rounds_that_every_seed_was_tested_in(make: Make) -> None:
+    results = [make(every=4), make(every=5, seed=1)]
+    one = curve(RunGroup(label="ecofed", method="ecofed", results=results), "round")
+    assert one.x == [16, 17, 18, 19, 20]
 
 
 def test_bytes_to_reach(make: Make) -> None:
