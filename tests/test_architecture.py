@@ -31,6 +31,7 @@ FOUNDATION = {
     "ownership",
     "presets",
     "randomness",
+    "replacing",
     "results",
     "simulation_configs",
     "task",

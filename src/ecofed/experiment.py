@@ -25,7 +25,6 @@ from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
 from ecofed.observing import Observer as Observer
 from ecofed.observing import SilentObserver as SilentObserver
-from ecofed.ownership import owned
 from ecofed.preparation import Prepared, prepare
 from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
@@ -36,6 +35,7 @@ from ecofed.run_folder import (
     begun,
     check_finished,
     claimed,
+    claimed_part,
     clear,
     finished,
     is_tidy,
@@ -43,7 +43,7 @@ from ecofed.run_folder import (
     write_metrics,
 )
 from ecofed.runtimes import open_transport
-from ecofed.saved_model import save_model
+from ecofed.saved_model import MODEL_FILE, save_model
 from ecofed.timekeeping import clock_of
 
 #: A checkpoint after a round, unless the last one is younger than this,
@@ -189,7 +189,7 @@ def run_owned(
         result = _result(prepared, ledger, records, method, wall_seconds, command, notes)
         if folder is not None:
             if method.has_network:
-                save_model(folder / "model.safetensors", method, prepared)
+                save_model(folder / MODEL_FILE, method, prepared)
             write_result(result, folder)
             tidy(folder)
             if report:
@@ -236,7 +236,7 @@ def compare(
             return known
     with claimed(folder, "compare", resume=resume, overwrite=overwrite), ExitStack() as stack:
         for place in places:  # before the first minute is spent
-            stack.enter_context(owned(place))
+            stack.enter_context(claimed_part(place, resume=resume))
         if resume:
             check_finished(dict(zip(places, configs, strict=True)), observer.note)
         results = [

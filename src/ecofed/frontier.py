@@ -18,12 +18,11 @@ from ecofed.experiment import run_owned
 from ecofed.files import holds_json, write_json
 from ecofed.models import default_cut
 from ecofed.observing import Observer, SilentObserver
-from ecofed.ownership import owned
 from ecofed.pretraining.resolve import resolve_front
 from ecofed.reports import changed_inputs
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.results import RunResult
-from ecofed.run_folder import check_finished, claimed
+from ecofed.run_folder import check_finished, claimed, claimed_part
 
 #: The paper's own choices, on the same network and data.
 PAPER = {
@@ -90,7 +89,7 @@ def frontier(
     with claimed(folder, "frontier", resume=resume, overwrite=overwrite), ExitStack() as stack:
         places = [folder / _folder_name(label) for label, _ in runs]
         for place in places:  # before the first minute is spent
-            stack.enter_context(owned(place))
+            stack.enter_context(claimed_part(place, resume=resume))
         if resume:
             check_finished({place: config for place, (_, config) in zip(places, runs, strict=True)}, observer.note)
         results = []

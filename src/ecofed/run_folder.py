@@ -18,13 +18,17 @@ from ecofed.config import Config
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError
 from ecofed.files import append_text, json_text, write_text
 from ecofed.inputs import Now, compare_with_now, not_recorded, refuse_changes
-from ecofed.json_values import read_as
+from ecofed.json_values import parse, read_as
 from ecofed.ownership import OWNER_FILE, owned
+from ecofed.replacing import refuse_strange
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_file, read_result
-from ecofed.reports.frontiers import FRONTIER_FILE
+from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE
+from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, UNFINISHED_SCHEMA
 from ecofed.results import RoundRecord, RunResult
+from ecofed.tensor_files import unpack
 
+MODEL_FILE = "model.safetensors"
 Kind = Literal["run", "compare", "frontier"]
 #: What tells that a folder is another command's.
 FOREIGN: dict[Kind, tuple[str, ...]] = {
@@ -32,6 +36,14 @@ FOREIGN: dict[Kind, tuple[str, ...]] = {
     "compare": (RESULT_FILE, METRICS_FILE, FRONTIER_FILE),
     "frontier": (RESULT_FILE, METRICS_FILE, SUMMARY_FILE),
 }
+#: What a command would replace.
+TARGETS: dict[Kind, tuple[str, ...]] = {
+    "run": (RESULT_FILE, UNFINISHED_FILE, METRICS_FILE, MODEL_FILE, CHECKPOINT_FILE, REPORT_FILE),
+    "compare": (SUMMARY_FILE, REPORT_FILE),
+    "frontier": (FRONTIER_FILE, PLOT_FILE),
+}
+#: Of those, what has a reader of its own, which says what is wrong with it.
+_READ = (RESULT_FILE, UNFINISHED_FILE, CHECKPOINT_FILE)
 
 
 @contextmanager
@@ -52,7 +64,20 @@ def claimed(folder: Path, kind: Kind, *, resume: bool, overwrite: bool) -> Itera
                 f"{folder} is not empty; resume=True continues what is there, overwrite=True replaces it, or choose "
                 "another folder with out"
             )
+        _check_targets(folder, kind, resume=resume)
         yield
+
+
+@contextmanager
+def claimed_part(folder: Path, *, resume: bool) -> Iterator[None]:
+    """As :func:`claimed`, for a run's folder in that of a comparison or a sweep."""
+    with owned(folder):
+        _check_targets(folder, "run", resume=resume)
+        yield
+
+
+def _check_targets(folder: Path, kind: Kind, *, resume: bool) -> None:
+    refuse_strange(*(folder / name for name in TARGETS[kind] if not (resume and name in _READ)))
 
 
 def is_empty(folder: Path) -> bool:
@@ -97,14 +122,17 @@ def begun(folder: Path, config: Config, inputs: Mapping[str, str], note: Callabl
     """The checkpoint of the run that goes on in a folder; ``None`` where it has none yet, or begins there.
 
     Raises:
-        CheckpointError: it is damaged, or of other settings. ConfigError: what the run read has changed.
+        CheckpointError: it is damaged, or of other settings. ConfigError: what the run read has changed, or there is a
+            network or something else that another run wrote.
     """
     checkpoint = Checkpoint.read(folder, config.to_dict())
+    _refuse_network(folder, config, inputs)
     if checkpoint is not None:
         then: Mapping[str, str] = checkpoint.inputs
     elif (folder / UNFINISHED_FILE).is_file():
         then = _unfinished(folder, config)
     else:
+        _refuse_left(folder)
         return None
     if then:
         refuse_changes(then, inputs, folder)
@@ -130,9 +158,39 @@ def _unfinished(folder: Path, config: Config) -> dict[str, str]:
     return inputs
 
 
+def _refuse_network(folder: Path, config: Config, inputs: Mapping[str, str]) -> None:
+    """A network there must be this run's: killed between the network and the result, it is going to write it again."""
+    file = folder / MODEL_FILE
+    if not file.exists():
+        return
+    try:
+        values = parse(unpack(file).description)
+        own = Config.from_dict(parse(values["task"])["config"]) == config
+        known: dict[str, str] = read_as(dict[str, str], values.get("inputs", {}))
+        own = own and all(known[name] == inputs.get(name, known[name]) for name in known)
+    except (OSError, ValueError, KeyError, TypeError, EcoFedError):
+        own = False
+    if not own:
+        raise ConfigError(
+            f"{file} is a network that this run did not train, and would be replaced; move it, or choose another --out"
+        )
+
+
+def _refuse_left(folder: Path) -> None:
+    """Where no run goes on, nothing of one may lie: it would be replaced, or taken for the new one's."""
+    for name in (METRICS_FILE, REPORT_FILE, BUFFER_FOLDER):
+        place = folder / name
+        if place.is_dir() or (place.is_file() and place.stat().st_size):
+            raise ConfigError(
+                f"{place} is of another run, and no run is there that could be continued; move it, or choose another "
+                "--out"
+            )
+
+
 def clear(folder: Path) -> None:
     """Remove what another run left: it would be mistaken for that of the one that begins."""
-    (folder / RESULT_FILE).unlink(missing_ok=True)
+    for name in (RESULT_FILE, MODEL_FILE, METRICS_FILE, REPORT_FILE):
+        (folder / name).unlink(missing_ok=True)
     tidy(folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +25,10 @@ from ecofed.methods.send_images import as_received
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion
 from ecofed.preparation import Prepared
+from ecofed.run_folder import MODEL_FILE as MODEL_FILE
 from ecofed.task import Task
 from ecofed.tensor_files import pack, unpack
 
-MODEL_FILE = "model.safetensors"
 #: Names and shapes of some hundred arrays, and the settings of a run.
 MAX_HEADER_BYTES = 1 << 20
 
@@ -96,6 +96,7 @@ def save_model(path: Path, method: Method, prepared: Prepared) -> None:
         "classes": list(prepared.dataset.classes),
         "cut": prepared.halves.layer,
         "normalisation": prepared.task.config.normalisation,
+        "inputs": prepared.inputs,
     }
     write_bytes(path, pack(arrays, json_text(description)))
 
@@ -109,6 +110,8 @@ class _Description:
     classes: list[str]
     cut: str
     normalisation: Literal["batch", "frozen", "group"]
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of what its run read; empty in files of earlier versions."""
 
 
 def load_model(path: str | Path) -> TrainedNetwork:

@@ -58,6 +58,15 @@ def unpack(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES) -> TensorFil
     return TensorFile(description=metadata[_DESCRIPTION], arrays=arrays, has_checksum=_CHECKSUM in metadata)
 
 
+def is_described(path: Path) -> bool:
+    """Whether a file has a description of ecofed's in it, and so was written by :func:`pack` or is a front."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return _DESCRIPTION in (file.metadata() or {})
+    except Exception:  # an unreadable file fails in many ways
+        return False
+
+
 def verify(metadata: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ``ValueError`` where a file's metadata has a checksum and it is not that of the content."""
     if _CHECKSUM in metadata and metadata[_CHECKSUM] != str(checksum(str(metadata[_DESCRIPTION]), arrays)):

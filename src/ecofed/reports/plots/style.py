@@ -100,5 +100,5 @@ def settings(salt: str) -> dict[str, Any]:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor=theme.PAPER, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor=theme.PAPER, metadata={"Software": "ecofed"})
     return buffer.getvalue()
