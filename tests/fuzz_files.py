@@ -217,8 +217,8 @@ class Files:
         """Have everything imported: no case pays for that."""
         folder.mkdir()
         (folder / "train.parquet").write_bytes(self.parquet)
-        (folder / "network.onnx").write_bytes(self.onnx)
         self._read_data(folder, "parquet")
+        (folder / "network.onnx").write_bytes(self.onnx)
         self._read_onnx(folder)
         self._read_model(self.run)
         self._read_result(self.run)

@@ -94,7 +94,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 folder = Path(sys.argv[1])
 checkpoint = Checkpoint(
-    config={}, records=[], ledger={}, values={}, arrays={"a": np.zeros(5000)}, wall_seconds=0.0
+    config={}, records=[], ledger={}, values={}, arrays={"a": np.zeros(5000)}, wall_seconds=0.0, inputs={}
 )
 for write in (
     lambda: write_json(folder / "result.json", {"a": ["long"] * 2000}),
@@ -275,7 +275,9 @@ def test_json_on_disk_reads_as_people_write(tmp_path: Path) -> None:
 def test_a_checkpoint_of_a_diverged_run_is_json(tmp_path: Path) -> None:
     config, ledger = Config().to_dict(), Ledger().to_dict()
     values = {"loss": float("nan")}
-    Checkpoint(config=config, records=[], ledger=ledger, values=values, arrays={}, wall_seconds=0.0).write(tmp_path)
+    Checkpoint(config=config, records=[], ledger=ledger, values=values, arrays={}, wall_seconds=0.0, inputs={}).write(
+        tmp_path
+    )
     assert b"NaN" not in (tmp_path / CHECKPOINT_FILE).read_bytes()
     read = Checkpoint.read(tmp_path, config)
     assert read is not None

@@ -300,7 +300,7 @@ class TestOneLayout:
         names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
         for name in names:
             put(tmp_path / "cifar-10-batches-bin" / name, records)
-        put(tmp_path / "cifar-10-batches-bin/batches.meta.txt")
+        put(tmp_path / "cifar-10-batches-bin/batches.meta.txt", "\n".join("abcdefghij").encode())
         assert loaded(tmp_path)[1] == ""
         put(tmp_path / "cifar-10-batches-bin/data_batch_6.bin", records)
         assert "1 of kind .bin (cifar-10-batches-bin/data_batch_6.bin)" in loaded(tmp_path)[1]

@@ -81,9 +81,9 @@ def seeds() -> list[bytes]:
         coded = compress(encoded.rows.tobytes(), SAMPLES, codec, entropy)
         scales = encoded.scales.astype("<f4").tobytes().ljust(12, b"\0")
         found.append(b"\4" + bytes([number]) + scales + coded)
-    Checkpoint(config={}, records=[], ledger={}, values={"a": 1}, arrays={"b": np.arange(6)}, wall_seconds=1.0).write(
-        FOLDER
-    )
+    Checkpoint(
+        config={}, records=[], ledger={}, values={"a": 1}, arrays={"b": np.arange(6)}, wall_seconds=1.0, inputs={}
+    ).write(FOLDER)
     found.append(b"\5" + (FOLDER / CHECKPOINT_FILE).read_bytes())
     return found
 
