@@ -8,8 +8,20 @@ from typing import Annotated
 import typer
 
 from ecofed.cli.output import print_text
-from ecofed.cli.shared import Sets, Source, add_command, check_file, example, make_folder, named_path, need_torch
+from ecofed.cli.shared import (
+    Overwrite,
+    Sets,
+    Source,
+    add_command,
+    check_file,
+    example,
+    make_folder,
+    named_path,
+    need_torch,
+)
 from ecofed.config import Settings
+from ecofed.onnx.device_bundle import DEVICE_FILES
+from ecofed.replacing import refuse_existing
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", parser=named_path)]
 File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="File to write.", parser=named_path)]
@@ -29,7 +41,13 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def front(source: Source = None, sets: Sets = None, out: Folder = Path("device"), int8: Int8 = False) -> None:
+def front(
+    source: Source = None,
+    sets: Sets = None,
+    out: Folder = Path("device"),
+    int8: Int8 = False,
+    overwrite: Overwrite = False,
+) -> None:
     """Write what a device needs before a run: the front as ONNX, its constants, the task, checksums.
 
     With --int8 the weights are rounded: that is another front, and the run must use it too; the last line says how.
@@ -38,6 +56,7 @@ def front(source: Source = None, sets: Sets = None, out: Folder = Path("device")
     from ecofed.exporting import export_front
 
     make_folder(out)
+    refuse_existing(*(out / name for name in DEVICE_FILES), overwrite=overwrite)
     config = Settings.load(source, sets or ()).for_method("ecofed")
     exported = export_front(config, out, lambda text: print_text(f"note: {text}"), int8=int8)
     print_text(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
@@ -45,10 +64,11 @@ def front(source: Source = None, sets: Sets = None, out: Folder = Path("device")
         print_text(f"train with: --set ecofed.front={out / 'front.safetensors'}")
 
 
-def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False) -> None:
+def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False, overwrite: Overwrite = False) -> None:
     """Write a trained network, front and back in one, for 'ecofed predict' on a device."""
     need_torch("ecofed export")
     from ecofed.exporting import export_network
 
     check_file(out)
+    refuse_existing(out, overwrite=overwrite)
     print_text(f"{out}: {export_network(run, out, int8=int8):,} bytes")

@@ -12,6 +12,7 @@ from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
 from ecofed.config import PAPER_METHODS, Settings
+from ecofed.replacing import refuse_strange
 from ecofed.reports.units import human_bytes, human_seconds
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def plan(
     """
     if plots is not None:
         make_folder(plots, "--plots")
+        refuse_strange(*(plots / name for name in ("plan.png", "timeline.png")), option="--plots")
     gc.disable()  # PyTorch's import and a plan make many small objects, hardly one of them in a circle
     try:
         from ecofed.planning import plan as make_plan

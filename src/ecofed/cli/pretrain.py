@@ -11,11 +11,12 @@ import typer
 
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_text
-from ecofed.cli.shared import add_command, check_file, named_path, need_torch
+from ecofed.cli.shared import Overwrite, add_command, check_file, named_path, need_torch
 from ecofed.cli.streams import say
 from ecofed.config import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.ownership import owned_file
+from ecofed.replacing import refuse_existing
 from ecofed.reports.units import human_seconds
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def pretrain(
     probe: Probe = None,
     out: Out = Path("front.safetensors"),
     resume: Resume = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Pre-train a front on public images, freeze it, and write it as a bundle that 'ecofed run' takes.
@@ -117,7 +119,7 @@ def pretrain(
         raise ConfigError(f"--labels {labels}: must be labels or rotations")
     _check_name(out)
     with owned_file(out):
-        unfinished = _check_out(out, resume=resume)
+        unfinished = _check_out(out, resume=resume, overwrite=overwrite, trains=checkpoint is None)
         config = ModelConfig(name=model, width=width, cut=cut)
         public = load_images(
             images or default_source(),
@@ -144,7 +146,8 @@ def pretrain(
                 )
         accuracy = _say_probe(bundle, probe) if probe is not None else None
         _write(bundle, out, accuracy, probe, json=json)
-        unfinished.unlink(missing_ok=True)
+        if checkpoint is None:  # otherwise a file of that name is somebody else's
+            unfinished.unlink(missing_ok=True)
 
 
 def _check_name(out: Path) -> None:
@@ -153,12 +156,11 @@ def _check_name(out: Path) -> None:
     check_file(out)
 
 
-def _check_out(out: Path, *, resume: bool) -> Path:
+def _check_out(out: Path, *, resume: bool, overwrite: bool, trains: bool) -> Path:
     """The file of an unfinished training beside ``out``."""
     unfinished = out.with_suffix(".checkpoint")
-    if out.exists():
-        raise ConfigError(f"{out} is there already; choose another with --out")
-    if unfinished.exists() and not resume:
+    refuse_existing(out, out.with_suffix(".json"), overwrite=overwrite)
+    if trains and unfinished.exists() and not resume:
         raise ConfigError(f"{unfinished} holds an unfinished pre-training; add --resume, or delete it")
     return unfinished
 

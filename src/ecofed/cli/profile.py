@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from ecofed.cli.output import print_json, print_table, print_text
-from ecofed.cli.shared import add_command, check_file, named_path
+from ecofed.cli.shared import Overwrite, add_command, check_file, named_path
 from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
 from ecofed.errors import ConfigError
 from ecofed.files import write_text
+from ecofed.replacing import refuse_existing
 
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", parser=named_path)
@@ -44,6 +45,7 @@ def profile(
     accelerator: Accelerator = "cpu",
     threads: Threads = None,
     listing: Listing = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Measure this machine: inference, training, memory, the cost of a call.
@@ -59,6 +61,7 @@ def profile(
 
     if out is not None:
         check_file(out)
+        refuse_existing(out, overwrite=overwrite)
     machine = measure(out.stem if out is not None else "here", accelerator=accelerator, threads=threads)
     text = to_toml(machine)
     if out is not None:

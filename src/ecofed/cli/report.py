@@ -11,6 +11,7 @@ from ecofed.cli import frontier
 from ecofed.cli.output import print_json, print_results, print_text
 from ecofed.cli.shared import Json, add_command, make_folder, named_path
 from ecofed.errors import ConfigError
+from ecofed.replacing import refuse_strange
 
 if TYPE_CHECKING:
     from ecofed.results import Comparison, RunResult
@@ -54,6 +55,7 @@ def report(folders: Folders, out: Out = None, json: Json = False) -> None:
     """
     from ecofed.reports import joined, load, write_report
     from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
+    from ecofed.reports.plots import DRAWERS
 
     sweep = None
     result: Comparison | RunResult
@@ -70,6 +72,8 @@ def report(folders: Folders, out: Out = None, json: Json = False) -> None:
         taken = next((name for name in _OF_RUNS if (place / name).exists()), None)
         if taken is not None:
             raise ConfigError(f"{place} holds {taken} of a run; choose another folder with --out")
+    drawn = [place / "plots" / f"{name}.png" for name in DRAWERS] + ([place / "frontier.png"] if sweep else [])
+    refuse_strange(place / "report.html", *drawn)
     write_report(result, place)
     if sweep is not None:
         plot_frontier(sweep, place)

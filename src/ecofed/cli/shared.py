@@ -47,6 +47,7 @@ def named_path(text: str | Path) -> Path:
 
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.", parser=named_path)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what ecofed wrote there before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 
 

@@ -23,6 +23,7 @@ SCHEMA = "ecofed-device/1"
 FRONT_FILE = "front.onnx"
 BUNDLE_FILE = "front.safetensors"
 DESCRIPTION_FILE = "device.json"
+DEVICE_FILES = (FRONT_FILE, BUNDLE_FILE, DESCRIPTION_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)

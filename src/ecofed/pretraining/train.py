@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,13 @@ def _fingerprint(recipe: Recipe, images: PublicImages) -> str:
     return f"{sorted(asdict(recipe).items())} {images.title} {images.images_NHWC.shape}"
 
 
+def _digest(images: PublicImages) -> str:
+    """Of the pictures and their labels."""
+    digest = sha256(np.ascontiguousarray(images.images_NHWC).data)
+    digest.update(np.ascontiguousarray(images.labels_N).data)
+    return digest.hexdigest()[:12]
+
+
 def _save(
     path: Path,
     network: nn.Module,
@@ -186,6 +194,7 @@ def _save(
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
         "training": _fingerprint(recipe, images),
+        "images": _digest(images),
         "reports": [asdict(report) for report in reports],
     }
     with writing(path) as stream:
@@ -200,6 +209,11 @@ def _load(
         if saved["training"] != _fingerprint(recipe, images):
             raise CheckpointError(
                 f"{path} belongs to a training with other settings; delete it or choose another --out"
+            )
+        if saved.get("images", digest := _digest(images)) != digest:  # files of earlier versions do not have it
+            raise CheckpointError(
+                f"{path}: the public images have changed since ({saved['images']} then, {digest} now); bring back what "
+                "was there, or delete it"
             )
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
