@@ -89,7 +89,7 @@ def _exists(file: metadata.PackagePath) -> bool:
 
 def write_front(path: Path, model: str, width: float) -> None:
     """A front with random weights; speed and memory do not depend on their values."""
-    from ecofed.config import ModelConfig
+    from ecofed.problem_configs import ModelConfig
     from ecofed.models import activation_shape, default_cut, empty_front, initialise
     from ecofed.wire import FrontBundle
 

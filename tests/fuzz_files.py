@@ -368,7 +368,7 @@ class Files:
 
     def _read_data(self, folder: Path, layout: str) -> None:
         if FORMATS[layout].find(folder):
-            load_dataset(str(folder))
+            load_dataset(str(folder), note=lambda _: None)
 
 
 def one_case(name: str, target: Target, case: int, folder: Path) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ecofed.config import ModelConfig, Settings
+from ecofed.config import Settings
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.frontier import Frontier, _beats, frontier
 from ecofed.pretraining.bundling import random_front

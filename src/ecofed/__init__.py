@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ecofed._version import __version__
 from ecofed.config import Config, Settings
 from ecofed.errors import EcoFedError, MissingExtraError
+from ecofed.registry import load_plugin, register, register_network
 
 if TYPE_CHECKING:
     from ecofed.data import load_dataset
@@ -36,8 +37,11 @@ __all__ = [
     "load",
     "load_dataset",
     "load_model",
+    "load_plugin",
     "partition",
     "predict",
+    "register",
+    "register_network",
     "run",
 ]
 

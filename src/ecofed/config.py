@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 from ecofed._fields import Needs, assign, convert, flatten, require
 from ecofed.errors import ConfigError, nearest
+from ecofed.foreign_text import clean
 from ecofed.method_configs import (
     ClassicFLConfig,
     ClosedFormConfig,
@@ -30,79 +31,38 @@ from ecofed.method_configs import (
     VanillaDPFLConfig,
 )
 from ecofed.presets import read_toml
+from ecofed.problem_configs import DataConfig, ModelConfig
+from ecofed.registry import forget_when_new, origins, require_plugins
+from ecofed.registry import methods as plugin_methods
+from ecofed.registry import networks as plugin_networks
 from ecofed.simulation_configs import AvailabilityConfig, ClockConfig
 
 #: Devices of ``runtime = "processes"``: each takes some 100 MB.
 MAX_PROCESSES = 64
+#: Of a configuration that was written: the plug-ins that it needs.
+PLUGINS = "plugins"
 #: Of any setting that is a number: products of two are finite.
 MOST_NUMBER = 1e30
+#: Those that a comparison runs unless told otherwise.
 PAPER_METHODS = ("classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed")
 RIVALS = ("send-images", "closed-form")
+#: The built-in ones.
 METHODS = PAPER_METHODS + RIVALS
+BUILT_IN_NETWORKS = ("vgg11", "resnet9", "alexnet", "lenet")
 
 T = typing.TypeVar("T")
 
-Method = Literal["classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed", "send-images", "closed-form"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The network that is trained."""
-
-    name: str = "vgg11"
-    """A registered model: ``vgg11``, ``resnet9``, ``alexnet``, ``lenet``."""
-    width: float = 1.0
-    """Factor on every hidden channel count. 1.0 is the paper's network."""
-    head_width: int | None = None
-    """Units in each hidden fully connected layer; default 4096 x width. Models without a hidden head ignore it."""
-    cut: str | None = None
-    """Name of the last layer of the front; default: after the second convolution block."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.width <= 8, "model.width", self.width, "must be above 0 and at most 8")
-        if self.head_width is not None:
-            require(1 <= self.head_width <= 65536, "model.head_width", self.head_width, "must be in 1..65536")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The images, and which device holds which of them."""
-
-    name: str = "fashion-mnist"
-    """A known name, or a path (folder or parquet file)."""
-    fallback: str | None = None
-    """A data set to use, and to say so, when ``name`` is found nowhere. ``None``: a missing data set is an error."""
-    partition: Literal["iid", "shards", "dirichlet", "quantity"] = "iid"
-    """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts."""
-    shards_per_device: int = 5
-    """``shards``: the label-sorted training set is dealt out in ``devices * shards_per_device`` equal shards."""
-    alpha: float = 0.5
-    """``dirichlet``: concentration of each label over devices. ``quantity``: of sample counts over devices."""
-    samples_per_device: int | None = None
-    """At most this many training samples on a device; ``None``: all of its share."""
-    augment: bool = True
-    """Random crop with padding 4 and, where a mirrored image is still valid, horizontal flip; on the device."""
-
-    NEEDS: ClassVar[Needs] = {
-        "shards_per_device": ("data.partition=shards", lambda own: own.partition == "shards"),
-        "alpha": (
-            "data.partition=dirichlet or data.partition=quantity",
-            lambda own: own.partition in ("dirichlet", "quantity"),
-        ),
-    }
-
-    def __post_init__(self) -> None:
-        require(self.shards_per_device >= 1, "data.shards_per_device", self.shards_per_device, "must be at least 1")
-        require(0 < self.alpha < math.inf, "data.alpha", self.alpha, "must be a finite number above 0")
-        if self.samples_per_device is not None:
-            require(self.samples_per_device >= 1, "data.samples_per_device", self.samples_per_device, "at least 1")
+def all_methods() -> tuple[str, ...]:
+    """All methods there are: the built-in ones, then those of plug-ins."""
+    return (*METHODS, *plugin_methods())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """One run of one method, complete and reproducible."""
 
-    method: Method = "ecofed"
+    method: str = "ecofed"
     """The method that ``ecofed run`` trains; ``ecofed compare`` sets it for each."""
     seed: int = 0
     """Every random draw of a run is a function of it."""
@@ -165,9 +125,16 @@ class Config:
     ecofed: EcoFedConfig = field(default_factory=EcoFedConfig)
     send_images: SendImagesConfig = field(default_factory=SendImagesConfig)
     closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)
+    own: Any = None
+    """The section of a plug-in's method: its settings, where that method runs; otherwise ``None``."""
 
     def __post_init__(self) -> None:
-        require(self.method in METHODS, "method", self.method, f"must be one of {', '.join(METHODS)}")
+        if self.method not in METHODS:
+            names = all_methods()
+            rule = f"must be one of {', '.join(names)}{nearest(self.method, names)}"
+            require(self.method in names, "method", self.method, rule)
+            if self.own is None:
+                object.__setattr__(self, "own", plugin_methods()[self.method].settings())
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be in 0..2^63-1")
         for key in ("rounds", "devices", "sampled_devices", "local_epochs", "test_samples", "evaluate_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
@@ -191,16 +158,37 @@ class Config:
 
     def of_method(self, method: str) -> Any:
         """The method's own section."""
-        return getattr(self, method.replace("-", "_"))
+        if method in METHODS:
+            return getattr(self, method.replace("-", "_"))
+        return self.own if method == self.method else plugin_methods()[method].settings()
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dict with the dashed names of TOML; :meth:`from_dict` reads it back."""
-        return {_dashed(key): value for key, value in dataclasses.asdict(self).items()}
+        values = {_dashed(key): value for key, value in dataclasses.asdict(self).items()}
+        own = values.pop("own")
+        entries = plugin_methods().get(self.method), plugin_networks().get(self.model.name)
+        if own is not None:
+            values[self.method] = own
+        if found := origins(*entries):
+            values[PLUGINS] = found
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """Inverse of :meth:`to_dict`. Unknown keys and wrong types are a :class:`ConfigError`."""
-        return _build(cls, values, "")
+        """Inverse of :meth:`to_dict`. Unknown keys and wrong types are a :class:`ConfigError`, and so is a plug-in
+        that is not loaded, or another version of it."""
+        kept = {key: value for key, value in values.items() if key != PLUGINS}
+        require_plugins(values.get(PLUGINS, []))
+        own: dict[str, Any] = {}
+        method = kept.get("method", cls.method)
+        for name, entry in plugin_methods().items():
+            if name in kept:
+                section = kept.pop(name)
+                if not isinstance(section, Mapping):
+                    raise _not_a_key(name, section)
+                settings: Any = _build(entry.settings, section, f"{name}.")
+                own |= {"own": settings} if name == method else {}
+        return _build(cls, kept, "", **own)
 
     def replace(self, **changes: Any) -> Config:
         """A copy with changed keys; nested ones with ``__``: ``replace(seed=1, data__partition="shards")``."""
@@ -215,7 +203,8 @@ _DASHED = {name.replace("-", "_"): name for name in METHODS}
 
 
 def _dashed(name: str) -> str:
-    return _DASHED.get(name, name)
+    dashed = name.replace("_", "-")
+    return _DASHED.get(name, dashed if dashed in plugin_methods() else name)
 
 
 @cache
@@ -224,26 +213,28 @@ def _hints_of(cls: type) -> Mapping[str, Any]:
     return MappingProxyType(typing.get_type_hints(cls))
 
 
+@forget_when_new
 @cache
 def section_types() -> Mapping[str, type]:
     """The sections' names, as in TOML, and their dataclasses."""
     hints = _hints_of(Config)
     sections = {_dashed(name): hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
-    return MappingProxyType(sections)
+    return MappingProxyType(sections | {name: entry.settings for name, entry in plugin_methods().items()})
 
 
 def all_keys() -> list[str]:
     """Every dotted key, for messages and documentation."""
     sections = section_types()
-    keys = [f.name for f in dataclasses.fields(Config) if _dashed(f.name) not in sections]
+    keys = [f.name for f in dataclasses.fields(Config) if _dashed(f.name) not in sections and f.name != "own"]
     for name, section in sections.items():
         keys += [f"{name}.{f.name}" for f in dataclasses.fields(section)]
     return keys
 
 
-def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
+def _build(cls: type[T], values: Mapping[str, Any], prefix: str, **ready: Any) -> T:
     hints = _hints_of(typing.cast(type, cls))
-    names = {_dashed(f.name): f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    names = {_dashed(f.name) if not prefix else f.name: f.name for f in fields if f.name != "own"}
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         dotted = f"{prefix}{key}"
@@ -256,7 +247,7 @@ def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
             arguments[names[key]] = _build(typing.cast(type, hint), value, f"{dotted}.")
         else:
             arguments[names[key]] = convert(dotted, value, hint)
-    built = cls(**arguments)
+    built = cls(**arguments, **ready)
     for name, value in arguments.items():
         large = isinstance(value, float) and MOST_NUMBER < abs(value) < math.inf
         require(not large, f"{prefix}{_dashed(name)}", value, f"must be at most {MOST_NUMBER:g}")
@@ -265,8 +256,9 @@ def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
 
 def _unknown(dotted: str) -> ConfigError:
     """The error for a key that does not exist; method overrides are among the suggestions where one was tried."""
-    general = [key for key in all_keys() if key.partition(".")[0] not in METHODS]
-    overrides = [f"{method}.{key}" for method in METHODS for key in general] if "." in dotted else []
+    methods = all_methods()
+    general = [key for key in all_keys() if key.partition(".")[0] not in methods]
+    overrides = [f"{method}.{key}" for method in methods for key in general] if "." in dotted else []
     suggestion = nearest(dotted, [*all_keys(), *overrides])
     return ConfigError(f"unknown key '{dotted}'{suggestion}; 'ecofed presets --keys' lists all")
 
@@ -277,6 +269,7 @@ def _not_a_key(section: str, value: Any) -> ConfigError:
     return ConfigError(f"{section} = {value!r}: is a section; set one of its keys, such as {example}")
 
 
+@forget_when_new
 @cache
 def _hints() -> Mapping[str, Any]:
     """The type of every dotted key."""
@@ -289,7 +282,7 @@ def _hints() -> Mapping[str, Any]:
 def _check_assignment(path: tuple[str, ...], value: Any) -> None:
     """Refuse a path that names no key, and a value of the wrong type; both under the name that the user wrote."""
     dotted, hints = ".".join(path), _hints()
-    override = ".".join(path[1:]) if path[0] in METHODS else ""
+    override = ".".join(path[1:]) if path[0] in all_methods() else ""
     key = dotted if dotted in hints else override
     if dotted in section_types():
         raise _not_a_key(dotted, value)
@@ -335,7 +328,7 @@ class Settings:
                 raise ConfigError(f"--set {text!r}: must be key=value, for example --set rounds=10")
             pairs.append((tuple(key.strip().split(".")), value.strip()))
         settings = cls(tuple(pairs), str(source or "defaults"), from_file)
-        for method in (settings.method, *METHODS):  # every value is checked, whichever method will run
+        for method in (settings.method, *all_methods()):  # every value is checked, whichever method will run
             settings.for_method(method)
         return settings
 
@@ -352,8 +345,9 @@ class Settings:
     def for_method(self, method: str) -> Config:
         """The complete configuration of one method: the preset's general keys, its overrides for the method, then
         what was set on top, in the same order."""
-        if method not in METHODS:
-            raise ConfigError(f"unknown method '{method}'{nearest(method, METHODS)}; choose from {', '.join(METHODS)}")
+        names = all_methods()
+        if method not in names:
+            raise ConfigError(f"unknown method '{method}'{nearest(method, names)}; choose from {', '.join(names)}")
         values: dict[str, Any] = {}
         overridden = False
         for layer in (self.assignments[: self.from_file], self.assignments[self.from_file :]):

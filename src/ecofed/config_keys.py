@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ecofed import config, method_configs, simulation_configs
+from ecofed import config, method_configs, problem_configs, simulation_configs
 from ecofed.files import json_text
 
 
@@ -42,11 +43,12 @@ def configuration_keys() -> list[Key]:
     for dotted in config.all_keys():
         section, _, name = dotted.rpartition(".")
         owner: Any = config.section_types()[section] if section else config.Config
+        hints = typing.get_type_hints(owner)
         rows.append(
             Key(
                 key=dotted,
-                type=_type_text(typing.get_type_hints(owner)[name]),
-                default=(defaults[section] if section else defaults)[name],
+                type=" | ".join(config.all_methods()) if dotted == "method" else _type_text(hints[name]),
+                default=getattr(owner(), name) if section else defaults[name],
                 doc=next((docs[cls.__name__, name] for cls in owner.__mro__ if (cls.__name__, name) in docs), ""),
             )
         )
@@ -63,8 +65,9 @@ def section_docs() -> dict[str, str]:
 def _field_docs() -> dict[tuple[str, str], str]:
     """``(class, field)`` -> the docstring under the field, on one line."""
     docs = {}
-    modules = (config, method_configs, simulation_configs)
-    for node in [node for module in modules for node in ast.parse(inspect.getsource(module)).body]:
+    owners = [sys.modules[owner.__module__] for owner in config.section_types().values()]
+    modules = dict.fromkeys([config, method_configs, problem_configs, simulation_configs, *owners])
+    for node in [node for module in modules for node in ast.walk(ast.parse(inspect.getsource(module)))]:
         if not isinstance(node, ast.ClassDef):
             continue
         for field, after in zip(node.body, node.body[1:], strict=False):

@@ -20,7 +20,7 @@ from ecofed.exporting import deliver
 from ecofed.foreign_text import clean
 from ecofed.inputs import without_devices
 from ecofed.interruption import deferred
-from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, Method, train
+from ecofed.methods import Channel, Context, Evaluator, Method, method_class, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
 from ecofed.observing import Observer as Observer
@@ -45,6 +45,7 @@ from ecofed.run_folder import (
 from ecofed.runtimes import open_transport
 from ecofed.saved_model import MODEL_FILE, save_model
 from ecofed.timekeeping import clock_of
+from ecofed.wire import speak
 
 #: A checkpoint after a round, unless the last one is younger than this,
 CHECKPOINT_SECONDS = 20.0
@@ -285,7 +286,9 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
         samples=samples,
         folder=folder,
     )
-    return METHOD_CLASSES[prepared.task.config.method](context)
+    cls = method_class(prepared.task.config.method)
+    speak(cls.messages)
+    return cls(context)
 
 
 def _checkpoint(

@@ -20,8 +20,8 @@ from ecofed.costs.rounds import Fleet
 from ecofed.costs.workload import Workload
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.devices.loading import make_worker
-from ecofed.errors import ConfigError, DataError
-from ecofed.methods import METHOD_CLASSES, sample_devices
+from ecofed.errors import DataError
+from ecofed.methods import method_class, sample_devices
 from ecofed.models.counting import CountedNetwork
 from ecofed.models.registry import default_cut
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
@@ -81,9 +81,6 @@ def plan(settings: Settings, methods: Sequence[str] = PAPER_METHODS, *, every_la
         ConfigError: an unknown profile or method, or settings that do not fit each other.
         ModelError: the network cannot be cut where the configuration says.
     """
-    unknown = [method for method in methods if method not in PAPER_METHODS]
-    if unknown:
-        raise ConfigError(f"'{unknown[0]}' cannot be planned; choose from {', '.join(PAPER_METHODS)}")
     return _Planner(settings.for_method("ecofed"), every_layer=every_layer).plan(settings, methods)
 
 
@@ -159,7 +156,7 @@ class _Planner:
         # Of the other cuts a rough time will do.
         most_rounds = MOST_ROUNDS if cut == self.cut else 3
         return plan_method(
-            METHOD_CLASSES[config.method],
+            method_class(config.method),
             config,
             cut,
             work,

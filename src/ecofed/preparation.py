@@ -26,6 +26,7 @@ from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
 from ecofed.inputs import Inputs, data_inputs, file_inputs, front_inputs
+from ecofed.methods import method_class
 from ecofed.models import (
     Partition,
     build_model,
@@ -49,7 +50,6 @@ Note = Callable[[str], None]
 #: More negative activations than this are worth a note where the codec cannot say them.
 NEGATIVE_NOTED = 0.01
 #: Methods whose devices hold a frozen front.
-WITH_FROZEN_FRONT = ("ecofed", "closed-form")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         parts=parts,
         model=model,
         halves=halves,
-        bundle=bundle if config.method in WITH_FROZEN_FRONT else None,
+        bundle=bundle if method_class(config.method).needs_frozen_front else None,
         early=early_fronts(
             task, halves.layer, bundle if config.method == "ecofed" else None, [len(part) for part in parts], note
         ),
@@ -152,10 +152,10 @@ def _initial_network(
     halves = cut_in_two(model, cut)
     bundle, mean, std = None, dataset.mean, dataset.std
     fronts: Inputs = {}
-    if config.method in WITH_FROZEN_FRONT or config.initialisation != "random":
+    if method_class(config.method).needs_frozen_front or config.initialisation != "random":
         bundle = resolve_front(config, cut, channels, note)
         fronts = front_inputs(bundle)
-        if config.method in WITH_FROZEN_FRONT and config.ecofed.front_precision == "int8":
+        if method_class(config.method).needs_frozen_front and config.ecofed.front_precision == "int8":
             bundle = bundle.with_int8_weights()
         mean, std = bundle.mean, bundle.std
         if config.method == "ecofed" and bundle.expansion:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.costs.profiles import Machine
 from ecofed.data import augment, to_input
 from ecofed.errors import ConfigError

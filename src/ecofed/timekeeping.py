@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ecofed.costs import Clock
 from ecofed.errors import ModelError
-from ecofed.methods import METHOD_CLASSES
+from ecofed.methods import method_class
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.preparation import Prepared
 
@@ -33,4 +33,4 @@ def clock_of(prepared: Prepared) -> Clock | None:
         bundle=bundle,
         device_cuts=[cut if early is None else early.cut for early in prepared.early],
     )
-    return Clock(METHOD_CLASSES[task.config.method], task.config, work, [len(part) for part in prepared.parts])
+    return Clock(method_class(task.config.method), task.config, work, [len(part) for part in prepared.parts])

@@ -10,7 +10,7 @@ from ecofed.costs.pace import keep_pace, visit_seconds
 from ecofed.costs.profiles import dealt
 from ecofed.costs.rounds import Fleet
 from ecofed.errors import ConfigError, nearest
-from ecofed.methods import METHOD_CLASSES
+from ecofed.methods import method_class
 from ecofed.models.counting import CountedNetwork
 from ecofed.models.workloads import build_workload, counted_network
 from ecofed.pretraining.bundling import early_bundle
@@ -99,4 +99,4 @@ def device_cuts(
         bundle=bundle,
         device_cuts=candidates,
     )
-    return keep_pace(visit_seconds(METHOD_CLASSES[config.method], config, work, candidates, samples, fleet))
+    return keep_pace(visit_seconds(method_class(config.method), config, work, candidates, samples, fleet))

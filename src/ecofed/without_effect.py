@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecofed.config import METHODS, Config, Settings, section_types
+from ecofed.config import Config, Settings, all_methods, section_types
 from ecofed.costs.profiles import dealt
 
 #: Keys of ``[ecofed]`` that other methods read, too: where their network starts, and how a front travels.
@@ -37,11 +37,11 @@ def _reason(path: tuple[str, ...], configs: Sequence[Config], *, one: bool) -> s
         return "" if one else "--methods says which methods are trained"
     trained = [config.method for config in configs]
     key = ".".join(path)
-    if path[0] in METHODS and key not in SHARED:
+    if path[0] in all_methods() and key not in SHARED:
         configs = [config for config in configs if config.method == path[0]]
         if not configs:
             return f"{path[0]} is not trained here, {', '.join(trained)} {'is' if len(trained) == 1 else 'are'}"
-        if path[1] in METHODS and path[1] != path[0] and ".".join(path[1:]) not in SHARED:
+        if path[1] in all_methods() and path[1] != path[0] and ".".join(path[1:]) not in SHARED:
             return f"{path[0]} does not read the settings of {path[1]}"
     section, name = path[-2] if len(path) > 1 else "", path[-1]
     needs = getattr(section_types().get(section), "NEEDS", {}).get(name)

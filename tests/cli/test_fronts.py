@@ -10,7 +10,7 @@ import pytest
 from cli_fakes import Cli
 from PIL import Image
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.data import load_dataset
 from ecofed.pretraining import fractal_images
 from ecofed.pretraining.bundling import random_front

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ecofed.config import Config, ModelConfig
+from ecofed.config import Config
+from ecofed.problem_configs import ModelConfig
 from ecofed.costs.profiles import Machine
 from ecofed.models import build_model, model_names
 from ecofed.models.counting import CountedNetwork

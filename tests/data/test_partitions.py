@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecofed.config import DataConfig
+from ecofed.problem_configs import DataConfig
 from ecofed.data import label_counts, partition, test_indices
 from ecofed.errors import ConfigError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.models import activation_shape, add_bottleneck, calibrate, empty_front, initialise, set_normalisation
 from ecofed.randomness import generator
 from ecofed.wire import FrontBundle

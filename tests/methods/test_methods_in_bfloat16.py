@@ -13,7 +13,7 @@ from tiny import started, tiny_config
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.methods import METHOD_CLASSES, sample_devices
 from ecofed.models import build_model, partition, set_precision
 from ecofed.models.partition import between

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import activation_shape, build_model, default_cut, initialise, model_names, partition
 

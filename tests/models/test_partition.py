@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models import (
     activation_shape,

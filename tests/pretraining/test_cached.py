@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecofed.config import Config, ModelConfig
+from ecofed.config import Config
+from ecofed.problem_configs import ModelConfig
 from ecofed.models import build_model, initialise, partition
 from ecofed.models.bottleneck import add_expansion
 from ecofed.preparation import prepare, without_last_layer

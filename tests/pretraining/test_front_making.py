@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from ecofed.activations import make_codec
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import CheckpointError, ConfigError, ModelError
 from ecofed.models import build_front, build_model, initialise, state_arrays
 from ecofed.pretraining import EpochReport, PublicImages, Recipe, load_images, pretrain_front, random_front, train

@@ -7,7 +7,7 @@ line on stderr, ``error: ...``; ``--debug``, anywhere on the line, shows its tra
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
@@ -38,6 +38,7 @@ from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, sa
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
 from ecofed.loading_progress import told_to
+from ecofed.registry import load_plugin
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (run, compare, frontier, plan, profile, pretrain, front, evaluate, predict, export, report, presets, data)
@@ -92,16 +93,26 @@ def _root(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. May stand anywhere on the line.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="FILE.py|MODULE",
+            help="Load methods and networks of yours first; repeatable. May stand anywhere on the line.",
+        ),
+    ] = None,
 ) -> None:
     """Federated training of image networks on devices too small to train them."""
 
 
 def main() -> NoReturn:
     """Run this process's command line and exit with its code."""
-    words = sys.argv[1:]
+    words, plugins = _without_plugins(sys.argv[1:])
     debug = "--debug" in words
     take_any_text()
     try:
+        for plugin in plugins:
+            load_plugin(plugin)
         with told_to(loading_view()), notices_said():
             app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
     except Interrupted as stop:
@@ -120,6 +131,19 @@ def main() -> NoReturn:
     else:
         code = 0
     sys.exit(code if delivered() else code or 1)
+
+
+def _without_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command line without ``--plugin``, and what it names."""
+    rest, plugins, left = [], [], iter(words)
+    for word in left:
+        if word == "--plugin" and (named := next(left, None)) is not None:
+            plugins.append(named)
+        elif word.startswith("--plugin="):
+            plugins.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    return rest, plugins
 
 
 def _line(error: EcoFedError | OSError) -> str:

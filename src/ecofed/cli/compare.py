@@ -12,7 +12,7 @@ from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder, say_what_changes_nothing
-from ecofed.config import METHODS, PAPER_METHODS, RIVALS, Settings
+from ecofed.config import PAPER_METHODS, RIVALS, Settings, all_methods
 from ecofed.errors import ConfigError
 
 ALL = ",".join(PAPER_METHODS)
@@ -77,7 +77,7 @@ def method_names(methods: str, settings: Settings) -> list[str]:
     """The methods of a comma-separated list, each once and known."""
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
-        raise ConfigError(f"--methods names no method; choose from {', '.join(METHODS)}")
+        raise ConfigError(f"--methods names no method; choose from {', '.join(all_methods())}")
     for name in names:
         settings.for_method(name)  # an unknown one is refused before anything is trained
         if names.count(name) > 1:

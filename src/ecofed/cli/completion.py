@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from glob import escape, glob
 
-from ecofed.config import METHODS
+from ecofed.config import all_methods
 from ecofed.config_keys import configuration_keys
 from ecofed.presets import preset_description, preset_names
 
@@ -25,14 +25,14 @@ def methods(incomplete: str) -> Offer:
     """The next method of a list with commas; none twice."""
     before, comma, last = incomplete.rpartition(",")
     used = before.split(",")
-    return [(f"{before}{comma}{name}", "") for name in METHODS if name.startswith(last) and name not in used]
+    return [(f"{before}{comma}{name}", "") for name in all_methods() if name.startswith(last) and name not in used]
 
 
 def assignments(incomplete: str) -> Offer:
     """``KEY=`` with what it means; after the sign, the values of a key that has few."""
     name, sign, value = incomplete.partition("=")
     override, dot, _ = name.partition(".")
-    prefix = f"{override}{dot}" if override in METHODS and dot else ""
+    prefix = f"{override}{dot}" if override in all_methods() and dot else ""
     offers: Offer = []
     for key in configuration_keys():
         for written in dict.fromkeys((key.key, f"{prefix}{key.key}" if "." not in key.key else key.key)):
@@ -45,7 +45,7 @@ def assignments(incomplete: str) -> Offer:
 
 def _values(key: str, words: str) -> list[str]:
     if key == "method":
-        return list(METHODS)
+        return list(all_methods())
     if key == "data.name":
         from ecofed.data.known import KNOWN
 

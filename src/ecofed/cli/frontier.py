@@ -10,7 +10,7 @@ from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
-from ecofed.config import METHODS, Settings
+from ecofed.config import Settings, all_methods
 from ecofed.errors import ConfigError, nearest
 from ecofed.reports.units import human_bytes
 
@@ -60,8 +60,8 @@ def frontier(
     counts, lives = _numbers("--bits", bits), _numbers("--views", views)
     rivals = [] if baselines.strip() == "none" else _names(baselines)
     for name in rivals:
-        if name not in (*METHODS, "paper"):
-            known = (*METHODS, "paper")
+        if name not in (*all_methods(), "paper"):
+            known = (*all_methods(), "paper")
             raise ConfigError(f"--baselines names '{name}'{nearest(name, known)}; choose from {', '.join(known)}, none")
     for count in counts:
         settings.with_set(ecofed__bits=count).for_method("ecofed")  # refused before anything is trained

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from ecofed.config import DataConfig
+from ecofed.problem_configs import DataConfig
 from ecofed.errors import ConfigError
 from ecofed.randomness import generator, permutation
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.devices.local_data import LocalData, training_view
 from ecofed.errors import DeviceError
 from ecofed.method_configs import cosine
@@ -54,36 +54,36 @@ DIVERGED = "training diverged: numbers are no longer finite; lower learning_rate
 
 
 class LocalTrainer:
-    """Handlers of one device."""
+    """Handlers of one device; what a plug-in's device side builds on."""
 
     def __init__(self, task: Task, data: LocalData) -> None:
-        self._task = task
-        self._data = data
+        self.task = task
+        self.data = data
         self._split: _SplitSession | None = None
         self._server_logits_NK: np.ndarray | None = None
 
     def train_whole(self, request: TrainWhole) -> TrainedWhole:
         """classic-fl: local epochs of SGD on the whole network."""
-        model = self._whole
+        model = self.whole
         load_arrays(model, request.weights)
-        optimiser = self._sgd(model)
-        config = self._task.config
+        optimiser = self.sgd(model)
+        config = self.task.config
         if config.classic_fl.schedule == "cosine":
             optimiser.param_groups[0]["lr"] *= cosine((request.round - 1) / config.rounds)
         losses = Mean()
-        for samples_B, view in self._data.batches(request.round):
-            loss = F.cross_entropy(model(self._data.inputs(samples_B, view)), self._data.labels(samples_B))
+        for samples_B, view in self.data.batches(request.round):
+            loss = F.cross_entropy(model(self.data.inputs(samples_B, view)), self.data.labels(samples_B))
             step(optimiser, loss)
             losses.add(loss, len(samples_B))
         return TrainedWhole(
-            round=request.round, samples=len(self._data), loss=losses.value, weights=parameter_arrays(model)
+            round=request.round, samples=len(self.data), loss=losses.value, weights=parameter_arrays(model)
         )
 
     def start_split(self, request: StartSplit) -> SplitBatch | FrontTrained:
         """vanilla-dpfl: take the front, send the first activation."""
         front = self._front
         load_arrays(front, request.front)
-        self._split = _SplitSession(front, self._sgd(front), self._data.batches(request.round), request.round)
+        self._split = _SplitSession(front, self.sgd(front), self.data.batches(request.round), request.round)
         return self._next_activation(self._split)
 
     def apply_gradient(self, request: ApplyGradient) -> SplitBatch | FrontTrained:
@@ -105,13 +105,13 @@ class LocalTrainer:
         front, auxiliary = self._front, self._auxiliary
         load_arrays(front, request.front)
         load_arrays(auxiliary, request.auxiliary)
-        optimiser = self._sgd(front, auxiliary)
+        optimiser = self.sgd(front, auxiliary)
         losses, activations, order = Mean(), [], []
-        for samples_B, view in self._data.batches(request.round):
-            h_BCHW = front(self._data.inputs(samples_B, view))
+        for samples_B, view in self.data.batches(request.round):
+            h_BCHW = front(self.data.inputs(samples_B, view))
             activations.append(_array(h_BCHW))
             order.append(samples_B)
-            loss = F.cross_entropy(auxiliary(h_BCHW), self._data.labels(samples_B))
+            loss = F.cross_entropy(auxiliary(h_BCHW), self.data.labels(samples_B))
             step(optimiser, loss)
             losses.add(loss, len(samples_B))
         return LocallyTrained(
@@ -120,7 +120,7 @@ class LocalTrainer:
             front=parameter_arrays(front),
             auxiliary=parameter_arrays(auxiliary),
             activation_NCHW=np.concatenate(activations) if activations else self._no_activation,
-            labels_N=self._data.labels_N[np.concatenate(order)] if order else self._data.labels_N,
+            labels_N=self.data.labels_N[np.concatenate(order)] if order else self.data.labels_N,
         )
 
     def train_distilled(self, request: TrainDistilled) -> Distilled:
@@ -128,15 +128,15 @@ class LocalTrainer:
 
         Batches keep a fixed order, because logits are matched to samples by position.
         """
-        config = self._task.config
+        config = self.task.config
         front, auxiliary = self._front, self._auxiliary
         load_arrays(front, request.front)
         load_arrays(auxiliary, request.auxiliary)
-        optimiser = self._sgd(front, auxiliary)
+        optimiser = self.sgd(front, auxiliary)
         losses = Mean()
-        for samples_B, view in self._data.batches(request.round, shuffled=False):
-            logits_BK = auxiliary(front(self._data.inputs(samples_B, view)))
-            loss = F.cross_entropy(logits_BK, self._data.labels(samples_B))
+        for samples_B, view in self.data.batches(request.round, shuffled=False):
+            logits_BK = auxiliary(front(self.data.inputs(samples_B, view)))
+            loss = F.cross_entropy(logits_BK, self.data.labels(samples_B))
             if self._server_logits_NK is not None:
                 teacher_BK = torch.from_numpy(self._server_logits_NK[samples_B]).to(logits_BK.device)
                 loss = loss + config.fedgkt.alpha * distillation_loss(logits_BK, teacher_BK, config.fedgkt.temperature)
@@ -144,9 +144,9 @@ class LocalTrainer:
             losses.add(loss, len(samples_B))
         activations, logits = [], []
         with torch.no_grad():
-            for start in range(0, len(self._data), config.batch_size):
-                samples_B = np.arange(start, min(start + config.batch_size, len(self._data)))
-                h_BCHW = front(self._data.inputs(samples_B, training_view(request.round)))
+            for start in range(0, len(self.data), config.batch_size):
+                samples_B = np.arange(start, min(start + config.batch_size, len(self.data)))
+                h_BCHW = front(self.data.inputs(samples_B, training_view(request.round)))
                 activations.append(_array(h_BCHW))
                 logits.append(_array(auxiliary(h_BCHW)))
         return Distilled(
@@ -155,13 +155,13 @@ class LocalTrainer:
             front=parameter_arrays(front),
             auxiliary=parameter_arrays(auxiliary),
             activation_NCHW=np.concatenate(activations) if activations else self._no_activation,
-            labels_N=self._data.labels_N,
-            logits_NK=np.concatenate(logits) if logits else np.empty((0, self._task.classes), np.float32),
+            labels_N=self.data.labels_N,
+            logits_NK=np.concatenate(logits) if logits else np.empty((0, self.task.classes), np.float32),
         )
 
     def keep_logits(self, request: ServerLogits) -> Acknowledge:
         """fedgkt: the server's answer, for the next time this device is sampled."""
-        expected = (len(self._data), self._task.classes)
+        expected = (len(self.data), self.task.classes)
         if request.logits_NK.shape != expected:
             raise DeviceError(f"server logits of shape {request.logits_NK.shape}, not {expected}")
         if request.logits_NK.size and np.abs(request.logits_NK).max() > LARGEST_LOGIT:
@@ -173,50 +173,52 @@ class LocalTrainer:
         batch = next(session.batches, None)
         if batch is None:
             self._split = None
-            return FrontTrained(round=session.round, samples=len(self._data), front=parameter_arrays(session.front))
+            return FrontTrained(round=session.round, samples=len(self.data), front=parameter_arrays(session.front))
         samples_B, view = batch
-        session.h_BCHW = session.front(self._data.inputs(samples_B, view))
+        session.h_BCHW = session.front(self.data.inputs(samples_B, view))
         if not bool(torch.isfinite(session.h_BCHW).all()):
             raise DeviceError(DIVERGED)
         return SplitBatch(
             round=session.round,
             step=session.step,
             activation_BCHW=_array(session.h_BCHW),
-            labels_B=self._data.labels_N[samples_B],
+            labels_B=self.data.labels_N[samples_B],
         )
 
-    def _sgd(self, *modules: nn.Module) -> SGD:
-        config = self._task.config
+    def sgd(self, *modules: nn.Module) -> SGD:
+        """A fresh optimiser of these modules."""
+        config = self.task.config
         parameters = [parameter for module in modules for parameter in module.parameters()]
         return SGD(parameters, lr=config.learning_rate, momentum=config.momentum)
 
     def _placed(self, module: nn.Module) -> nn.Module:
-        return module.to(self._data.torch_device, memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
+        return module.to(self.data.torch_device, memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
 
     def _trainable(self, module: nn.Module) -> nn.Module:
-        return set_precision(self._placed(module), self._task.config.precision)
+        return set_precision(self._placed(module), self.task.config.precision)
 
     # Built at the first request that needs it; every request loads its own weights before use.
 
     @property
-    def _whole(self) -> nn.Module:
-        task, config = self._task, self._task.config
+    def whole(self) -> nn.Module:
+        """The whole network, to be filled with weights."""
+        task, config = self.task, self.task.config
         shared = _shared_whole(config.model, task.in_channels, task.classes, config.normalisation, config.precision)
         return self._placed(shared)
 
     @cached_property
     def _front(self) -> nn.Module:
-        config = self._task.config
+        config = self.task.config
         cut = config.model.cut or default_cut(config.model.name)
-        return self._trainable(empty_front(config.model, self._task.in_channels, cut, config.normalisation))
+        return self._trainable(empty_front(config.model, self.task.in_channels, cut, config.normalisation))
 
     @cached_property
     def _auxiliary(self) -> nn.Module:
-        return self._trainable(AuxiliaryClassifier(self._activation_shape, self._task.classes))
+        return self._trainable(AuxiliaryClassifier(self._activation_shape, self.task.classes))
 
     @cached_property
     def _activation_shape(self) -> tuple[int, int, int]:
-        return activation_shape(self._front, self._task.in_channels, self._task.input_size)
+        return activation_shape(self._front, self.task.in_channels, self.task.input_size)
 
     @property
     def _no_activation(self) -> np.ndarray:

@@ -11,6 +11,8 @@ from ecofed.devices.kept_network import KeptNetwork
 from ecofed.devices.local_data import LocalData
 from ecofed.devices.training import LocalTrainer
 from ecofed.errors import EcoFedError, WireError
+from ecofed.registry import messages_of
+from ecofed.registry import methods as plugin_methods
 from ecofed.task import Task
 from ecofed.wire import (
     ApplyGradient,
@@ -28,7 +30,21 @@ from ecofed.wire import (
     TrainWhole,
     decode,
     encode,
+    speak,
 )
+
+
+def _of_plugin(task: Task, data: LocalData) -> dict[type[Message], Callable[[Any], Message]]:
+    """The handlers that a plug-in's method brings."""
+    entry = plugin_methods().get(task.config.method)
+    if entry is None:
+        return {}
+    speak(messages_of(task.config.method))
+    side = getattr(entry.cls, "Device", None)
+    if side is None:
+        return {}
+    device = side(task, data)
+    return {request: getattr(device, name) for request, name in side.answers.items()}
 
 
 class DeviceWorker:
@@ -49,6 +65,7 @@ class DeviceWorker:
             AskStatistics: frozen.statistics,
             SendImages: data.send,
             InstallNetwork: KeptNetwork(network).install,
+            **_of_plugin(task, data),
         }
 
     def handle(self, request: bytes) -> bytes:

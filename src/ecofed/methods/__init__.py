@@ -11,10 +11,17 @@ from ecofed.methods.loop import Evaluator, sample_devices, train
 from ecofed.methods.send_images import SendImagesMethod
 from ecofed.methods.transport import Transport
 from ecofed.methods.vanilla_dpfl import VanillaDPFL
+from ecofed.registry import methods as plugin_methods
 
 METHOD_CLASSES: dict[str, type[Method]] = {
     cls.name: cls for cls in (ClassicFL, VanillaDPFL, LGL, FedGKT, EcoFed, SendImagesMethod, ClosedForm)
 }
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of a method, built in or of a plug-in; a configuration has checked the name."""
+    return METHOD_CLASSES.get(name) or plugin_methods()[name].cls
+
 
 __all__ = [
     "LGL",
@@ -31,6 +38,7 @@ __all__ = [
     "SendImagesMethod",
     "Transport",
     "VanillaDPFL",
+    "method_class",
     "sample_devices",
     "train",
 ]

@@ -23,7 +23,7 @@ from ecofed.methods.channel import Channel, DivergedError
 from ecofed.methods.plausible import SampleCounts, check_parameters, check_size
 from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
 from ecofed.task import Task
-from ecofed.wire import FrontBundle
+from ecofed.wire import FrontBundle, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +69,18 @@ class RoundOutcome:
 class Method(Script):
     """A training scheme, as a program on the server."""
 
+    messages: ClassVar[Sequence[type[Message]]] = ()
+    """Of a plug-in: its own messages, beside the built-in ones."""
     labels_leave_device: ClassVar[bool] = True
+    needs_frozen_front: ClassVar[bool] = False
+    """Whether devices are sent a frozen front: then :attr:`Context.bundle` is one."""
     has_network: ClassVar[bool] = True
     """Whether :meth:`network` is the network that the configuration names, and can be saved as one."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.config = context.config
+        self.settings: Any = context.config.of_method(context.config.method)
         self.channel = context.channel
         self.model = context.model
         self.halves = context.halves

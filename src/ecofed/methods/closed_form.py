@@ -34,6 +34,7 @@ class ClosedForm(Method):
     """A front down once, sums up once. Labels leave the device only as sums over each class."""
 
     name = "closed-form"
+    needs_frozen_front = True
     labels_leave_device = False
     has_network = False
     agenda = OnceAgenda

@@ -73,6 +73,7 @@ class EcoFed(Method):
     """Front down once, codes up now and then."""
 
     name = "ecofed"
+    needs_frozen_front = True
     agenda = EcoFedAgenda
 
     def __init__(self, context: Context) -> None:

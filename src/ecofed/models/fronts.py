@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
 from ecofed.models.bottleneck import add_bottleneck

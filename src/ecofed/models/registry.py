@@ -7,13 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
 from ecofed.models.lenet import lenet
 from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
 from ecofed.models.resnet import resnet9
 from ecofed.models.vgg import vgg11
+from ecofed.registry import networks as plugin_networks
 
 #: Builders take (in_channels, classes, width, head_width). Every built-in network is made for 32x32 images, names its
 #: parts ``block1``, ``block2``, ..., ``head``, and its last layer ``head.classifier``.
@@ -24,7 +25,7 @@ MODELS: dict[str, Builder] = {"vgg11": vgg11, "resnet9": resnet9, "alexnet": ale
 
 def model_names() -> list[str]:
     """Names that :func:`build_model` knows."""
-    return list(MODELS)
+    return [*MODELS, *plugin_networks()]
 
 
 def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalisation: str) -> nn.Module:
@@ -35,7 +36,8 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
     Raises:
         ConfigError: an unknown model or normalisation.
     """
-    builder = MODELS.get(config.name)
+    plugin = plugin_networks().get(config.name)
+    builder = MODELS.get(config.name) if plugin is None else plugin.build
     if builder is None:
         raise ConfigError(_unknown(config.name))
     on_meta = torch.get_default_device().type == "meta"
@@ -51,13 +53,17 @@ def default_cut(name: str) -> str:
     Raises:
         ConfigError: an unknown model.
     """
+    plugin = plugin_networks().get(name)
+    if plugin is not None:
+        return plugin.cut
     if name not in MODELS:
         raise ConfigError(_unknown(name))
     return "block2"
 
 
 def _unknown(name: str) -> str:
-    return f"model.name = {name!r}: must be one of {', '.join(MODELS)}{nearest(name, MODELS)}"
+    names = model_names()
+    return f"model.name = {name!r}: must be one of {', '.join(names)}{nearest(name, names)}"
 
 
 def _zeroed(model: nn.Module) -> nn.Module:

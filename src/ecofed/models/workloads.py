@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from ecofed.config import Config, ModelConfig
+from ecofed.config import Config
+from ecofed.problem_configs import ModelConfig
 from ecofed.costs.workload import EarlyFront, Layer, Segment, Workload, code_size, early_row_bytes
 from ecofed.models.bottleneck import add_expansion
 from ecofed.models.counting import CountedNetwork, count_segment

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.data import to_input
 from ecofed.errors import ConfigError
 from ecofed.models import (

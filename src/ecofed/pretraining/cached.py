@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.data import list_datasets
 from ecofed.data.places import cache_folder
 from ecofed.errors import StorageError, WireError

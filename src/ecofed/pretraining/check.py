@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecofed.activations import saturation_warned
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.data import Dataset, compressed_sizes, raw_bytes
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ModelError, nearest
 from ecofed.models import default_cut, initialise, load_arrays, partition
 from ecofed.models.registry import build_model

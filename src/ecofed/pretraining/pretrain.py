@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ecofed.config import ModelConfig
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import (
     Expansion,

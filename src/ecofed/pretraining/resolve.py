@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ecofed.config import Config, ModelConfig
+from ecofed.config import Config
+from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front

@@ -11,7 +11,7 @@ import typing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ecofed.config import Config, all_keys, section_types
+from ecofed.config import PLUGINS, Config, all_keys, all_methods, section_types
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files import write_json
 from ecofed.json_values import parse, read_as
@@ -82,6 +82,8 @@ def _check_settings(values: dict[str, Any], file: Path) -> None:
             known[key] = {name: inner for name, inner in value.items() if f"{key}.{name}" in all_keys()}
         else:
             raise EcoFedError(f"{file}: 'config.{key}' must be an object")
+    if known.get("method") not in all_methods() and values.get(PLUGINS):
+        known["method"] = Config.method  # of a plug-in that is not loaded: what it did can be looked at all the same
     try:
         Config.from_dict(known)
     except ConfigError as error:

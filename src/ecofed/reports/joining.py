@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ecofed.config import METHODS
+from ecofed.config import all_methods
 from ecofed.errors import EcoFedError
 from ecofed.files import json_text
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
@@ -140,5 +140,5 @@ def _runs_inside(folder: Path) -> list[Path]:
     except OSError as error:
         raise EcoFedError(f"{folder}: cannot be read ({error.strerror or error})") from error
     runs = [entry for entry in entries if (entry / RESULT_FILE).is_file() or is_unfinished(entry)]
-    order = {name: number for number, name in enumerate(METHODS)}
+    order = {name: number for number, name in enumerate(all_methods())}
     return sorted(runs, key=lambda entry: order.get(entry.name.partition("-seed=")[0], len(order)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ecofed.registry import methods as plugin_methods
 from ecofed.results import RunGroup
 
 INK = "#1c2430"
@@ -100,11 +101,13 @@ def styles(groups: list[RunGroup]) -> dict[str, Style]:
     for group in groups:
         variant = seen.get(group.method, 0)
         seen[group.method] = variant + 1
-        if group.method not in METHOD_COLOURS:
+        plugin = plugin_methods().get(group.method)
+        own = METHOD_COLOURS.get(group.method) or (plugin and plugin.colour)
+        if own is None:
             spare.setdefault(group.method, SPARE_COLOURS[len(spare) % len(SPARE_COLOURS)])
         table[group.label] = Style(
-            colour=METHOD_COLOURS.get(group.method) or spare[group.method],
-            marker=METHOD_MARKERS.get(group.method, "P"),
+            colour=own or spare[group.method],
+            marker=METHOD_MARKERS.get(group.method) or (plugin and plugin.marker) or "P",
             line=("-", "--", "-.", ":")[variant % 4],
             weight=2.6 if group.method == "ecofed" else 1.8,
         )

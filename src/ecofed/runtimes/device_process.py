@@ -12,9 +12,10 @@ from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import load_worker
 from ecofed.errors import EcoFedError, WireError
 from ecofed.files import json_text
+from ecofed.registry import load_plugin, messages_of
 from ecofed.runtimes.sockets import INCARNATION_BYTES, Connection, Hello
 from ecofed.task import Task
-from ecofed.wire import Failure, encode
+from ecofed.wire import Failure, encode, speak
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 2.0
 _GREETING_SECONDS = 10.0
@@ -31,6 +32,8 @@ class Installation:
     task: str
     """:meth:`ecofed.task.Task.to_json`."""
     torch_device: str = "cpu"
+    plugins: tuple[str, ...] = ()
+    """Files and modules on this machine that the device loads first."""
     patience_seconds: float = 60.0
     """How long a device tries to reach a server that is not there (yet, or any more)."""
 
@@ -39,7 +42,8 @@ class Installation:
 
     @classmethod
     def from_json(cls, text: str) -> Installation:
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**{**values, "plugins": tuple(values.get("plugins", ()))})
 
 
 class Device:
@@ -50,6 +54,18 @@ class Device:
         self._number = number
         self._incarnation = secrets.token_bytes(INCARNATION_BYTES)
         self._worker: DeviceWorker | None = None
+        self._broken = self._learn()
+
+    def _learn(self) -> EcoFedError | None:
+        """Load the run's plug-ins, before the first of their messages arrives. What is wrong with them is answered."""
+        try:
+            for plugin in self._installation.plugins:
+                load_plugin(plugin)
+            if self._installation.plugins:
+                speak(messages_of(Task.from_json(self._installation.task).config.method))
+        except EcoFedError as error:
+            return error
+        return None
 
     def serve(self) -> None:
         """Answer requests; returns when the server cannot be reached any more."""
@@ -97,6 +113,8 @@ class Device:
             # At the first request, so that a device without data can say so.
             installation = self._installation
             try:
+                if self._broken is not None:
+                    raise self._broken
                 task = Task.from_json(installation.task)
                 self._worker = load_worker(task, self._number, installation.torch_device)
             except EcoFedError as error:

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ecofed.errors import ConfigError, WireError
 from ecofed.methods.transport import Answer, Lost
+from ecofed.registry import plugins_to_pass_on
 from ecofed.runtimes.device_process import Installation
 from ecofed.runtimes.sockets import TOKEN_BYTES, WELCOME, Connection, Hello
 from ecofed.task import Task
@@ -101,7 +102,12 @@ class ProcessesTransport:
         self._listener = socket.create_server(address, backlog=128)
         host, port = self._listener.getsockname()[:2]
         self.installation = Installation(
-            host=host, port=port, token=self._token.hex(), task=task.to_json(), torch_device=torch_device
+            host=host,
+            port=port,
+            token=self._token.hex(),
+            task=task.to_json(),
+            torch_device=torch_device,
+            plugins=tuple(plugins_to_pass_on()),
         )
         self._host = _Host(self.installation) if start_devices else None
         self._pool = ThreadPoolExecutor(WINDOW, thread_name_prefix="ecofed-device")

@@ -26,6 +26,9 @@ from ecofed.wire.messages import (
     TrainLocally,
     TrainWhole,
     Upload,
+    carried,
+    round_number,
+    speak,
 )
 
 __all__ = [
@@ -56,8 +59,11 @@ __all__ = [
     "TrainWhole",
     "TrainedWhole",
     "Upload",
+    "carried",
     "decode",
     "encode",
     "int8_codes",
     "payload_length",
+    "round_number",
+    "speak",
 ]

@@ -6,22 +6,26 @@ Shapes: N samples, C channels, H x W spatial, B batch, K classes. Labels are the
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ecofed.registry import FIRST_MESSAGE
 from ecofed.wire.fields import Array, Blob, Field, Flag, Real, TensorDict, Tensors, Text, UInt
 
 _LABELS = Array("labels", ("u1", "u2", "u4"), rank=1)
 
 
-def _wire(field: Field) -> Any:
+def carried(field: Field) -> Any:
+    """A message's field, and how it is written."""
     return dataclasses.field(metadata={"wire": field})
 
 
-def _round() -> Any:
-    return _wire(UInt())
+def round_number() -> Any:
+    """The field that most messages begin with."""
+    return carried(UInt())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class Failure(Message):
     """Reply: the device could not do what it was asked."""
 
     number: ClassVar[int] = 1
-    reason: str = _wire(Text())
+    reason: str = carried(Text())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class Acknowledge(Message):
     """Reply: done, nothing to say."""
 
     number: ClassVar[int] = 2
-    round: int = _round()
+    round: int = round_number()
 
 
 # --- classic-fl: the whole network goes down and comes back ---
@@ -55,8 +59,8 @@ class TrainWhole(Message):
     """Request: train the whole network for the local epochs."""
 
     number: ClassVar[int] = 10
-    round: int = _round()
-    weights: Tensors = _wire(TensorDict("weights"))
+    round: int = round_number()
+    weights: Tensors = carried(TensorDict("weights"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,10 @@ class TrainedWhole(Message):
     """Reply to :class:`TrainWhole`."""
 
     number: ClassVar[int] = 11
-    round: int = _round()
-    samples: int = _wire(UInt())
-    loss: float = _wire(Real())
-    weights: Tensors = _wire(TensorDict("weights"))
+    round: int = round_number()
+    samples: int = carried(UInt())
+    loss: float = carried(Real())
+    weights: Tensors = carried(TensorDict("weights"))
 
 
 # --- vanilla-dpfl: activation up, gradient down, batch by batch ---
@@ -78,8 +82,8 @@ class StartSplit(Message):
     """Request: take this front and send the first batch's activation."""
 
     number: ClassVar[int] = 20
-    round: int = _round()
-    front: Tensors = _wire(TensorDict("weights"))
+    round: int = round_number()
+    front: Tensors = carried(TensorDict("weights"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +91,10 @@ class SplitBatch(Message):
     """Reply: one batch's activation (B, C, H, W) and labels (B,)."""
 
     number: ClassVar[int] = 21
-    round: int = _round()
-    step: int = _wire(UInt())
-    activation_BCHW: np.ndarray = _wire(Array("activations"))
-    labels_B: np.ndarray = _wire(_LABELS)
+    round: int = round_number()
+    step: int = carried(UInt())
+    activation_BCHW: np.ndarray = carried(Array("activations"))
+    labels_B: np.ndarray = carried(_LABELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +102,9 @@ class ApplyGradient(Message):
     """Request: the gradient (B, C, H, W) of the batch sent last; update the front, send the next batch."""
 
     number: ClassVar[int] = 22
-    round: int = _round()
-    step: int = _wire(UInt())
-    gradient_BCHW: np.ndarray = _wire(Array("gradients"))
+    round: int = round_number()
+    step: int = carried(UInt())
+    gradient_BCHW: np.ndarray = carried(Array("gradients"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +112,9 @@ class FrontTrained(Message):
     """Reply: there are no more batches; the front as trained on ``samples`` samples."""
 
     number: ClassVar[int] = 23
-    round: int = _round()
-    samples: int = _wire(UInt())
-    front: Tensors = _wire(TensorDict("weights"))
+    round: int = round_number()
+    samples: int = carried(UInt())
+    front: Tensors = carried(TensorDict("weights"))
 
 
 # --- lgl and fedgkt: the front learns on the device, through an auxiliary classifier ---
@@ -121,9 +125,9 @@ class TrainLocally(Message):
     """Request (lgl): train front and auxiliary classifier on the local loss."""
 
     number: ClassVar[int] = 30
-    round: int = _round()
-    front: Tensors = _wire(TensorDict("weights"))
-    auxiliary: Tensors = _wire(TensorDict("weights"))
+    round: int = round_number()
+    front: Tensors = carried(TensorDict("weights"))
+    auxiliary: Tensors = carried(TensorDict("weights"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +135,12 @@ class LocallyTrained(Message):
     """Reply: new weights, and the activation (N, C, H, W) of every batch in the order they were trained."""
 
     number: ClassVar[int] = 31
-    round: int = _round()
-    loss: float = _wire(Real())
-    front: Tensors = _wire(TensorDict("weights"))
-    auxiliary: Tensors = _wire(TensorDict("weights"))
-    activation_NCHW: np.ndarray = _wire(Array("activations"))
-    labels_N: np.ndarray = _wire(_LABELS)
+    round: int = round_number()
+    loss: float = carried(Real())
+    front: Tensors = carried(TensorDict("weights"))
+    auxiliary: Tensors = carried(TensorDict("weights"))
+    activation_NCHW: np.ndarray = carried(Array("activations"))
+    labels_N: np.ndarray = carried(_LABELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +148,9 @@ class TrainDistilled(Message):
     """Request (fedgkt): a local epoch with distillation from the server's logits, where the device has some."""
 
     number: ClassVar[int] = 40
-    round: int = _round()
-    front: Tensors = _wire(TensorDict("weights"))
-    auxiliary: Tensors = _wire(TensorDict("weights"))
+    round: int = round_number()
+    front: Tensors = carried(TensorDict("weights"))
+    auxiliary: Tensors = carried(TensorDict("weights"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +158,13 @@ class Distilled(Message):
     """Reply: new weights, then one inference pass: activation (N, C, H, W), labels (N,), device logits (N, K)."""
 
     number: ClassVar[int] = 41
-    round: int = _round()
-    loss: float = _wire(Real())
-    front: Tensors = _wire(TensorDict("weights"))
-    auxiliary: Tensors = _wire(TensorDict("weights"))
-    activation_NCHW: np.ndarray = _wire(Array("activations"))
-    labels_N: np.ndarray = _wire(_LABELS)
-    logits_NK: np.ndarray = _wire(Array("logits", rank=2))
+    round: int = round_number()
+    loss: float = carried(Real())
+    front: Tensors = carried(TensorDict("weights"))
+    auxiliary: Tensors = carried(TensorDict("weights"))
+    activation_NCHW: np.ndarray = carried(Array("activations"))
+    labels_N: np.ndarray = carried(_LABELS)
+    logits_NK: np.ndarray = carried(Array("logits", rank=2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +172,8 @@ class ServerLogits(Message):
     """Request (fedgkt): the server's logits (N, K) for the activations just uploaded, to distil from next time."""
 
     number: ClassVar[int] = 42
-    round: int = _round()
-    logits_NK: np.ndarray = _wire(Array("logits", rank=2))
+    round: int = round_number()
+    logits_NK: np.ndarray = carried(Array("logits", rank=2))
 
 
 # --- ecofed: a frozen front goes down once, coded activations come up now and then ---
@@ -180,7 +184,7 @@ class InstallFront(Message):
     """Request: keep this front bundle (see :mod:`ecofed.wire.bundle`)."""
 
     number: ClassVar[int] = 50
-    bundle: bytes = _wire(Blob("front"))
+    bundle: bytes = carried(Blob("front"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +192,7 @@ class FrontInstalled(Message):
     """Reply: the id of the front that the device now holds."""
 
     number: ClassVar[int] = 51
-    front_id: str = _wire(Text())
+    front_id: str = carried(Text())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +200,10 @@ class Refresh(Message):
     """Request: run the front over one augmented view of all samples and upload the coded activations."""
 
     number: ClassVar[int] = 52
-    round: int = _round()
-    view: int = _wire(UInt())
-    front_id: str = _wire(Text(limit=64))
-    want_labels: bool = _wire(Flag())
+    round: int = round_number()
+    view: int = carried(UInt())
+    front_id: str = carried(Text(limit=64))
+    want_labels: bool = carried(Flag())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,14 +211,14 @@ class Upload(Message):
     """Reply: codes of N samples in the order of the keyed permutation for (device, view)."""
 
     number: ClassVar[int] = 53
-    round: int = _round()
-    view: int = _wire(UInt())
-    front_id: str = _wire(Text(limit=64))
-    samples: int = _wire(UInt())
-    saturated_fraction: float = _wire(Real())
-    codes: bytes = _wire(Blob("activations"))
-    scales: np.ndarray = _wire(Array("activations", rank=1))
-    labels_N: np.ndarray = _wire(_LABELS)
+    round: int = round_number()
+    view: int = carried(UInt())
+    front_id: str = carried(Text(limit=64))
+    samples: int = carried(UInt())
+    saturated_fraction: float = carried(Real())
+    codes: bytes = carried(Blob("activations"))
+    scales: np.ndarray = carried(Array("activations", rank=1))
+    labels_N: np.ndarray = carried(_LABELS)
 
 
 # --- rivals: images themselves, or sums over a device's samples ---
@@ -225,9 +229,9 @@ class SendImages(Message):
     """Request (send-images): all images as JPEG."""
 
     number: ClassVar[int] = 60
-    round: int = _round()
-    quality: int = _wire(UInt(limit=100))
-    size: int = _wire(UInt(limit=1024))
+    round: int = round_number()
+    quality: int = carried(UInt(limit=100))
+    size: int = carried(UInt(limit=1024))
     """Side in pixels to scale to before, 0 for none."""
 
 
@@ -236,11 +240,11 @@ class Images(Message):
     """Reply: N images and their labels, in the device's own order; see :mod:`ecofed.data.jpeg`."""
 
     number: ClassVar[int] = 61
-    round: int = _round()
-    header: bytes = _wire(Blob("images", limit=1 << 16))
-    bodies: bytes = _wire(Blob("images"))
-    lengths_N: np.ndarray = _wire(Array("images", ("u2",), rank=1))
-    labels_N: np.ndarray = _wire(_LABELS)
+    round: int = round_number()
+    header: bytes = carried(Blob("images", limit=1 << 16))
+    bodies: bytes = carried(Blob("images"))
+    lengths_N: np.ndarray = carried(Array("images", ("u2",), rank=1))
+    labels_N: np.ndarray = carried(_LABELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,10 +252,10 @@ class AskStatistics(Message):
     """Request (closed-form): sums over pooled features of all samples, each activation averaged on a grid."""
 
     number: ClassVar[int] = 62
-    round: int = _round()
-    front_id: str = _wire(Text(limit=64))
-    rows: int = _wire(UInt(limit=1024))
-    columns: int = _wire(UInt(limit=1024))
+    round: int = round_number()
+    front_id: str = carried(Text(limit=64))
+    rows: int = carried(UInt(limit=1024))
+    columns: int = carried(UInt(limit=1024))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,11 +263,11 @@ class Statistics(Message):
     """Reply: D features (a constant 1 included) of N samples; the upper triangle of F^T F, and F^T Y (D, K)."""
 
     number: ClassVar[int] = 63
-    round: int = _round()
-    front_id: str = _wire(Text(limit=64))
-    samples: int = _wire(UInt())
-    gram: np.ndarray = _wire(Array("statistics", rank=1))
-    cross_DK: np.ndarray = _wire(Array("statistics", rank=2))
+    round: int = round_number()
+    front_id: str = carried(Text(limit=64))
+    samples: int = carried(UInt())
+    gram: np.ndarray = carried(Array("statistics", rank=1))
+    cross_DK: np.ndarray = carried(Array("statistics", rank=2))
 
 
 # --- any method: the result reaches the devices ---
@@ -274,8 +278,8 @@ class InstallNetwork(Message):
     """Request: keep the trained network (an ONNX file) for predictions on the device. Reply: :class:`Acknowledge`."""
 
     number: ClassVar[int] = 70
-    round: int = _round()
-    network: bytes = _wire(Blob("weights"))
+    round: int = round_number()
+    network: bytes = carried(Blob("weights"))
 
 
 REGISTRY: dict[int, type[Message]] = {
@@ -287,6 +291,13 @@ REGISTRY: dict[int, type[Message]] = {
         *(SendImages, Images, AskStatistics, Statistics, InstallNetwork),
     )
 }
+
+
+def speak(own: Sequence[type[Message]]) -> None:
+    """Let this process take a plug-in's messages too, and no other plug-in's: a run is about one method."""
+    for number in [number for number in REGISTRY if number >= FIRST_MESSAGE]:
+        del REGISTRY[number]
+    REGISTRY.update({cls.number: cls for cls in own})
 
 
 def schema(cls: type[Message]) -> list[tuple[str, Field]]:
