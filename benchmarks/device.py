@@ -89,8 +89,8 @@ def _exists(file: metadata.PackagePath) -> bool:
 
 def write_front(path: Path, model: str, width: float) -> None:
     """A front with random weights; speed and memory do not depend on their values."""
-    from ecofed.problem_configs import ModelConfig
     from ecofed.models import activation_shape, default_cut, empty_front, initialise
+    from ecofed.problem_configs import ModelConfig
     from ecofed.wire import FrontBundle
 
     cut = default_cut(model)

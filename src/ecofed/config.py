@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from ecofed._fields import Needs, assign, convert, flatten, require
+from ecofed._fields import assign, convert, flatten, require
 from ecofed.errors import ConfigError, nearest
-from ecofed.foreign_text import clean
 from ecofed.method_configs import (
     ClassicFLConfig,
     ClosedFormConfig,
@@ -290,6 +289,9 @@ def _check_assignment(path: tuple[str, ...], value: Any) -> None:
         raise _unknown(dotted)
     if key == "method" and dotted != "method":
         raise ConfigError(f"{dotted}: a method cannot be overridden for itself; leave it out")
+    if key == "method":
+        names = all_methods()
+        require(value in names, dotted, value, f"must be one of {', '.join(names)}{nearest(str(value), names)}")
     convert(dotted, value, hints[key])
 
 

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecofed.problem_configs import ModelConfig
 from ecofed.costs.profiles import Machine
 from ecofed.data import augment, to_input
 from ecofed.errors import ConfigError
 from ecofed.models import build_model, partition
 from ecofed.models.counting import CountedNetwork
+from ecofed.problem_configs import ModelConfig
 
 #: Training is measured on a whole network, inference on a front, which has few channels and is slower for its FLOPs.
 NETWORK = ModelConfig(name="resnet9", width=0.5)

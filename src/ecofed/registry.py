@@ -250,7 +250,7 @@ def _changed() -> None:
 
 
 def _built_in(kind: str) -> tuple[str, ...]:
-    from ecofed.config import METHODS, BUILT_IN_NETWORKS
+    from ecofed.config import BUILT_IN_NETWORKS, METHODS
 
     return METHODS if kind == "method" else BUILT_IN_NETWORKS
 

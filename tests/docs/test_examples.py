@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from ecofed import config, experiment
+from ecofed import config, experiment, registry
 from ecofed.cli import main
 from ecofed.presets import read_toml
 
@@ -79,6 +79,12 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(config, "read_toml", lambda source: TINY if source == "quickstart" else read_toml(source))
     # Drawing takes most of the time, and tests/reports does it.
     monkeypatch.setattr(experiment, "write_report", lambda _, folder: Path(folder, "report.html").touch())
+    Path("examples").symlink_to(ROOT / "examples")
+    with registry.only_here():
+        _run_blocks(page, monkeypatch)
+
+
+def _run_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"Path": Path}
     for block in blocks(page):
         if block.kind == "file":

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ecofed.problem_configs import ModelConfig
 from ecofed.models import (
     FrozenBatchNorm2d,
     RunningBatchNorm2d,
@@ -20,6 +19,7 @@ from ecofed.models import (
     partition,
     set_normalisation,
 )
+from ecofed.problem_configs import ModelConfig
 
 
 def front_of(name: str, mode: str = "frozen") -> nn.Module:

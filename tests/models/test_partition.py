@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models import (
     activation_shape,
@@ -22,6 +21,7 @@ from ecofed.models import (
     possible_cuts,
     set_normalisation,
 )
+from ecofed.problem_configs import ModelConfig
 
 
 def small(name: str, mode: str = "frozen") -> nn.Module:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from ecofed.config import Config
-from ecofed.problem_configs import ModelConfig
 from ecofed.models import build_model, initialise, partition
 from ecofed.models.bottleneck import add_expansion
 from ecofed.preparation import prepare, without_last_layer
 from ecofed.pretraining import Recipe, cached, load_images, random_front, shipped_front
 from ecofed.pretraining.resolve import resolve_front, resolve_whole
+from ecofed.problem_configs import ModelConfig
 
 MODEL = ModelConfig(name="lenet", width=0.125, head_width=8)
 

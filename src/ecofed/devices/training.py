@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from ecofed.problem_configs import ModelConfig
 from ecofed.devices.local_data import LocalData, training_view
 from ecofed.errors import DeviceError
 from ecofed.method_configs import cosine
@@ -32,6 +31,7 @@ from ecofed.models import (
     set_precision,
 )
 from ecofed.models.distillation import distillation_loss
+from ecofed.problem_configs import ModelConfig
 from ecofed.task import Task
 from ecofed.wire import (
     Acknowledge,

@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from ecofed.problem_configs import ModelConfig
 from ecofed.data import list_datasets
 from ecofed.data.places import cache_folder
 from ecofed.errors import StorageError, WireError
@@ -24,6 +23,7 @@ from ecofed.models.registry import build_model
 from ecofed.pretraining.images import FRACTALS, PublicImages, load_images
 from ecofed.pretraining.pretrain import pretrain_front
 from ecofed.pretraining.train import EpochReport, Recipe, Report, train_network
+from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 Note = Callable[[str], None]

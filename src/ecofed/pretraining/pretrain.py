@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ecofed.problem_configs import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import (
     Expansion,
@@ -29,6 +28,7 @@ from ecofed.pretraining.bundling import make_bundle
 from ecofed.pretraining.images import PublicImages
 from ecofed.pretraining.train import EpochReport, Recipe, Report, train_network
 from ecofed.pretraining.trunk import residual_trunk
+from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 
