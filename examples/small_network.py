@@ -1,6 +1,6 @@
 """A network of one's own, from the command line::
 
-ecofed compare quickstart --plugin examples/small_network.py --set model.name=two-blocks
+ecofed run quickstart --plugin examples/small_network.py --set model.name=two-blocks
 """
 
 from __future__ import annotations
