@@ -28,6 +28,7 @@ FOUNDATION = {
     "installation",
     "json_values",
     "method_configs",
+    "network_input",
     "ownership",
     "presets",
     "problem_configs",

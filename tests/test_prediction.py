@@ -11,19 +11,23 @@ from PIL import Image
 import ecofed
 from ecofed import prediction
 from ecofed.errors import DataError
+from ecofed.network_input import NetworkInput
 from ecofed.prediction import _read_image
+
+GREY = NetworkInput(in_channels=1, mean=(0.5,), std=(0.5,))
+COLOUR = NetworkInput(in_channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((32, 32), 127 * 257, np.uint16)).save(tmp_path / "grey.png")
-    assert (_read_image(tmp_path / "grey.png", 1, 32)[0] == 127).all()
-    assert _read_image(tmp_path / "grey.png", 3, 32)[0].shape == (32, 32, 3)
+    assert (_read_image(tmp_path / "grey.png", GREY)[0] == 127).all()
+    assert _read_image(tmp_path / "grey.png", COLOUR)[0].shape == (32, 32, 3)
 
 
 def test_small_pictures_get_a_border_and_large_ones_are_scaled(tmp_path: Path) -> None:
     Image.new("RGB", (28, 28), (255, 255, 255)).save(tmp_path / "small.png")
     Image.new("RGB", (100, 60), (255, 255, 255)).save(tmp_path / "large.png")
-    small, large = (_read_image(tmp_path / name, 1, 32)[0] for name in ("small.png", "large.png"))
+    small, large = (_read_image(tmp_path / name, GREY)[0] for name in ("small.png", "large.png"))
     assert (small[2:30, 2:30] == 255).all()
     assert small.sum() == 28 * 28 * 255
     assert (large == 255).all()
@@ -35,7 +39,7 @@ def test_small_pictures_get_a_border_and_large_ones_are_scaled(tmp_path: Path) -
 def test_what_is_no_picture_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.png: not a picture that can be read") as error:
-        _read_image(tmp_path / "broken.png", 3, 32)
+        _read_image(tmp_path / "broken.png", COLOUR)
     assert "\n" not in str(error.value)
 
 
@@ -47,7 +51,7 @@ def test_no_picture_at_all_is_refused() -> None:
 class Brightness:
     """Answers whether a grey picture is dark or bright."""
 
-    classes, channels, size, by_the_batch, white = ("dark", "bright"), 1, 32, False, 65535
+    classes, how, by_the_batch = ("dark", "bright"), GREY, False
 
     def __init__(self, _: Path) -> None:
         pass

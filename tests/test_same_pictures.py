@@ -77,7 +77,7 @@ def test_a_trained_network_and_its_onnx_file_know_what_was_white(tmp_path: Path)
         answers = ecofed.predict(model, data / "test")
         assert [answer.label for answer in answers] == [file.parent.name for file in test]
     # The very pixels: one number that predict sees against what the data set holds.
-    seen, needs = prediction._read_image(test[0], 1, 32, network.task.white)
+    seen, needs = prediction._read_image(test[0], network.task)
     stored = np.rot90(np.asarray(Image.open(test[0])), -1)
     np.testing.assert_array_equal(seen[..., 0], np.rint(stored * (255 / 4095)))
     assert needs == 4095

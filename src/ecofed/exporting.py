@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 import torch
 
 from ecofed.config import Config
-from ecofed.data.pictures import FULL_WHITE
 from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files import write_bytes
 from ecofed.methods import Channel, Method
@@ -87,11 +86,7 @@ def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
     description = {
         "classes": network.classes,
         "normalisation": task.config.normalisation,
-        "in_channels": task.in_channels,
-        "input_size": task.input_size,
-        "mean": task.mean,
-        "std": task.std,
-        **({} if task.white == FULL_WHITE else {"white": task.white}),
+        **task.described(),
     }
     return graph.encode(name, tuple(example.shape[1:]), metadata_text(description))
 

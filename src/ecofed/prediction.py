@@ -6,19 +6,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
 from ecofed.class_identity import settled
-from ecofed.data import to_input
 from ecofed.data.formats.folders import pictures_under
-from ecofed.data.images import as_input
-from ecofed.data.pictures import FULL_WHITE, SUFFIXES, show
-from ecofed.data.transforms import padded, with_channels
+from ecofed.data.pictures import SUFFIXES
+from ecofed.data.preparing import picture, tested_input
 from ecofed.errors import DataError, MissingExtraError, ModelError, Notice
-from ecofed.json_values import Within, read_as
+from ecofed.json_values import read_as
 from ecofed.loading_progress import counted
+from ecofed.network_input import NetworkInput
 from ecofed.onnx import Session
 
 #: Images a pass. Fixed, because a network with the paper's settings answers by the batch.
@@ -80,16 +79,11 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Described:
+class _Described(NetworkInput):
     """What ``ecofed export network`` writes into an ONNX file."""
 
     classes: list[str]
-    in_channels: Annotated[int, Within(1, 16)]
-    input_size: Annotated[int, Within(8, 1024)]
-    mean: tuple[Annotated[float, Within(-1e3, 1e3)], ...]
-    std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
     normalisation: str = "frozen"
-    white: Annotated[int, Within(1, (1 << 32) - 1)] = FULL_WHITE
 
 
 class OnnxNetwork:
@@ -99,20 +93,17 @@ class OnnxNetwork:
         self._session = Session.load(path)
         try:
             described: _Described = read_as(_Described, self._session.description())
-            if not len(described.mean) == len(described.std) == described.in_channels:
-                raise ValueError("'mean' and 'std' need one value for each of 'in_channels'")
+            described.check()
             settled(described.classes, "'classes'")
         except (ValueError, DataError) as error:
             raise ModelError(f"{path}: not written by 'ecofed export network': its description: {error}") from error
         self._path = path
-        self.classes, self.channels, self.size = described.classes, described.in_channels, described.input_size
-        self.white = described.white
+        self.classes, self.how = described.classes, described
         self.by_the_batch = described.normalisation == "batch"
-        self._mean, self._std = described.mean, described.std
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W, C) to logits (N, K)."""
-        x_NCHW = to_input(images_NHWC, self._mean, self._std, self.size)
+        x_NCHW = tested_input(images_NHWC, self.how)
         try:
             logits_NK = np.concatenate([self._session(x_NCHW[at : at + BATCH]) for at in range(0, len(x_NCHW), BATCH)])
         except ModelError as error:
@@ -129,9 +120,7 @@ class _TorchNetwork:
 
         self._network = load_model(path)
         self.classes = self._network.classes
-        self.channels = self._network.task.in_channels
-        self.size = self._network.task.input_size
-        self.white = self._network.task.white
+        self.how = self._network.task
         self.by_the_batch = self._network.task.config.normalisation == "batch"
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
@@ -154,10 +143,10 @@ def _read_all(named: Sequence[Path], network: OnnxNetwork | _TorchNetwork) -> tu
     too_bright: list[Path] = []
 
     def read(file: Path) -> None:
-        image_HWC, needs = _read_image(file, network.channels, network.size, network.white)
+        image_HWC, needs = _read_image(file, network.how)
         pixels.append(image_HWC)
         files.append(file)
-        if needs > network.white:
+        if needs > network.how.white:
             too_bright.append(file)
 
     for path in named:
@@ -184,8 +173,8 @@ def _read_all(named: Sequence[Path], network: OnnxNetwork | _TorchNetwork) -> tu
             warnings.warn(f"{path}: left out: {told}", Notice, stacklevel=3)
     if too_bright:
         warnings.warn(
-            f"{len(too_bright):,} of {len(files):,} pictures hold numbers above {network.white:,}, which is white for "
-            f"this network ({_some(too_bright)}); they are white there",
+            f"{len(too_bright):,} of {len(files):,} pictures hold numbers above {network.how.white:,}, which is white "
+            f"for this network ({_some(too_bright)}); they are white there",
             Notice,
             stacklevel=3,
         )
@@ -201,15 +190,10 @@ def _some(files: Sequence[Path]) -> str:
     return ", ".join([*names, "..."] if len(files) > len(names) else names)
 
 
-def _read_image(path: Path, channels: int, size: int, white: int = FULL_WHITE) -> tuple[np.ndarray, int]:
-    """An image file as (size, size, C) uint8: shown, scaled and bordered as a data set's pictures are for training.
-
-    And the white level that it needs (:class:`ecofed.data.pictures.Shown`).
-    """
+def _read_image(path: Path, how: NetworkInput) -> tuple[np.ndarray, int]:
+    """An image file as :func:`ecofed.data.preparing.picture` has it."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    shown = show(str(path), data, white)
-    picture_HWC, _ = as_input(shown.pixels_HWC)
-    return np.asarray(padded(with_channels(picture_HWC[None], channels), size)[0]), shown.needs
+    return picture(str(path), data, how)

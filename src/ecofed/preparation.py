@@ -106,6 +106,8 @@ def prepare(config: Config, note: Note) -> Prepared:
         std=std,
         flip=dataset.flip,
         white=dataset.white,
+        picture_size=dataset.train.images_NHWC.shape[1:3],
+        sent_as=(config.send_images.quality, config.send_images.size or 0) if config.method == "send-images" else (),
         class_names=dataset.classes,
     )
     device = torch_device(config.accelerator)

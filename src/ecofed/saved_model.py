@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from ecofed.activations import configured_codec
 from ecofed.class_identity import identity, listed, positions
 from ecofed.config import Config
-from ecofed.data import load_dataset, mixed_order, require_test, to_input
+from ecofed.data import load_dataset, mixed_order, require_test
+from ecofed.data.preparing import tested_input
 from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files import json_text, write_bytes
 from ecofed.json_values import parse, read_as
 from ecofed.methods import EcoFed, Method
 from ecofed.methods.loop import TEST_BATCH
-from ecofed.methods.send_images import as_received
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion
 from ecofed.preparation import Prepared
@@ -63,9 +63,7 @@ class TrainedNetwork:
         Raises:
             ModelError: its weights are so large that the numbers overflow.
         """
-        if self.task.config.method == "send-images":
-            images_NHWC = as_received(images_NHWC, self.task.config.send_images)
-        x_NCHW = torch.from_numpy(to_input(images_NHWC, self.task.mean, self.task.std, self.task.input_size))
+        x_NCHW = torch.from_numpy(tested_input(images_NHWC, self.task))
         try:
             logits_NK = torch.cat([self._forward(batch) for batch in torch.split(x_NCHW, TEST_BATCH)])
         except WireError as error:
@@ -126,6 +124,9 @@ def load_model(path: str | Path) -> TrainedNetwork:
         packed = unpack(file_path, max_header_bytes=MAX_HEADER_BYTES)
         described: _Description = read_as(_Description, parse(packed.description))
         task = Task.from_values(parse(described.task), "task")
+        if task.config.method == "send-images" and not task.sent_as:  # of an earlier version
+            sent = task.config.send_images
+            task = dataclasses.replace(task, sent_as=(sent.quality, sent.size or 0))
         return _network(task, described, packed.arrays)
     except FileNotFoundError as error:
         raise ModelError(f"{file_path}: no such file; a run writes {MODEL_FILE} into its --out folder") from error
@@ -217,7 +218,10 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     network = load_model(model)
     config: Config = network.task.config
     dataset = load_dataset(
-        data or config.data.name, fallback=None if data else config.data.fallback, white=network.task.white
+        data or config.data.name,
+        fallback=None if data else config.data.fallback,
+        white=network.task.white,
+        size=network.task.picture_size,
     )
     test = require_test(dataset)
     if dataset.channels != network.task.in_channels:

@@ -9,24 +9,18 @@ from ecofed.class_identity import identity
 from ecofed.config import Config
 from ecofed.files import json_text
 from ecofed.json_values import Readers, Within, parse, read_as
+from ecofed.network_input import NetworkInput
 from ecofed.randomness import permutation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """Known to both sides at installation; it never travels in a round."""
+class Task(NetworkInput):
+    """Known to both sides at installation; it never travels in a round. With how a picture becomes an input."""
 
     config: Config
-    in_channels: Annotated[int, Within(1, 16)]
     classes: Annotated[int, Within(1, 1 << 20)]
-    mean: tuple[Annotated[float, Within(-1e3, 1e3)], ...]
-    """Input normalisation, per channel, in units of 0..1."""
-    std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
     flip: bool
     """Whether a mirrored image is still valid."""
-    white: Annotated[int, Within(1, (1 << 32) - 1)] = 65535
-    """The number that is white in pictures of more than 8 bits (:mod:`ecofed.data.pictures`)."""
-    input_size: Annotated[int, Within(8, 1024)] = 32
     class_names: tuple[str, ...] = ()
     """Which class has which number (:mod:`ecofed.class_identity`). Empty: it does not say, and nobody may guess."""
 
@@ -48,8 +42,7 @@ class Task:
         """A task from parsed JSON, which stands at ``path`` of its file; errors as for :meth:`from_json`."""
         readers: Readers = {Config: lambda config: Config.from_dict(read_as(dict[str, Any], config, "config"))}
         task: Task = read_as(cls, values, path, readers)
-        if not len(task.mean) == len(task.std) == task.in_channels:
-            raise ValueError(f"'{path and path + '.'}mean' and 'std' need one value for each of 'in_channels'")
+        task.check(path)
         count = len(task.class_names)
         if count not in (0, task.classes) or len(set(map(identity, task.class_names))) != count:
             raise ValueError(f"'{path and path + '.'}class_names' must be {task.classes} different names")

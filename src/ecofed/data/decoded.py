@@ -35,23 +35,23 @@ _OWN = "own"
 Splits = tuple[Split, Split | None]
 
 
-def read_splits(path: Path, layout: Format, white: int | None = None) -> Splits:
+def read_splits(path: Path, layout: Format, white: int | None = None, size: tuple[int, ...] = ()) -> Splits:
     """The training split and, where there is one, the test split.
 
-    ``white`` as for :func:`ecofed.data.load_dataset`. Raises :class:`DataError`.
+    ``white`` and ``size`` as for :func:`ecofed.data.load_dataset`. Raises :class:`DataError`.
     """
     try:
         files = layout.find(path)
         before = _stamps(files)
         source, content = _digest(str(path.resolve()).encode("utf-8", "surrogateescape")), _content(path, layout, files)
         # Where its own level is the one that is asked for, or plays no role, what was read without asking serves.
-        cached = _load(_entry(source, content, None))
-        if cached is not None and not _serves(cached, white):
-            cached = _load(_entry(source, content, white))
+        cached = _load(_entry(source, content, None, ()))
+        if cached is not None and not _serves(cached, white, size):
+            cached = _load(_entry(source, content, white, size))
         if cached is not None:
             return cached
-        train = layout.read(path, "train", white)
-        test = layout.read(path, "test", white or (train.white if train is not None else 0) or FULL_WHITE)
+        train = layout.read(path, "train", white, size)
+        test = layout.read(path, "test", white or (train.white if train is not None else 0) or FULL_WHITE, size)
         unchanged = _stamps(files) == before
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -60,13 +60,15 @@ def read_splits(path: Path, layout: Format, white: int | None = None) -> Splits:
     if test is not None and len(test.labels_N) == 0:
         raise DataError(f"{path}: its test split is empty")
     if unchanged:  # else these are perhaps the pixels of other bytes than those hashed
-        _store(_entry(source, content, white), source, content, train, test)
+        _store(_entry(source, content, white, size), source, content, train, test)
     return train, test
 
 
-def _serves(splits: Splits, white: int | None) -> bool:
-    """Whether what was read without asking for a white level is what this one would give."""
+def _serves(splits: Splits, white: int | None, size: tuple[int, ...]) -> bool:
+    """Whether what was read without asking for a white level and a size is what these would give."""
     train, test = splits
+    if size and any(split is not None and split.images_NHWC.shape[1:3] != size for split in splits):
+        return False
     deep = train.white or (test is not None and test.white)
     return white is None or not deep or white == (train.white or FULL_WHITE)
 
@@ -93,8 +95,9 @@ def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=12).hexdigest()
 
 
-def _entry(source: str, content: str, white: int | None) -> Path:
-    return cache_folder() / "decoded" / f"{source}-{content}-{white or _OWN}.npz"
+def _entry(source: str, content: str, white: int | None, size: tuple[int, ...]) -> Path:
+    asked = "-".join([str(white or _OWN), *(["x".join(map(str, size))] if size else [])])
+    return cache_folder() / "decoded" / f"{source}-{content}-{asked}.npz"
 
 
 def _store(entry: Path, source: str, content: str, train: Split, test: Split | None) -> None:

@@ -15,7 +15,7 @@ _TOP_LEVEL = 16
 
 
 @cache
-def read_digits() -> tuple[Split, Split]:
+def read_digits(size: tuple[int, ...] = ()) -> tuple[Split, Split]:
     """Training and test split, 80/20 by a fixed permutation; 32x32 after resizing.
 
     They never change, so a process makes them once: the arrays cannot be written to.
@@ -26,7 +26,7 @@ def read_digits() -> tuple[Split, Split]:
         raise MissingExtraError("scikit-learn", "digits", "the data set 'digits'") from error
     source = load_digits()
     levels = np.rint(source.images * (255 / _TOP_LEVEL)).astype(np.uint8)
-    images_NHWC, labels_N = native_size(levels[..., None]), source.target.astype(np.int64)
+    images_NHWC, labels_N = native_size(levels[..., None], size), source.target.astype(np.int64)
     order = permutation(0, "digits split", len(labels_N))
     count = len(order) * 4 // 5
     # What sending them would cost is that of 8x8 pixels.

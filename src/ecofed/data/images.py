@@ -61,13 +61,14 @@ class Decoded:
         return Split(labels_N=labels_N, label_names=label_names, **vars(self))
 
 
-def decode(encoded: Callable[[], Encoded], white: int | None = None) -> Decoded:
+def decode(encoded: Callable[[], Encoded], white: int | None = None, size: tuple[int, ...] = ()) -> Decoded:
     """Decode pictures.
 
     Args:
         encoded: makes an iterator over them, always the same. It is asked a second time where pictures have more than
             8 bits and a later one shows that they have more than was thought.
         white: the level of the pictures of more than 8 bits; ``None``: what the one that needs most needs.
+        size: height and width that all are scaled to; empty: 32x32 unless all are of one size of 28 to 32 pixels.
 
     Raises:
         DataError: for the first picture that does not decode.
@@ -86,7 +87,7 @@ def decode(encoded: Callable[[], Encoded], white: int | None = None) -> Decoded:
         several += shown.several
         if shown.needs:
             levels[number] = needed if white is None else shown.needs
-        picture, changed = as_input(shown.pixels_HWC)
+        picture, changed = as_input(shown.pixels_HWC, size)
         resized |= changed
         pictures.append(picture)
         sizes.append(len(data))
@@ -100,7 +101,7 @@ def decode(encoded: Callable[[], Encoded], white: int | None = None) -> Decoded:
     if outdated:
         for number, (where, data) in enumerate(encoded()):
             if number in outdated:
-                pictures[number], _ = as_input(show(where, data, needed).pixels_HWC)
+                pictures[number], _ = as_input(show(where, data, needed).pixels_HWC, size)
     if len({picture.shape[:2] for picture in pictures}) > 1:
         resized = True
         pictures = [resize(picture) for picture in pictures]
@@ -126,29 +127,35 @@ def _common_start(first: bytes, second: bytes) -> bytes:
     return first[:length]
 
 
-def as_input(pixels_HWC: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A picture of any size at 28 to 32 pixels a side, uint8, and whether it was resized to that."""
+def as_input(pixels_HWC: np.ndarray, size: tuple[int, ...] = ()) -> tuple[np.ndarray, bool]:
+    """A picture of any size at 28 to 32 pixels a side (or at just this size), uint8; and whether it was resized."""
     height, width = pixels_HWC.shape[:2]
+    if size:
+        return resize(pixels_HWC, size), (height, width) != size
     if height in NATIVE and width in NATIVE:
         return pixels_HWC, False
     return resize(pixels_HWC), True
 
 
-def resize(image_HWC: np.ndarray) -> np.ndarray:
-    """Bilinear to 32x32, uint8; an image of that size is returned as it is."""
-    if image_HWC.shape[:2] == (SIZE, SIZE):
+def resize(image_HWC: np.ndarray, size: tuple[int, ...] = (SIZE, SIZE)) -> np.ndarray:
+    """Bilinear to this height and width, uint8; an image of that size is returned as it is."""
+    if image_HWC.shape[:2] == size:
         return image_HWC
     grey = image_HWC.shape[2] == 1
     image = Image.fromarray(image_HWC[:, :, 0] if grey else image_HWC)
-    pixels = np.array(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR), np.uint8)
-    return pixels.reshape(SIZE, SIZE, -1)
+    height, width = size
+    pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR), np.uint8)
+    return pixels.reshape(height, width, -1)
 
 
-def native_size(images_NHWC: np.ndarray) -> np.ndarray:
-    """Raw images at 28..32 pixels a side: unchanged, or resized to 32x32."""
-    if images_NHWC.shape[1] in NATIVE and images_NHWC.shape[2] in NATIVE:
+def native_size(images_NHWC: np.ndarray, size: tuple[int, ...] = ()) -> np.ndarray:
+    """Raw images at 28..32 pixels a side: unchanged, or resized to 32x32; or at just this size."""
+    if images_NHWC.shape[1:3] == size:
         return images_NHWC
-    return np.stack([resize(image) for image in images_NHWC]) if len(images_NHWC) else images_NHWC
+    if not size and images_NHWC.shape[1] in NATIVE and images_NHWC.shape[2] in NATIVE:
+        return images_NHWC
+    size = size or (SIZE, SIZE)
+    return np.stack([resize(image, size) for image in images_NHWC]) if len(images_NHWC) else images_NHWC
 
 
 def as_colour(image: np.ndarray) -> np.ndarray:

@@ -22,7 +22,12 @@ from ecofed.errors import DataError, Notice
 
 
 def load_dataset(
-    name: str, *, fallback: str | None = None, white: int | None = None, note: Callable[[str], None] | None = None
+    name: str,
+    *,
+    fallback: str | None = None,
+    white: int | None = None,
+    size: tuple[int, ...] = (),
+    note: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Find and read a data set; see :mod:`ecofed.data.places` for where it is looked for.
 
@@ -30,7 +35,8 @@ def load_dataset(
     part is a known name, such as ``pictures/cifar10``, is that set if its channels and classes fit.
 
     ``white`` is the number that is white in pictures of more than 8 bits, where a network was trained with one; the
-    default is what the training pictures need (:mod:`ecofed.data.pictures`).
+    default is what the training pictures need (:mod:`ecofed.data.pictures`). ``size`` is the height and width that the
+    pictures are scaled to, where a network was trained with one (:mod:`ecofed.network_input`).
 
     ``note`` is told what lies with the data and is not taken as it is; by default it becomes a warning.
 
@@ -45,11 +51,11 @@ def load_dataset(
             raise DataError(
                 f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
             )
-        return load_dataset(fallback, white=white, note=note)
+        return load_dataset(fallback, white=white, size=size, note=note)
     if found.path is None or found.layout is None:
-        train, test = read_digits()
+        train, test = read_digits(size)
         return assemble(found.name, found.place, train, test)
-    train_split, test_split = read_splits(found.path, found.layout, white)
+    train_split, test_split = read_splits(found.path, found.layout, white, size)
     dataset = assemble(found.name, found.place, train_split, test_split)
     for text in _notes(found.path, found.layout, dataset.title, train_split, test_split):
         if note is None:

@@ -31,7 +31,9 @@ def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
     config = task.config
     torch.set_num_threads(config.threads)
     # The server reads the same, and tells what is left out.
-    dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=task.white, note=lambda _: None)
+    dataset = load_dataset(
+        config.data.name, fallback=config.data.fallback, white=task.white, size=task.picture_size, note=lambda _: None
+    )
     if dataset.channels != task.in_channels:
         raise DataError(
             f"{dataset.title} has {dataset.channels} channels here; the server's task has {task.in_channels}"

@@ -128,11 +128,11 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[n
     if number >= config.devices:
         raise ConfigError(f"device {number}: this run has devices 0 to {config.devices - 1}")
     own = node_config.get("data")
-    white = invitation.task.white
+    white, size = invitation.task.white, invitation.task.picture_size
     if own is not None:
-        dataset = load_dataset(str(own), white=white)
+        dataset = load_dataset(str(own), white=white, size=size)
     else:
-        dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=white)
+        dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=white, size=size)
     _check_channels(dataset, invitation.task.in_channels)
     # First the server's numbers: who holds which images may depend on them.
     labels_N = class_numbers(dataset, invitation.task)[dataset.train.labels_N]

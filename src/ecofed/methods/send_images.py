@@ -20,9 +20,9 @@ from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import Step, Stop, labels
 from ecofed.costs.workload import Segment, Workload
 from ecofed.data import augment, to_input
-from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images, received_size
+from ecofed.data.jpeg import JpegBatch, decompress_images, received_size
+from ecofed.data.preparing import as_received
 from ecofed.errors import WireError
-from ecofed.method_configs import SendImagesConfig
 from ecofed.methods.base import Context, Method, RoundOutcome, under
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.models import set_normalisation, state_arrays
@@ -32,12 +32,6 @@ from ecofed.wire.sizes import ArrayShape
 #: Where the server does not know how many images a device has: so many bytes of pixels and headers are free, and each
 #: byte that arrives stands for so many more. Ordinary images have ten times their size as JPEG.
 FREE_BYTES, MOST_BYTES_A_BYTE = 8 << 20, 40
-
-
-def as_received(images_NHWC: np.ndarray, settings: SendImagesConfig) -> np.ndarray:
-    """uint8 images as the server would get them from a device: compressed, and where asked scaled, and back."""
-    batch = compress_images(images_NHWC, settings.quality, settings.size)
-    return decompress_images(batch, images_NHWC.shape[3])
 
 
 class SendImagesAgenda(OnceAgenda):
@@ -154,7 +148,7 @@ class SendImagesMethod(Method):
         pixels_NCHW = np.rint((x_NCHW.cpu().numpy() * std + mean) * 255).clip(0, 255).astype(np.uint8)
         top, left = (task.input_size - height) // 2, (task.input_size - width) // 2
         images_NHWC = pixels_NCHW.transpose(0, 2, 3, 1)[:, top : top + height, left : left + width]
-        received_NHWC = as_received(np.ascontiguousarray(images_NHWC), self._settings)
+        received_NHWC = as_received(np.ascontiguousarray(images_NHWC), self._settings.quality, self._settings.size)
         return self.tensor(to_input(received_NHWC, task.mean, task.std, task.input_size))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ class Format:
     """What the user has to provide, in a few words, for messages."""
     find: Callable[[Path], list[Path]]
     """The files of this layout in a path; empty when it is another layout."""
-    read: Callable[[Path, Part, int | None], Split | None]
-    """One split, ``None`` when the path has no such split; the white level as for :func:`ecofed.data.images.decode`.
+    read: Callable[[Path, Part, int | None, tuple[int, ...]], Split | None]
+    """One split, ``None`` when the path has no such split; white level and size as for
+    :func:`ecofed.data.images.decode`.
 
     Raises :class:`DataError` for malformed files.
     """

@@ -14,7 +14,7 @@ import numpy as np
 
 from ecofed.class_identity import listed
 from ecofed.data.archives import Unpacked, tar_members
-from ecofed.data.images import Split
+from ecofed.data.images import Split, native_size
 from ecofed.data.inventory import left_out
 from ecofed.errors import ConfigError, DataError
 from ecofed.files import read_text
@@ -60,7 +60,12 @@ def find(path: Path) -> list[Path]:
     return []
 
 
-def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:  # noqa: ARG001
+def read(
+    path: Path,
+    part: Literal["train", "test"],
+    white: int | None = None,  # noqa: ARG001 - they have 8 bits
+    size: tuple[int, ...] = (),
+) -> Split | None:
     """One split, its batches in order."""
     archive, names = _archive(path), None
     if archive is not None:
@@ -74,6 +79,7 @@ def read(path: Path, part: Literal["train", "test"], white: int | None = None) -
         contents = _from_folder(source, _FOLDERS[folder][1][part])
         names = _names(source / _NAMES[folder])
     split = _parse(source, contents, _FOLDERS[folder][0])
+    split = replace(split, images_NHWC=native_size(split.images_NHWC, size))
     if names is None:
         return split
     if split.labels_N.max() >= len(names):

@@ -33,14 +33,14 @@ def find(path: Path) -> list[Path]:
     return [file for part in NAMES for _, files in _classes(_split(path, part)) for file in files]
 
 
-def read(path: Path, part: Part, white: int | None = None) -> Split | None:
+def read(path: Path, part: Part, white: int | None = None, size: tuple[int, ...] = ()) -> Split | None:
     """One split; classes are the sub-folders, by name. What lies in folders of theirs is of the class too."""
     folder = _split(path, part)
     classes = [(name, files) for name, files in _classes(folder) if files]
     if not classes:
         return None
     pictures = [file for _, files in classes for file in files]
-    decoded = decode(lambda: counted(_contents(pictures), len(pictures), f"reading {part} pictures"), white)
+    decoded = decode(lambda: counted(_contents(pictures), len(pictures), f"reading {part} pictures"), white, size)
     labels_N = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for _, files in classes])
     return decoded.split(labels_N, tuple(name for name, _ in classes))
 

@@ -27,7 +27,12 @@ def find(path: Path) -> list[Path]:
     return [file for file in files if file is not None] if files[0] is not None else []
 
 
-def read(path: Path, part: Literal["train", "test"], white: int | None = None) -> Split | None:  # noqa: ARG001
+def read(
+    path: Path,
+    part: Literal["train", "test"],
+    white: int | None = None,  # noqa: ARG001 - they have 8 bits
+    size: tuple[int, ...] = (),
+) -> Split | None:
     """One split: images and labels in two files."""
     images, labels = _file(path, part, "images-idx3"), _file(path, part, "labels-idx1")
     if images is None:
@@ -37,7 +42,7 @@ def read(path: Path, part: Literal["train", "test"], white: int | None = None) -
     images_NHW, labels_N = _array(images, 3), _array(labels, 1)
     if len(images_NHW) != len(labels_N):
         raise DataError(f"{images}: {len(images_NHW):,} images but {len(labels_N):,} labels in {labels.name}")
-    return Split(images_NHWC=native_size(images_NHW[..., None]), labels_N=labels_N.astype(np.int64))
+    return Split(images_NHWC=native_size(images_NHW[..., None], size), labels_N=labels_N.astype(np.int64))
 
 
 def notes(path: Path) -> list[str]:

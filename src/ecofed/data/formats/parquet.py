@@ -56,7 +56,7 @@ def find(path: Path) -> list[Path]:
     return files + _class_lists(files)
 
 
-def read(path: Path, part: Part, white: int | None = None) -> Split | None:
+def read(path: Path, part: Part, white: int | None = None, size: tuple[int, ...] = ()) -> Split | None:
     """One split; a single file is a training split."""
     files = _shards(path, part)
     if not files:
@@ -69,7 +69,7 @@ def read(path: Path, part: Part, white: int | None = None) -> Split | None:
         each = (cell for shard, own in zip(opened, labels, strict=True) for cell in _rows(shard, own))
         return counted(each, rows, f"reading {part} pictures")
 
-    decoded = decode(cells, white)
+    decoded = decode(cells, white, size)
     labels_N, names = _joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)])
     return decoded.split(labels_N, _with_list(labels_N, names, _class_lists(files)))
 
