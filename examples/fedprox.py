@@ -70,7 +70,7 @@ class FedProx(Method):
     """The server's side."""
 
     name = "fedprox"
-    labels_leave_device = False
+    labels_leave_device = cuts_network = False
     colour, marker = "#7a4a12", "h"
     messages = (TrainNear, TrainedNear)
     Device = Near

@@ -248,3 +248,15 @@ def test_comparisons_may_hold_methods_that_nobody_knows_any_more(fedprox: regist
     registry._changed()
     assert fedprox.plugin == "fedprox.py"
     assert styles(Comparison(results=[result], command="").groups())["fedprox"].colour.startswith("#")
+
+
+@pytest.mark.parametrize("quality", [30, 75])
+def test_rivals_are_planned_with_the_bytes_that_they_send(quality: int) -> None:
+    sets = ["test_samples=50", f"send-images.quality={quality}", "model.cut=block2", "rounds=4"]
+    of_rivals = plan(settings(*sets), ["send-images", "closed-form"])
+    jpeg, closed = of_rivals.at_cut
+    assert [row.method for row in of_rivals.methods].count("send-images") == 1  # a cut means nothing to it
+    sent = ecofed.run(settings(*sets).for_method("send-images"))
+    assert jpeg.total_uplink_bytes == pytest.approx(sent.totals.uplink_bytes, rel=0.03)
+    assert closed.total_uplink_bytes == ecofed.run(settings(*sets).for_method("closed-form")).totals.uplink_bytes
+    assert any("what send-images sends depends on the images" in note for note in of_rivals.notes)

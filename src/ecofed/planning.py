@@ -111,7 +111,7 @@ class _Planner:
         fleet = fleet_of(self.base)
         rows = [self.row(settings.for_method(method), self.cut, fleet) for method in methods]
         for cut in self.cuts:
-            names = [method for method in methods if method != "classic-fl" and cut != self.cut]
+            names = [method for method in methods if method_class(method).cuts_network and cut != self.cut]
             rows += [self.row(settings.for_method(method), cut, fleet) for method in names]
         if self.base.delivery != "none":
             self.notes.append("the delivery of the trained network after the last round is not in these figures")
@@ -148,6 +148,7 @@ class _Planner:
             work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
             if config.method == "ecofed" and config.ecofed.entropy != "none":
                 work = self._entropy_coded(config, cut, work)
+            work = self._compressed(config, work)
             self._works[key] = work
         work = self._works[key]
         draw = (config.seed, config.rounds, config.devices, config.sampled_devices)
@@ -240,6 +241,24 @@ class _Planner:
     @cached_property
     def _dataset(self) -> Dataset:
         return load_dataset(self.base.data.name, fallback=self.base.data.fallback)
+
+    def _compressed(self, config: Config, work: Workload) -> Workload:
+        """With the bytes of a sample as it travels, of methods that send what is compressed."""
+        cls = method_class(config.method)
+        if cls.tried_row_bytes(config, np.zeros((1, 8, 8, self.channels), np.uint8), 1) is None:
+            return work
+        key = (config.method, config.of_method(config.method))
+        if key not in self._sent:
+            try:
+                images_NHWC = self._dataset.train.images_NHWC
+            except DataError:
+                self.notes.append(f"the images are not here to try what {config.method} sends: an upper bound")
+                return work
+            own = max(1, sum(self.samples) // len(self.samples))
+            some_NHWC = images_NHWC[:: max(1, len(images_NHWC) // (TRIED_IMAGES * TRIED_DEVICES))]
+            self._sent[key] = cls.tried_row_bytes(config, some_NHWC, own) or 0.0
+            self.notes.append(f"what {config.method} sends depends on the images: bytes are foreseen from some of them")
+        return dataclasses.replace(work, sent_row_bytes=self._sent[key])
 
     def _tried(self, config: Config, front: FrontBundle, dataset: Dataset) -> float:
         """Mean bytes of a sample's codes as they travel, tried on some images of a few devices."""

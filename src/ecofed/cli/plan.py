@@ -107,7 +107,7 @@ def _print(result: Plan) -> None:
 
 def _cells(row: MethodPlan) -> tuple[str, ...]:
     return (
-        row.cut if row.method != "classic-fl" else "-",
+        row.cut if row.cuts_network else "-",
         row.method,
         _flops(row.device_flops) + ("" if row.trains_on_device else " (no training)"),
         human_bytes(row.peak_device_bytes) + (" (does not fit)" if row.does_not_fit else ""),
@@ -135,7 +135,7 @@ def _misfits(result: Plan) -> list[str]:
     """Who cannot take part in what, and why."""
     lines = []
     for row in result.at_cut:
-        doing = "training the whole network" if row.method == "classic-fl" else f"{row.method} at {row.cut}"
+        doing = row.method if not row.cuts_network else f"{row.method} at {row.cut}"
         for name in row.does_not_fit:
             need = human_bytes(row.peak_device_bytes)
             lines.append(f"{result.devices[name]} has too little memory for {doing}, which needs {need}")

@@ -28,6 +28,8 @@ class MethodPlan:
 
     method: str
     cut: str
+    cuts_network: bool
+    """Whether the figures depend on the cut."""
     activation_shape: tuple[int, int, int]
     device_flops: float
     """Of one device in a round in which it takes part (ecofed: in which it uploads)."""
@@ -109,6 +111,7 @@ def plan_method(
     return MethodPlan(
         method=config.method,
         cut=cut,
+        cuts_network=script.cuts_network,
         activation_shape=work.activation_shape,
         device_flops=math.fsum(flops[who] * count for who, count in likes.items()) / len(samples),
         trains_on_device=any(trains_on_device(steps) for steps in busiest.values()),

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from ecofed.config import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.profiles import Machine
@@ -128,11 +130,21 @@ class Script(ABC):
     name: ClassVar[str]
     agenda: ClassVar[type[Agenda]] = Agenda
     """Whom the method asks in a round."""
+    cuts_network: ClassVar[bool] = True
+    """Whether what it costs depends on where the network is cut."""
 
     @classmethod
     @abstractmethod
     def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
         """What a visit to a device costs, step by step: the forecast, the clock and the planner read it."""
+
+    @classmethod
+    def tried_row_bytes(cls, config: Config, images_NHWC: np.ndarray, samples: int) -> float | None:  # noqa: ARG003
+        """Bytes of one sample on its way where they depend on the images; ``None``: they do not.
+
+        ``images_NHWC``: some to try it on; ``samples``: how many a device has.
+        """
+        return None
 
     @classmethod
     def in_turn(cls, config: Config) -> bool:  # noqa: ARG003

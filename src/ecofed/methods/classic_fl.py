@@ -27,6 +27,7 @@ class ClassicFL(Method):
     """Whole network down, whole network up."""
 
     name = "classic-fl"
+    cuts_network = False
     labels_leave_device = False
 
     def __init__(self, context: Context) -> None:

@@ -49,6 +49,7 @@ class SendImagesMethod(Method):
     """Images up once, nothing else."""
 
     name = "send-images"
+    cuts_network = False
     agenda = SendImagesAgenda
 
     def __init__(self, context: Context) -> None:
@@ -130,6 +131,12 @@ class SendImagesMethod(Method):
                 "labels_N": labels(work, stop.samples),
             },
         )
+
+    @classmethod
+    def tried_row_bytes(cls, config: Config, images_NHWC: np.ndarray, samples: int) -> float | None:
+        batch = compress_images(images_NHWC, config.send_images.quality, config.send_images.size)
+        # Each device sends its images' common header once.
+        return len(batch.bodies) / len(images_NHWC) + len(batch.header) / samples
 
     @classmethod
     def pooled_part(cls, work: Workload) -> Segment:

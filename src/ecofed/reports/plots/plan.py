@@ -53,7 +53,7 @@ def cuts_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     ):
         for method in dict.fromkeys(row["method"] for row in rows):
             own = {row["cut"]: row[key] for row in rows if row["method"] == method}
-            if method == "classic-fl":  # the whole network travels, wherever others cut it
+            if len(own) == 1:  # what it costs does not depend on where others cut
                 own = dict.fromkeys(cuts, next(iter(own.values())))
             places = [index for index, cut in enumerate(cuts) if cut in own and own[cut] > 0]
             axes.plot(
