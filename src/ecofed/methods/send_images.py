@@ -20,7 +20,7 @@ from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import Step, Stop, labels
 from ecofed.costs.workload import Segment, Workload
 from ecofed.data import augment, to_input
-from ecofed.data.jpeg import JpegBatch, decompress_images, received_size
+from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images, received_size
 from ecofed.data.preparing import as_received
 from ecofed.errors import WireError
 from ecofed.methods.base import Context, Method, RoundOutcome, under
