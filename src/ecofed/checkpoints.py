@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.config import Config
-from ecofed.errors import CheckpointError, ConfigError
+from ecofed.config import PLUGINS, Config
+from ecofed.errors import CheckpointError, ConfigError, PluginError
 from ecofed.files import json_text, remove_unfinished, write_bytes
 from ecofed.json_values import Amount, Count, parse, read_as
+from ecofed.registry import require_plugins
 from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord
 from ecofed.tensor_files import pack, unpack
 
@@ -84,10 +85,13 @@ class Checkpoint:
             if not packed.has_checksum:
                 raise ValueError("it has no checksum")
             kept: _Description = read_as(_Description, parse(packed.description), "")
+            require_plugins(kept.config.get(PLUGINS, []))
             if [record.round for record in kept.records] != [*range(1, len(kept.records) + 1)]:
                 raise ValueError("its rounds do not count from 1")
             if len(kept.records) >= Config.from_dict(kept.config).rounds:
                 raise ValueError("it has as many rounds as the whole run")
+        except PluginError:
+            raise
         except (OSError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path}: damaged ({error}); delete it to start this run again") from error
         checkpoint = cls(

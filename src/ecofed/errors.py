@@ -4,7 +4,8 @@
 
     EcoFedError                 exit code 1
     ├── ConfigError             exit code 2   an unknown key, an impossible value, a wrong combination
-    │   └── InUseError          exit code 2   a folder that another process writes to
+    │   ├── InUseError          exit code 2   a folder that another process writes to
+    │   └── PluginError         exit code 2   a plug-in that a run or network needs, and that is not loaded as it was
     ├── MissingExtraError       exit code 2   an optional package is needed; the message names its install command
     ├── DataError               exit code 1   a data set that is missing, unreadable or malformed
     ├── ModelError              exit code 1   weights that do not fit, a cut that is impossible
@@ -47,6 +48,10 @@ class ConfigError(EcoFedError):
 
 class InUseError(ConfigError):
     """Another process writes to this folder; the message names it."""
+
+
+class PluginError(ConfigError):
+    """A run or a network was made with a plug-in that is not loaded, or not in that version."""
 
 
 class MissingExtraError(EcoFedError):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecofed.config import Config
+from ecofed.config import PLUGINS, Config
 from ecofed.costs.availability import read_trace
 from ecofed.costs.profiles import dealt, load_device, load_link, load_server
 from ecofed.data import Dataset, load_dataset, partition
@@ -61,7 +61,7 @@ def front_inputs(bundle: FrontBundle | None, whole: Mapping[str, np.ndarray] | N
 
 
 def file_inputs(config: Config) -> Inputs:
-    """Of profiles and of an availability trace.
+    """Of profiles, of an availability trace and of the text of plug-ins.
 
     Raises:
         ConfigError: one does not exist or cannot be read.
@@ -73,7 +73,7 @@ def file_inputs(config: Config) -> Inputs:
     if trace is not None:
         times = sorted(read_trace(Path(trace), config.devices).items())
         found[f"availability trace {trace}"] = _of_values(times)
-    return found
+    return found | {f"plug-in {own['plugin']}": own["digest"] for own in config.to_dict().get(PLUGINS, [])}
 
 
 def without_devices(found: Inputs) -> Inputs:

@@ -20,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, PluginError
 from ecofed.foreign_text import clean
 
 GROUP = "ecofed.plugins"
@@ -215,15 +215,15 @@ def all_entries() -> list[MethodEntry | NetworkEntry]:
 
 
 def require_plugins(recorded: Any) -> None:
-    """Raise :class:`ConfigError` unless what :func:`origins` recorded is loaded, in the same version."""
+    """Raise :class:`PluginError` unless what :func:`origins` recorded is loaded, in the same version."""
     for origin in recorded if isinstance(recorded, list) else []:
         wanted = {name: clean(str(origin.get(name, ""))) for name in ("plugin", "version", "digest")}
         loaded = {own["plugin"]: own for own in origins(*all_entries())}
         name = wanted["plugin"]
         if name not in loaded:
-            raise ConfigError(f"this was made with the plug-in {name}: load it with --plugin {name}")
+            raise PluginError(f"this was made with the plug-in {name}: load it with --plugin {name}")
         if loaded[name]["digest"] != wanted["digest"]:
-            raise ConfigError(
+            raise PluginError(
                 f"this was made with another version of the plug-in {name} (digest {wanted['digest'][:8]}, loaded is "
                 f"{loaded[name]['digest'][:8]}): load that one with --plugin"
             )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ecofed.activations import BUFFER_FOLDER
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Config
-from ecofed.errors import CheckpointError, ConfigError, EcoFedError
+from ecofed.errors import CheckpointError, ConfigError, EcoFedError, PluginError
 from ecofed.files import append_text, json_text, write_text
 from ecofed.inputs import Now, compare_with_now, not_recorded, refuse_changes
 from ecofed.json_values import parse, read_as
@@ -148,6 +148,8 @@ def _unfinished(folder: Path, config: Config) -> dict[str, str]:
         values = read_file(file, UNFINISHED_SCHEMA)
         inputs: dict[str, str] = read_as(dict[str, str], values.get("inputs", {}), "inputs")
         other = Config.from_dict(read_as(dict[str, Any], values.get("config"), "config")) != config
+    except PluginError:
+        raise
     except (ValueError, EcoFedError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); delete it to start this run again") from error
     if other:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from small import BASE, outcome
 
-from ecofed import experiment
+from ecofed import experiment, registry
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.cli import main
 from ecofed.config import Config, Settings
@@ -235,6 +235,37 @@ def test_profiles_traces_and_fronts_belong_to_a_run(data: Path, tmp_path: Path) 
     with pytest.raises(ConfigError) as caught:
         run(config, out=folder, resume=True)
     assert told(caught.value, folder) == ["front", f"device profile {places[0]}", f"availability trace {places[1]}"]
+
+
+NETWORK = """
+import ecofed
+from torch import nn
+
+@ecofed.register_network("mine", cut="0")
+def mine(in_channels, classes, width, head_width):
+    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Sequential(nn.Flatten(), nn.Linear(4 * 30 * 30, classes)))
+"""
+
+
+@pytest.mark.parametrize("saved", ["a checkpoint", "nothing yet", "the result"])
+def test_the_text_of_a_plug_in_belongs_to_a_run(saved: str, data: Path, tmp_path: Path) -> None:
+    changes = {"model__name": "mine", "model__width": 1, "initialisation": "random"}
+    folder, file = tmp_path / "run", tmp_path / "mine.py"
+    file.write_text(NETWORK, encoding="utf-8")
+    with registry.only_here():
+        registry.load_plugin(file)
+        config = config_of(data, **changes)
+        if saved == "the result":
+            result = run(config, out=folder)
+            assert result.inputs["plug-in mine.py"] == registry.load_plugin(file).digest
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run(config, out=folder, observer=StopAfter(2 if saved == "a checkpoint" else 1))
+    file.write_text(NETWORK.replace("4 * 30 * 30", "30 * 30 * 4"), encoding="utf-8")
+    with registry.only_here():
+        registry.load_plugin(file)
+        with pytest.raises(ConfigError, match=r"^this was made with another version of the plug-in mine\.py"):
+            run(config_of(data, **changes), out=folder, resume=True)
 
 
 # --- folders of earlier versions ---

@@ -110,7 +110,7 @@ def changed_inputs(results: Sequence[RunResult]) -> list[str]:
 def _asked(key: str, result: RunResult) -> str:
     """Runs for which this is equal were told to read the same there."""
     settings = flatten(result.config)
-    if " profile " in key or key.startswith("availability trace"):
+    if " profile " in key or key.startswith(("availability trace", "plug-in")):
         return ""  # its name is in the key
     if key == "division of the data":
         return json_text([settings.get("seed"), [(name, settings[name]) for name in settings if _is_of_the_task(name)]])
