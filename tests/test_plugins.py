@@ -102,8 +102,9 @@ class TestAMethodInOneFile:
         assert result.totals.simulated_seconds == pytest.approx(of_classic, rel=1e-3)
 
     def test_in_processes_it_is_the_same(self) -> None:
-        here = ecofed.run(settings().for_method("fedprox"))
-        there = ecofed.run(settings("runtime=processes").for_method("fedprox"))
+        few = ("devices=2", "rounds=1")
+        here = ecofed.run(settings(*few).for_method("fedprox"))
+        there = ecofed.run(settings(*few, "runtime=processes").for_method("fedprox"))
         assert losses(there) == losses(here)
         assert there.ledger == here.ledger
 
@@ -250,7 +251,7 @@ def test_comparisons_may_hold_methods_that_nobody_knows_any_more(fedprox: regist
     assert styles(Comparison(results=[result], command="").groups())["fedprox"].colour.startswith("#")
 
 
-@pytest.mark.parametrize("quality", [30, 75])
+@pytest.mark.parametrize("quality", [30])
 def test_rivals_are_planned_with_the_bytes_that_they_send(quality: int) -> None:
     sets = ["test_samples=50", f"send-images.quality={quality}", "model.cut=block2", "rounds=4"]
     of_rivals = plan(settings(*sets), ["send-images", "closed-form"])
