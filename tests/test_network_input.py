@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed.config import Config
 from ecofed.data import load_dataset
 from ecofed.devices.loading import load_worker
 from ecofed.devices.local_images import LocalImages
@@ -24,6 +23,7 @@ from ecofed.preparation import prepare
 from ecofed.run_folder import MODEL_FILE
 from ecofed.saved_model import TrainedNetwork, load_model
 from ecofed.tensor_files import pack, unpack
+from tiny_resnet import tiny_settings
 
 
 @pytest.fixture(autouse=True)
@@ -41,22 +41,6 @@ def write(folder: Path, height: int, width: int, counts: tuple[int, int] = (6, 3
                 pixels = draw.integers(90 * label, 90 * label + 160, (height, width), np.uint8)
                 Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
     return folder
-
-
-def settings(data: Path, method: str = "classic-fl", **changes: Any) -> Config:
-    values: dict[str, Any] = {
-        "method": method,
-        "data__name": str(data),
-        "data__augment": False,
-        "model__name": "resnet9",
-        "model__width": 0.0625,
-        "devices": 2,
-        "sampled_devices": 2,
-        "batch_size": 8,
-        "rounds": 1,
-        "initialisation": "random",
-    }
-    return Config().replace(**(values | changes))
 
 
 class Seen:
@@ -109,7 +93,7 @@ def test_everybody_sees_the_same_pixels(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = settings(write(tmp_path / "data", *of_training))
+    config = tiny_settings(write(tmp_path / "data", *of_training))
     ecofed.run(config, out=tmp_path / "run", report=False)
     export_network(tmp_path / "run", tmp_path / "network.onnx")
     other = write(tmp_path / "other", *of_picture, counts=(1, 1))
@@ -135,7 +119,7 @@ def test_everybody_sees_the_same_pixels(
 
 
 def test_what_the_run_itself_tested_on_is_what_evaluate_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings(write(tmp_path / "data", 28, 30))
+    config = tiny_settings(write(tmp_path / "data", 28, 30))
     ecofed.run(config, out=tmp_path / "run", report=False)
     x_NCHW, _ = prepare(config, lambda _: None).test_set()
     seen = Seen(monkeypatch)
@@ -144,7 +128,7 @@ def test_what_the_run_itself_tested_on_is_what_evaluate_sees(tmp_path: Path, mon
 
 
 def test_send_images_looks_at_jpegs_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings(write(tmp_path / "data", 28, 30), "send-images", send_images__quality=30)
+    config = tiny_settings(write(tmp_path / "data", 28, 30), "send-images", send_images__quality=30)
     ecofed.run(config, out=tmp_path / "run", report=False)
     export_network(tmp_path / "run", tmp_path / "network.onnx")
     seen = Seen(monkeypatch)
@@ -160,14 +144,14 @@ def test_send_images_looks_at_jpegs_everywhere(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_folder_for_devices_says_the_size_too(tmp_path: Path) -> None:
-    config = settings(write(tmp_path / "data", 28, 30), "ecofed", model__name="lenet", model__width=0.5)
+    config = tiny_settings(write(tmp_path / "data", 28, 30), "ecofed", model__name="lenet", model__width=0.5)
     export_front(config, tmp_path / "device", lambda _: None)
     task = DeviceBundle.load(tmp_path / "device").task
     assert (task.picture_size, task.in_channels, task.input_size, task.white) == ((28, 30), 1, 32, 65535)
 
 
 def test_networks_of_earlier_versions_do_as_they_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings(write(tmp_path / "data", 100, 80))
+    config = tiny_settings(write(tmp_path / "data", 100, 80))
     ecofed.run(config, out=tmp_path / "run", report=False)
     file = tmp_path / "run" / MODEL_FILE
     packed = unpack(file)
@@ -215,7 +199,7 @@ def test_a_data_set_is_read_at_the_size_that_is_asked_for_whatever_was_kept_of_i
     ],
 )
 def test_a_preparation_that_cannot_be_is_refused(change: dict[str, Any], problem: str, tmp_path: Path) -> None:
-    config = settings(write(tmp_path / "data", 28, 30))
+    config = tiny_settings(write(tmp_path / "data", 28, 30))
     ecofed.run(config, out=tmp_path / "run", report=False)
     file = tmp_path / "run" / MODEL_FILE
     packed = unpack(file)

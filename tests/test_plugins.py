@@ -13,9 +13,10 @@ import pytest
 import ecofed
 from ecofed import registry
 from ecofed.cli import main
-from ecofed.config import Config, Settings, all_keys, all_methods
+from ecofed.config import BUILT_IN_NETWORKS, Config, Settings, all_keys, all_methods
 from ecofed.config_keys import configuration_keys
 from ecofed.errors import ConfigError, WireError
+from ecofed.models import MODELS
 from ecofed.planning import plan
 from ecofed.reports.theme import styles
 from ecofed.results import Comparison, RunResult
@@ -193,6 +194,9 @@ class TestNetworks:
         assert model.task.config.model.name == "two-blocks"
         assert [row.method for row in plan(settings("model.name=two-blocks"), ["ecofed"]).at_cut] == ["ecofed"]
 
+    def test_the_names_of_built_in_networks_are_those_that_nobody_may_take(self) -> None:
+        assert tuple(MODELS) == BUILT_IN_NETWORKS
+
     def test_a_name_that_is_none_names_those_of_plugins_too(self) -> None:
         ecofed.load_plugin(EXAMPLES / "small_network.py")
         with pytest.raises(ConfigError, match=r"vgg11.*two-blocks .did you mean 'two-blocks'"):
@@ -226,6 +230,15 @@ class TestBadPlugins:
         with pytest.raises(ConfigError, match=said):
             ecofed.load_plugin(file)
         assert "broken_plugin" not in sys.modules
+
+    def test_of_one_that_fails_half_way_nothing_stays(self, tmp_path: Path) -> None:
+        file = tmp_path / "half_plugin.py"
+        file.write_text((EXAMPLES / "fedprox.py").read_text() + "\n1/0\n")
+        with pytest.raises(ConfigError, match="ZeroDivisionError"):
+            ecofed.load_plugin(file)
+        assert "fedprox" not in all_methods()
+        with pytest.raises(ConfigError, match=r"unknown key 'fedprox\.mu'"):
+            settings("fedprox.mu=1")
 
     @pytest.mark.parametrize(
         ("named", "said"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +11,13 @@ from PIL import Image
 
 import ecofed
 from ecofed import prediction
-from ecofed.config import Config
 from ecofed.data.jpeg import JpegBatch, decompress_images
 from ecofed.devices.loading import load_worker
 from ecofed.exporting import export_network
 from ecofed.preparation import prepare
 from ecofed.saved_model import load_model
 from ecofed.wire import Images, SendImages, decode, encode
+from tiny_resnet import tiny_settings
 
 SIX = Image.Exif()
 SIX[0x0112] = 6
@@ -45,24 +44,7 @@ def write_scans(folder: Path) -> Path:
 
 
 def trained(data: Path, out: Path) -> ecofed.RunResult:
-    return ecofed.run(settings(data), out=out, report=False)
-
-
-def settings(data: Path) -> Config:
-    values: dict[str, Any] = {
-        "method": "classic-fl",
-        "data__name": str(data),
-        "data__augment": False,
-        "model__name": "resnet9",
-        "model__width": 0.0625,
-        "devices": 2,
-        "sampled_devices": 2,
-        "batch_size": 8,
-        "rounds": 3,
-        "learning_rate": 0.05,
-        "initialisation": "random",
-    }
-    return Config().replace(**values)
+    return ecofed.run(tiny_settings(data, rounds=3, learning_rate=0.05), out=out, report=False)
 
 
 def test_a_trained_network_and_its_onnx_file_know_what_was_white(tmp_path: Path) -> None:
@@ -97,7 +79,7 @@ def test_a_device_shows_its_pictures_as_the_server_does_and_sends_them_upright(
     white: int, sky: int, sea: int, tmp_path: Path
 ) -> None:
     data = write_scans(tmp_path / "scans")
-    task = replace(prepare(settings(data), lambda _: None).task, white=white)
+    task = replace(prepare(tiny_settings(data, rounds=3, learning_rate=0.05), lambda _: None).task, white=white)
     reply, _ = decode(load_worker(task, 0, "cpu").handle(encode(SendImages(round=1, quality=75, size=0)).data))
     assert isinstance(reply, Images)
     images_NHWC = decompress_images(JpegBatch(header=reply.header, bodies=reply.bodies, lengths_N=reply.lengths_N), 1)

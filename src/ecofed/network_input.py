@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 from ecofed.json_values import Within
 
+FULL_WHITE = 65535
+"""The white level where nothing settled another: that of 16 bits."""
+
 Side = Annotated[int, Within(1, 1024)]
 
 
@@ -22,7 +25,7 @@ class NetworkInput:
     mean: tuple[Annotated[float, Within(-1e3, 1e3)], ...]
     """Input normalisation, per channel, in units of 0..1."""
     std: tuple[Annotated[float, Within(1e-6, 1e3)], ...]
-    white: Annotated[int, Within(1, (1 << 32) - 1)] = 65535
+    white: Annotated[int, Within(1, (1 << 32) - 1)] = FULL_WHITE
     """The number that is white in pictures of more than 8 bits (:mod:`ecofed.data.pictures`)."""
     picture_size: tuple[Side, ...] = ()
     """Height and width of every picture in training, before the border: any other is scaled to that. Empty in files of
@@ -51,5 +54,5 @@ class NetworkInput:
     def described(self) -> dict[str, Any]:
         """For an exported network: what must be known, and what is not as usual."""
         values: dict[str, Any] = {name: getattr(self, name) for name in ("in_channels", "input_size", "mean", "std")}
-        usual = {"white": 65535, "picture_size": (), "sent_as": ()}
+        usual = {"white": FULL_WHITE, "picture_size": (), "sent_as": ()}
         return values | {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}

@@ -80,7 +80,6 @@ class NoSettings:
 _methods: dict[str, MethodEntry] = {}
 _networks: dict[str, NetworkEntry] = {}
 _loaded: dict[str, Origin] = {}
-_files: list[str] = []
 _loading: list[Origin] = []
 #: To be emptied when something new is known.
 _caches: list[Callable[[], None]] = []
@@ -156,25 +155,24 @@ def load_plugin(named: str | Path) -> Origin:
         _loading.append(origin)
         try:
             run()
+        except BaseException:
+            _forget(origin)
+            raise
         finally:
             _loading.pop()
-    except ConfigError:
-        raise
     # Whatever a stranger's file raises when it is run.
     except Exception as error:
+        if isinstance(error, ConfigError):
+            raise
         reason = clean(f"{type(error).__name__}: {error}".splitlines()[0])
         raise ConfigError(f"plug-in {text}: cannot be imported ({reason})") from error
     _loaded[key] = origin
-    if is_file:
-        _files.append(key)
-    else:
-        _files.append(text)
     return origin
 
 
 def plugins_to_pass_on() -> list[str]:
     """What another process of this machine must load to know the same."""
-    return list(_files)
+    return list(_loaded)
 
 
 @cache
@@ -233,15 +231,22 @@ def require_plugins(recorded: Any) -> None:
 def only_here() -> Iterator[None]:
     """Forget at the end what was registered within; for tests and notebooks."""
     kept = [(table, dict(table)) for table in (_methods, _networks, _loaded)]
-    files = list(_files)
     try:
         yield
     finally:
         for table, content in kept:
             table.clear()
             table.update(content)  # type: ignore[arg-type]
-        _files[:] = files
         _changed()
+
+
+def _forget(origin: Origin) -> None:
+    """Of a plug-in that failed half-way nothing stays."""
+    tables: tuple[dict[str, Any], ...] = (_methods, _networks)
+    for table in tables:
+        for name in [name for name, entry in table.items() if entry.origin is origin]:
+            del table[name]
+    _changed()
 
 
 def _changed() -> None:

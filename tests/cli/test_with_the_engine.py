@@ -17,8 +17,7 @@ from PIL import Image
 
 import ecofed
 from ecofed.config import Settings
-from ecofed.experiment import SilentObserver
-from ecofed.results import RoundRecord
+from stopping import StopAfter
 
 TINY = """
 rounds = 3
@@ -137,17 +136,6 @@ def _figures(folder: Path) -> list[dict[str, Any]]:
     """The rounds of a result without what depends on the clock on the wall."""
     rounds = json.loads((folder / "result.json").read_text())["rounds"]
     return [{key: value for key, value in record.items() if not key.endswith("_seconds")} for record in rounds]
-
-
-class StopAfter(SilentObserver):
-    """Presses Ctrl-C after a round."""
-
-    def __init__(self, round_: int) -> None:
-        self._round = round_
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
-        if record.round == self._round:
-            raise KeyboardInterrupt
 
 
 def test_a_run_that_was_stopped_can_be_reported_on_and_leaves_nothing_when_it_ends(

@@ -9,12 +9,13 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.costs import Ledger
-from ecofed.experiment import SilentObserver, run
+from ecofed.experiment import run
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method
 from ecofed.preparation import Prepared, prepare
-from ecofed.results import RoundRecord, RunResult
+from ecofed.results import RunResult
 from ecofed.runtimes import InProcessTransport
 from plain import PLAIN
+from stopping import StopAfter
 
 BASE = {
     "data.name": "digits",
@@ -81,17 +82,6 @@ def assert_same_weights(one: Path, other: Path, method: str) -> None:
     assert bool(first) is METHOD_CLASSES[method].has_network
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
-
-
-class StopAfter(SilentObserver):
-    """Presses Ctrl-C after a round."""
-
-    def __init__(self, round_: int) -> None:
-        self._round = round_
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
-        if record.round == self._round:
-            raise KeyboardInterrupt
 
 
 __all__ = ["StopAfter", "assert_same_weights", "outcome", "run", "started", "tiny_config", "weights"]

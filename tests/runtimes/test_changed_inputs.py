@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from small import BASE, outcome
 
-from ecofed import experiment, registry
+from ecofed import registry
 from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.cli import main
 from ecofed.config import Config, Settings
@@ -27,31 +27,13 @@ from ecofed.frontier import frontier
 from ecofed.observing import SilentObserver
 from ecofed.pretraining.bundling import random_front
 from ecofed.reports import joined, load
-from ecofed.results import Comparison, RoundRecord, RunResult
+from ecofed.results import Comparison, RunResult
 from ecofed.wire import FrontBundle
+from stopping import StopAfter
+
+pytestmark = pytest.mark.usefixtures("often_saved_without_reports")
 
 PICTURE = Path("train") / "class1" / "3.png"
-
-
-class StopAfter(SilentObserver):
-    """Ctrl-C after a round, and what was noted."""
-
-    def __init__(self, round_: int = 0) -> None:
-        self._round = round_
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
-        if record.round == self._round:
-            raise KeyboardInterrupt
-
-
-@pytest.fixture(autouse=True)
-def _often_saved_without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(experiment, "write_report", lambda *_: None)
 
 
 @pytest.fixture

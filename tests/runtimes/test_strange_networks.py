@@ -15,25 +15,11 @@ from ecofed.checkpoints import CHECKPOINT_FILE
 from ecofed.config import Config, Settings
 from ecofed.errors import CheckpointError, ConfigError
 from ecofed.experiment import compare, run
-from ecofed.observing import SilentObserver
-from ecofed.results import RoundRecord
 from ecofed.run_folder import MODEL_FILE
 from ecofed.tensor_files import unpack
+from stopping import StopAfter
 
-
-class StopAfter(SilentObserver):
-    def __init__(self, round_: int) -> None:
-        self._round = round_
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
-        if record.round == self._round:
-            raise KeyboardInterrupt
-
-
-@pytest.fixture(autouse=True)
-def _often_saved_without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(experiment, "write_report", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("often_saved_without_reports")
 
 
 @pytest.fixture(scope="module")

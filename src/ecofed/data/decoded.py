@@ -21,10 +21,10 @@ import PIL
 
 from ecofed.data.formats import Format
 from ecofed.data.images import Split
-from ecofed.data.pictures import FULL_WHITE
 from ecofed.data.places import cache_folder
 from ecofed.errors import DataError, StorageError
 from ecofed.files import writing
+from ecofed.network_input import FULL_WHITE
 
 VERSION = 5
 """Raise when what is stored, or how pictures are decoded, changes."""

@@ -16,9 +16,9 @@ from ecofed.data.digits import read_digits
 from ecofed.data.formats import Format
 from ecofed.data.images import Split, as_colour, resize
 from ecofed.data.known import KNOWN, KnownSet
-from ecofed.data.pictures import FULL_WHITE
 from ecofed.data.places import cure, find, on_this_machine
 from ecofed.errors import DataError, Notice
+from ecofed.network_input import FULL_WHITE
 
 
 def load_dataset(

@@ -25,11 +25,10 @@ import numpy as np
 from PIL import Image
 
 from ecofed.errors import DataError, EcoFedError, MissingExtraError
+from ecofed.network_input import FULL_WHITE
 
 MAX_PIXELS = 64_000_000
 """A picture whose header promises more is refused before memory is taken for it."""
-FULL_WHITE = 65535
-"""The white level where nothing settled another: that of 16 bits."""
 FRACTIONS = 1
 """The white level of pictures in fractions of one (float TIFF)."""
 SUFFIXES = (

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ecofed.class_identity import listed
 from ecofed.data.archives import Unpacked, tar_members
+from ecofed.data.formats.parts import Part
 from ecofed.data.images import Split, native_size
 from ecofed.data.inventory import left_out
 from ecofed.errors import ConfigError, DataError
@@ -62,7 +62,7 @@ def find(path: Path) -> list[Path]:
 
 def read(
     path: Path,
-    part: Literal["train", "test"],
+    part: Part,
     white: int | None = None,  # noqa: ARG001 - they have 8 bits
     size: tuple[int, ...] = (),
 ) -> Split | None:

@@ -28,44 +28,47 @@ def find(path: Path) -> list[Path]:
 
     Raises :class:`DataError` for a sub-folder of files none of which is a picture: a class would silently be missing.
     """
-    for part in NAMES:
-        _require_classes(_split(path, part))
-    return [file for part in NAMES for _, files in _classes(_split(path, part)) for file in files]
+    files: list[Path] = []
+    for folder in _splits(path).values():
+        classes = _classes(folder)
+        _require_classes(folder, classes)
+        files += _pictures(classes)
+    return files
 
 
 def read(path: Path, part: Part, white: int | None = None, size: tuple[int, ...] = ()) -> Split | None:
     """One split; classes are the sub-folders, by name. What lies in folders of theirs is of the class too."""
-    folder = _split(path, part)
-    classes = [(name, files) for name, files in _classes(folder) if files]
+    folder = _splits(path).get(part)
+    classes = {} if folder is None else {name: files for name, files in _classes(folder).items() if files}
     if not classes:
         return None
-    pictures = [file for _, files in classes for file in files]
+    pictures = _pictures(classes)
     decoded = decode(lambda: counted(_contents(pictures), len(pictures), f"reading {part} pictures"), white, size)
-    labels_N = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for _, files in classes])
-    return decoded.split(labels_N, tuple(name for name, _ in classes))
+    labels_N = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in classes.values()])
+    return decoded.split(labels_N, tuple(classes))
 
 
 def notes(path: Path) -> list[str]:
     """What is not taken; class folders that are empty, and those with folders of their own."""
     told: list[str] = []
-    folders = [folder for folder in (_split(path, part) for part in NAMES) if folder is not None]
-    for part in NAMES:
-        folder = _split(path, part)
-        if folder is None:
-            continue
+    taken: list[Path] = []
+    splits = _splits(path)
+    for part, folder in splits.items():
+        classes = _classes(folder)
+        taken += _pictures(classes)
         if substitute := stand_in(part, folder.name):
             told.append(f"{path}: {substitute}")
-        empty = [name for name, files in _classes(folder) if not files]
+        empty = [name for name, files in classes.items() if not files]
         if empty:
             told.append(f"{folder}: without a picture, and so no class: {', '.join(map(clean, empty))}")
-        deeper = [file for name, files in _classes(folder) for file in files if file.parent != folder / name]
+        deeper = [file for name, files in classes.items() for file in files if file.parent != folder / name]
         if deeper:
             example = clean(str(deeper[0].relative_to(folder)))
             told.append(
                 f"{folder}: {len(deeper):,} pictures lie in folders of their class's folder ({example}); the outer "
                 "folder is their class"
             )
-    return told + left_out(path, find(path), folders)
+    return told + left_out(path, taken, splits.values())
 
 
 def pictures_under(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -81,39 +84,41 @@ def pictures_under(folder: Path) -> tuple[list[Path], list[Path]]:
     return pictures, others
 
 
-def _split(path: Path, part: Part) -> Path | None:
+def _splits(path: Path) -> dict[Part, Path]:
+    """The folder of each split that is there."""
     if not path.is_dir():
-        return None
-    found = choose(path, part, {entry.name: entry for entry in path.iterdir() if entry.is_dir()})
-    return None if found is None else found[1]
+        return {}
+    folders = {entry.name: entry for entry in path.iterdir() if entry.is_dir()}
+    chosen = {part: choose(path, part, folders) for part in NAMES}
+    return {part: found[1] for part, found in chosen.items() if found is not None}
 
 
-def _classes(folder: Path | None) -> list[tuple[str, list[Path]]]:
-    """Class names with their pictures; those of classes without any are empty."""
-    classes: dict[str, list[Path]] = {}
-    for entry in sorted(folder.iterdir()) if folder is not None else ():
-        if folder is not None and entry.is_dir() and not entry.name.startswith("."):
-            classes[entry.name] = [file for file in everything(entry) if _is_picture(file)]
-    return sorted(classes.items())
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """Class names, sorted, with their pictures; those of classes without any are empty."""
+    entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return {entry.name: [file for file in everything(entry) if _is_picture(file)] for entry in entries}
+
+
+def _pictures(classes: dict[str, list[Path]]) -> list[Path]:
+    return [file for files in classes.values() for file in files]
 
 
 def _is_picture(file: Path) -> bool:
     return not file.name.startswith(".") and file.suffix.lower() in SUFFIXES and file.is_file()
 
 
-def _require_classes(folder: Path | None) -> None:
-    classes = _classes(folder)
-    for name, files in classes:
-        assert folder is not None, "it has classes"
-        others = [] if files else [file for file in everything(folder / name) if not file.name.startswith(".")]
+def _require_classes(folder: Path, classes: dict[str, list[Path]]) -> None:
+    for name in [name for name, files in classes.items() if not files]:
+        others = [file for file in everything(folder / name) if not file.name.startswith(".")]
         if others:
             raise DataError(
                 f"{folder / name}: no picture in it, {others[0].name} is none; the formats are {', '.join(SUFFIXES)}"
             )
-    if folder is not None and len([files for _, files in classes if files]) == 1:
-        name, files = next((name, files) for name, files in classes if files)
-        inner = sorted({file.relative_to(folder / name).parts[0] for file in files})
-        if len(inner) > 1 and all(file.parent != folder / name for file in files):
+    filled = [name for name, files in classes.items() if files]
+    if len(filled) == 1:
+        (name,) = filled
+        inner = sorted({file.relative_to(folder / name).parts[0] for file in classes[name]})
+        if len(inner) > 1 and all(file.parent != folder / name for file in classes[name]):
             raise DataError(
                 f"{folder}: one class folder only, '{name}', with folders in it ({listed(inner)}); if these are the "
                 f"classes, move them into {folder}"

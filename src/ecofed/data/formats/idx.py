@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ecofed.data.archives import Unpacked
+from ecofed.data.formats.parts import Part
 from ecofed.data.images import Split, native_size
 from ecofed.data.inventory import left_out
 from ecofed.errors import DataError
@@ -29,7 +29,7 @@ def find(path: Path) -> list[Path]:
 
 def read(
     path: Path,
-    part: Literal["train", "test"],
+    part: Part,
     white: int | None = None,  # noqa: ARG001 - they have 8 bits
     size: tuple[int, ...] = (),
 ) -> Split | None:
