@@ -47,7 +47,7 @@ PAPER_METHODS = ("classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed")
 RIVALS = ("send-images", "closed-form")
 #: The built-in ones.
 METHODS = PAPER_METHODS + RIVALS
-BUILT_IN_NETWORKS = ("vgg11", "resnet9", "alexnet", "lenet")
+BUILT_IN_NETWORKS = ("vgg11", "resnet9", "alexnet", "lenet", "efficientnet-lite0")
 
 T = typing.TypeVar("T")
 

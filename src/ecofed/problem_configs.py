@@ -14,13 +14,16 @@ class ModelConfig:
     """The network that is trained."""
 
     name: str = "vgg11"
-    """A registered model: ``vgg11``, ``resnet9``, ``alexnet``, ``lenet``."""
+    """``vgg11``, ``resnet9``, ``alexnet``, ``lenet``, ``efficientnet-lite0``, ``timm:NAME`` (any convolutional network
+    of timm), or a plug-in's."""
     width: float = 1.0
-    """Factor on every hidden channel count. 1.0 is the paper's network."""
+    """Factor on every hidden channel count. 1.0 is the network as published."""
     head_width: int | None = None
-    """Units in each hidden fully connected layer; default 4096 x width. Models without a hidden head ignore it."""
+    """Units in each hidden fully connected layer; default 4096 x width (``efficientnet-lite0``: channels of its last
+    convolution, 1280 x width). Models without a hidden head ignore it."""
     cut: str | None = None
-    """Name of the last layer of the front; default: after the second convolution block."""
+    """Name of the last layer of the front; default: after the second convolution block (``efficientnet-lite0``: after
+    the first at a stride of 16, ``block6``; ``timm:``: after the last stage at a stride of 8)."""
 
     def __post_init__(self) -> None:
         require(0 < self.width <= 8, "model.width", self.width, "must be above 0 and at most 8")

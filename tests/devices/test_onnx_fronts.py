@@ -29,7 +29,14 @@ def both(bundle: FrontBundle, mode: str) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("model", "cut", "width"),
-    [("vgg11", "block2", 1.0), ("vgg11", "block4", 0.25), ("resnet9", "block1", 0.5), ("alexnet", "block5", 0.25)],
+    [
+        ("vgg11", "block2", 1.0),
+        ("vgg11", "block4", 0.25),
+        ("resnet9", "block1", 0.5),
+        ("alexnet", "block5", 0.25),
+        ("efficientnet-lite0", "stem", 0.5),
+        ("efficientnet-lite0", "block6", 1.0),
+    ],
 )
 @pytest.mark.parametrize("mode", ["frozen", "group"])
 def test_codes_equal_those_of_pytorch(model: str, cut: str, width: float, mode: str) -> None:

@@ -28,6 +28,7 @@ def parameters(module: torch.nn.Module) -> int:
         ("resnet9", 9_395_722, 76_032, (128, 8, 8)),
         ("alexnet", 23_274_570, 113_088, (192, 4, 4)),
         ("lenet", 2_156_682, 53_888, (64, 8, 8)),
+        ("efficientnet-lite0", 3_383_818, 87_584, (80, 2, 2)),
     ],
 )
 def test_parameters_and_activation_of_the_full_networks(

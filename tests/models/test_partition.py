@@ -32,7 +32,13 @@ def small(name: str, mode: str = "frozen") -> nn.Module:
     return model
 
 
-ALL_CUTS = [(name, cut) for name in model_names() for cut in possible_cuts(small(name))]
+def cuts(name: str) -> list[str]:
+    """Where a network can be cut; of the many places in a backbone's sixteen blocks those in one without a shortcut."""
+    every = possible_cuts(small(name))
+    return [cut for cut in every if name != "efficientnet-lite0" or cut.startswith("block9") or cut == "block3"]
+
+
+ALL_CUTS = [(name, cut) for name in model_names() for cut in cuts(name)]
 
 
 @pytest.mark.parametrize(("name", "cut"), ALL_CUTS)

@@ -38,7 +38,9 @@ Labels = Annotated[
         "--labels", metavar="labels|rotations", help="'rotations' needs no labels: tell how an image was turned."
     ),
 ]
-Model = Annotated[str, typer.Option("--model", help="Whose front: vgg11, resnet9, alexnet, lenet.")]
+Model = Annotated[
+    str, typer.Option("--model", help="Whose front: vgg11, resnet9, alexnet, lenet, efficientnet-lite0, timm:NAME.")
+]
 Width = Annotated[float, typer.Option("--width", help="Factor on its channels.")]
 Cut = Annotated[str | None, typer.Option("--cut", help="Last layer of the front; default: the model's own.")]
 Grey = Annotated[bool, typer.Option("--grey", help="For one-channel input; colour images are turned grey.")]

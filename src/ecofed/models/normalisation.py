@@ -111,6 +111,7 @@ def _converted(norm: nn.Module, mode: str) -> nn.Module:
     weight = norm.weight
     assert isinstance(weight, Tensor)
     new = _BUILDERS[mode](channels).to(device=weight.device, dtype=weight.dtype)
+    new.eps = norm.eps
     old_values = {name: value for name, value in norm.state_dict().items() if value is not None}
     new.load_state_dict({**new.state_dict(), **{k: v for k, v in old_values.items() if k in new.state_dict()}})
     return new.train(norm.training)

@@ -9,22 +9,32 @@ from torch import nn
 
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
+from ecofed.models.efficientnet import efficientnet_lite0
 from ecofed.models.lenet import lenet
 from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
 from ecofed.models.resnet import resnet9
+from ecofed.models.timm_networks import PREFIX, timm_network, timm_settings
 from ecofed.models.vgg import vgg11
 from ecofed.problem_configs import ModelConfig
 from ecofed.registry import networks as plugin_networks
 
-#: Builders take (in_channels, classes, width, head_width). Every built-in network is made for 32x32 images, names its
-#: parts ``block1``, ``block2``, ..., ``head``, and its last layer ``head.classifier``.
+#: Builders take (in_channels, classes, width, head_width). Every built-in network takes 32x32 images, names its parts
+#: ``block1``, ``block2``, ..., ``head``, and its last layer ``head.classifier``.
 Builder = Callable[[int, int, float, int | None], nn.Module]
 
-MODELS: dict[str, Builder] = {"vgg11": vgg11, "resnet9": resnet9, "alexnet": alexnet, "lenet": lenet}
+MODELS: dict[str, Builder] = {
+    "vgg11": vgg11,
+    "resnet9": resnet9,
+    "alexnet": alexnet,
+    "lenet": lenet,
+    "efficientnet-lite0": efficientnet_lite0,
+}
+_CUTS = {"efficientnet-lite0": "block6"}
+"""Default cuts of those that are not cut after their second block: here after the first at a stride of 16."""
 
 
 def model_names() -> list[str]:
-    """Names that :func:`build_model` knows."""
+    """Names that :func:`build_model` knows, besides ``timm:NAME``."""
     return [*MODELS, *plugin_networks()]
 
 
@@ -36,6 +46,9 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
     Raises:
         ConfigError: an unknown model or normalisation.
     """
+    if config.name.startswith(PREFIX):  # not built on the meta device first: its layers' own starts are kept
+        network = timm_network(config.name, in_channels, classes, config.width)
+        return set_normalisation(network, normalisation)
     plugin = plugin_networks().get(config.name)
     builder = MODELS.get(config.name) if plugin is None else plugin.build
     if builder is None:
@@ -48,22 +61,24 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
 
 
 def default_cut(name: str) -> str:
-    """The layer after which a built-in network is cut unless told otherwise: its second convolution block.
+    """The layer after which a network is cut unless told otherwise.
 
     Raises:
         ConfigError: an unknown model.
     """
+    if name.startswith(PREFIX):
+        return timm_settings(name).cut
     plugin = plugin_networks().get(name)
     if plugin is not None:
         return plugin.cut
     if name not in MODELS:
         raise ConfigError(_unknown(name))
-    return "block2"
+    return _CUTS.get(name, "block2")
 
 
 def _unknown(name: str) -> str:
     names = model_names()
-    return f"model.name = {name!r}: must be one of {', '.join(names)}{nearest(name, names)}"
+    return f"model.name = {name!r}: must be timm:NAME or one of {', '.join(names)}{nearest(name, names)}"
 
 
 def _zeroed(model: nn.Module) -> nn.Module:

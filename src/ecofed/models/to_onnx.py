@@ -12,6 +12,8 @@ from torch import Tensor, fx, nn
 
 from ecofed.errors import ModelError
 from ecofed.models.normalisation import FrozenBatchNorm2d, RunningBatchNorm2d
+from ecofed.models.same_conv import SameConv2d
+from ecofed.onnx.activations import hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu
 from ecofed.onnx.graph import Graph, convolution, linear, maximum_pool, normalisation
 
 #: A value of the graph, and the same value for an example batch.
@@ -25,15 +27,17 @@ def add_network(graph: Graph, network: nn.Module, value: Value) -> Value:
     Raises:
         ModelError: a layer or operation that has no counterpart here; the message names it.
     """
-    traced = network if isinstance(network, fx.GraphModule) else fx.GraphModule(network, _Tracer().trace(network))
+    traced = network if isinstance(network, fx.GraphModule) else _traced(network)
     values: dict[fx.Node, Value] = {}
     for node in traced.graph.nodes:
         if node.op == "placeholder":
             values[node] = value
         elif node.op == "call_module":
-            values[node] = _add_layer(graph, traced.get_submodule(str(node.target)), values[node.args[0]])
+            values[node] = _add_layer(
+                graph, str(node.target), traced.get_submodule(str(node.target)), values[node.args[0]]
+            )
         elif node.op in ("call_function", "call_method"):
-            values[node] = _add_call(graph, node, [values[argument] for argument in node.all_input_nodes])
+            values[node] = _add_call(graph, node, values)
         elif node.op == "output":
             return values[node.args[0]]
         else:
@@ -41,29 +45,63 @@ def add_network(graph: Graph, network: nn.Module, value: Value) -> Value:
     raise ModelError(f"{type(network).__name__} has no output")
 
 
-def _add_layer(graph: Graph, layer: nn.Module, value: Value) -> Value:
-    writer = next((_LAYERS[cls] for cls in type(layer).__mro__ if cls in _LAYERS), None)
-    if writer is not None:
-        return writer(graph, layer, value), layer(value[1])
-    if not any(True for _ in layer.children()):
-        raise ModelError(f"a {type(layer).__name__} layer cannot be written as ONNX")
+def _traced(network: nn.Module) -> fx.GraphModule:
+    try:
+        return fx.GraphModule(network, _Tracer().trace(network))
+    except Exception as error:  # tracing runs the network's own code, which may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"a {type(network).__name__} layer cannot be written as ONNX ({reason})") from error
+
+
+def _add_layer(graph: Graph, name: str, layer: nn.Module, value: Value) -> Value:
+    written_as = next((cls for cls in type(layer).__mro__ if cls in _LAYERS), None)
+    if written_as is not None and _computes_as(layer, written_as, value[1]):
+        return _LAYERS[written_as](graph, layer, value), layer(value[1])
+    is_own = type(layer).__module__.startswith("torch.nn.")
+    if written_as is not None or (is_own and not any(True for _ in layer.children())):
+        raise ModelError(f"a {type(layer).__name__} layer ('{name}') cannot be written as ONNX")
     return add_network(graph, layer, value)
 
 
-def _add_call(graph: Graph, node: fx.Node, inputs: list[Value]) -> Value:
-    function = getattr(torch.Tensor, str(node.target)) if node.op == "call_method" else node.target
-    operator_name = _CALLS.get(function)  # type: ignore[arg-type]
-    plain_flatten = operator_name != "Flatten" or {*node.args[1:], *node.kwargs.values()} <= {1}
-    if operator_name is None or not plain_flatten or len(inputs) != (2 if operator_name == "Add" else 1):
+def _computes_as(layer: nn.Module, written_as: type, example: Tensor) -> bool:
+    """Whether a layer of a derived class does what the class does that it would be written as."""
+    if type(layer).forward is written_as.forward:  # type: ignore[attr-defined]
+        return True
+    x = torch.linspace(-1, 1, example.numel()).view(example.shape)
+    return torch.equal(layer(x), written_as.forward(layer, x))  # type: ignore[attr-defined]
+
+
+def _add_call(graph: Graph, node: fx.Node, values: dict[fx.Node, Value]) -> Value:
+    function: Any = getattr(torch.Tensor, str(node.target)) if node.op == "call_method" else node.target
+    inputs = [values[argument] for argument in node.all_input_nodes]
+    plain = len(inputs) == sum(isinstance(argument, fx.Node) for argument in node.args)
+    arguments, options = fx.node.map_arg((node.args, dict(node.kwargs)), lambda used: values[used][1])
+    settings = [argument for argument in (*node.args, *node.kwargs.values()) if not isinstance(argument, fx.Node)]
+    name = _written_call(graph, function, [name for name, _ in inputs], settings) if plain else None
+    if name is None:
         raise ModelError(f"the operation '{node.name}' cannot be written as ONNX; use a layer for it")
-    name = graph.node(operator_name, *(name for name, _ in inputs))
-    example = inputs[0][1] + inputs[1][1] if operator_name == "Add" else _EXAMPLES[operator_name](inputs[0][1])
-    return name, example
+    return name, function(*arguments, **options)
+
+
+def _written_call(graph: Graph, function: Any, inputs: list[str], settings: list[Any]) -> str | None:
+    """The operator's output, or ``None`` where this function is none, with these settings."""
+    if function in _SUMS or function in _PRODUCTS:
+        both = len(inputs) == 2 and not settings
+        return graph.node("Add" if function in _SUMS else "Mul", *inputs) if both else None
+    if function in _ACTIVATIONS:
+        return _ACTIVATIONS[function](graph, inputs[0])  # whether in place makes no difference here
+    if function in (torch.flatten, torch.Tensor.flatten):
+        return graph.node("Flatten", *inputs) if settings in ([1], [1, -1]) else None
+    if function in (torch.mean, torch.Tensor.mean):
+        axes, keep = (settings[0], bool(settings[1])) if len(settings) == 2 else ((*settings, None)[0], False)
+        over_the_picture = isinstance(axes, (tuple, list)) and [axis % 4 for axis in axes] == [2, 3]
+        return graph.node("ReduceMean", *inputs, axes=(2, 3), keepdims=int(keep)) if over_the_picture else None
+    return None
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m) in _LAYERS or super().is_leaf_module(m, module_qualified_name)
+        return any(cls in _LAYERS for cls in type(m).__mro__) or super().is_leaf_module(m, module_qualified_name)
 
 
 # --- one writer a layer ---
@@ -89,6 +127,20 @@ def _conv(graph: Graph, layer: Any, value: Value) -> str:
         _array(layer.bias),
         stride=layer.stride,
         padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
+
+
+def _same_conv(graph: Graph, layer: Any, value: Value) -> str:
+    pads = layer.pads(*value[1].shape[2:])
+    return convolution(
+        graph,
+        value[0],
+        _array(layer.weight),
+        _array(layer.bias),
+        stride=layer.stride,
+        padding=pads,
         dilation=layer.dilation,
         groups=layer.groups,
     )
@@ -126,8 +178,23 @@ def _adaptive_pool(graph: Graph, layer: Any, value: Value) -> str:
     return graph.node("AveragePool", value[0], kernel_shape=kernel, strides=kernel)
 
 
-def _relu(graph: Graph, layer: nn.Module, value: Value) -> str:  # noqa: ARG001 - one signature for all
-    return graph.node("Relu", value[0])
+def _average_pool(graph: Graph, layer: Any, value: Value) -> str:
+    if layer.divisor_override is not None:
+        raise ModelError("an average pool with a divisor of its own cannot be written as ONNX")
+    kernel, stride, padding = (_pair(size) for size in (layer.kernel_size, layer.stride, layer.padding))
+    return graph.node(
+        "AveragePool",
+        value[0],
+        kernel_shape=kernel,
+        strides=stride,
+        pads=[*padding, *padding],
+        ceil_mode=int(layer.ceil_mode),
+        count_include_pad=int(layer.count_include_pad),
+    )
+
+
+def _activation(write: Callable[[Graph, str], str]) -> Callable[[Graph, Any, Value], str]:
+    return lambda graph, _, value: write(graph, value[0])
 
 
 def _flatten(graph: Graph, layer: Any, value: Value) -> str:
@@ -141,6 +208,7 @@ def _same(graph: Graph, layer: nn.Module, value: Value) -> str:  # noqa: ARG001 
 
 
 _LAYERS: dict[type, Callable[[Graph, Any, Value], str]] = {
+    SameConv2d: _same_conv,
     nn.Conv2d: _conv,
     nn.Linear: _linear,
     FrozenBatchNorm2d: _norm,
@@ -148,19 +216,28 @@ _LAYERS: dict[type, Callable[[Graph, Any, Value], str]] = {
     nn.BatchNorm2d: _norm,
     nn.GroupNorm: _norm,
     nn.MaxPool2d: _maximum_pool,
+    nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _adaptive_pool,
-    nn.ReLU: _relu,
+    nn.ReLU: _activation(relu),
+    nn.ReLU6: _activation(relu6),
+    nn.Sigmoid: _activation(sigmoid),
+    nn.Hardsigmoid: _activation(hard_sigmoid),
+    nn.SiLU: _activation(silu),
+    nn.Hardswish: _activation(hard_swish),
     nn.Flatten: _flatten,
     nn.Identity: _same,
     nn.Dropout: _same,
 }
-_CALLS: dict[Callable[..., Any], str] = {
-    torch.relu: "Relu",
-    F.relu: "Relu",
-    torch.Tensor.relu: "Relu",
-    torch.flatten: "Flatten",
-    torch.Tensor.flatten: "Flatten",
-    operator.add: "Add",
-    torch.add: "Add",
+_ACTIVATIONS: dict[Callable[..., Any], Callable[[Graph, str], str]] = {
+    torch.relu: relu,
+    F.relu: relu,
+    torch.Tensor.relu: relu,
+    F.relu6: relu6,
+    torch.sigmoid: sigmoid,
+    torch.Tensor.sigmoid: sigmoid,
+    F.hardsigmoid: hard_sigmoid,
+    F.silu: silu,
+    F.hardswish: hard_swish,
 }
-_EXAMPLES: dict[str, Callable[[Tensor], Tensor]] = {"Relu": torch.relu, "Flatten": lambda x: x.flatten(1)}
+_SUMS = (operator.add, operator.iadd, torch.add, torch.Tensor.add)
+_PRODUCTS = (operator.mul, operator.imul, torch.mul, torch.Tensor.mul)

@@ -146,7 +146,11 @@ def convolution(
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
 ) -> str:
-    """``torch.nn.Conv2d``; ``weight`` is (out, in / groups, height, width), ``bias`` (out,)."""
+    """``torch.nn.Conv2d``; ``weight`` is (out, in / groups, height, width), ``bias`` (out,).
+
+    ``padding``: of height and width, or of top, left, bottom and right.
+    """
+    pads = padding if len(padding) == 4 else [*padding, *padding]
     inputs = [graph.weight(weight)] + ([] if bias is None else [graph.constant(bias)])
     return graph.node(
         "Conv",
@@ -154,7 +158,7 @@ def convolution(
         *inputs,
         kernel_shape=weight.shape[2:],
         strides=stride,
-        pads=[*padding, *padding],
+        pads=pads,
         dilations=dilation,
         group=groups,
     )
