@@ -26,9 +26,9 @@ def measure(kind: str, front: Path, images: int) -> dict[str, float]:
     """In this process: one upload; its seconds, and the largest memory ever used, in megabytes of 10^6 bytes."""
     if kind == "onnx":
         sys.modules["torch"] = None  # type: ignore[assignment] - makes every import of it fail
-    from ecofed.config import Config
+    from ecofed.config.schema import Config
+    from ecofed.config.task import Task
     from ecofed.devices import LocalImages, OnnxWorker
-    from ecofed.task import Task
     from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
     bundle = FrontBundle.load(front)
@@ -89,8 +89,8 @@ def _exists(file: metadata.PackagePath) -> bool:
 
 def write_front(path: Path, model: str, width: float) -> None:
     """A front with random weights; speed and memory do not depend on their values."""
+    from ecofed.config.problem import ModelConfig
     from ecofed.models import activation_shape, default_cut, empty_front, initialise
-    from ecofed.problem_configs import ModelConfig
     from ecofed.wire import FrontBundle
 
     cut = default_cut(model)

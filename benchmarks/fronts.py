@@ -216,9 +216,9 @@ def probe(train: int = 5_000, only: str = "") -> None:
 
 
 def _probes(probed: Probed, train: int) -> dict[str, Any]:
+    from ecofed.config.problem import ModelConfig
     from ecofed.data import load_dataset
     from ecofed.pretraining import probe_front, probe_pixels, probe_set, random_front, shipped_fronts
-    from ecofed.problem_configs import ModelConfig
     from ecofed.wire import FrontBundle
 
     sample = probe_set(load_dataset(probed.data), train=train, test=8_000, part="report")

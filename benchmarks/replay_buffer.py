@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.activations import View, configured_buffer
-from ecofed.method_configs import EcoFedConfig
+from ecofed.config.methods import EcoFedConfig
 
 UPLOAD_SAMPLES, BATCH = 500, 20
 

@@ -424,9 +424,10 @@ def _tables(records: Mapping[str, Any]) -> dict[str, str]:
 
 def _paper_bytes() -> str:
     """Bytes of the whole training in the paper's setting; the planner's are those of the ledger."""
-    from ecofed.config import PAPER_METHODS, Settings
+    from ecofed.config import Settings
+    from ecofed.config.schema import PAPER_METHODS
     from ecofed.data import load_dataset
-    from ecofed.planning import plan_run
+    from ecofed.planning.planner import plan_run
     from ecofed.reports.units import human_bytes, times
 
     load_dataset("cifar10")  # without the images the planner would give upper bounds

@@ -26,10 +26,10 @@ from slow_wire import SERVER, SlowNetwork, why_not
 
 from ecofed.config import Config, Settings
 from ecofed.costs.profiles import Link, load_link
-from ecofed.experiment import run
-from ecofed.preparation import Prepared, prepare
-from ecofed.profiling import measure, to_toml
+from ecofed.planning.measure import measure, to_toml
 from ecofed.reports.units import human_bytes
+from ecofed.runs.experiment import run
+from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runtimes import ProcessesTransport
 
 HOST = "ecofed.runtimes.device_host"

@@ -15,11 +15,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ecofed.config import PAPER_METHODS, Config, Settings
-from ecofed.costs.plan import MethodPlan
+from ecofed.config import Config, Settings
+from ecofed.config.schema import PAPER_METHODS
 from ecofed.costs.profiles import load_link, load_server
 from ecofed.data import load_dataset
-from ecofed.planning import plan_run
+from ecofed.planning.method_plan import MethodPlan
+from ecofed.planning.planner import plan_run
 from ecofed.reports.units import human_bytes, human_seconds, times
 
 RECORDS = Path(__file__).parents[1] / "docs" / "results" / "runs.json"

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ecofed.errors import ConfigError, EcoFedError
-from ecofed.files import write_bytes, write_together
+from ecofed.files.disk import write_bytes, write_together
 
 VALID_DAYS = 825
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from ecofed.cli.app import app
-from ecofed.config_keys import Key, configuration_keys, section_docs
+from ecofed.config.keys import Key, configuration_keys, section_docs
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTICE = "<!-- Made by docs/generate_reference.py from the code; change it there. -->"

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 
 import ecofed
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, epochs
 from ecofed.costs.workload import Workload
 from ecofed.devices.training import LocalTrainer, Mean, step

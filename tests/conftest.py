@@ -49,7 +49,7 @@ def known_activations() -> Iterator[None]:
 
     They are a function of the front's numbers and the images, so each is worked out once.
     """
-    from ecofed import preparation
+    from ecofed.runs import preparation
 
     known: dict[bytes, Tensor] = {}
 

@@ -30,24 +30,24 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Settings
+from ecofed.config.presets import preset_names, preset_text
+from ecofed.config.task import Task
 from ecofed.costs.availability import read_trace
 from ecofed.costs.profiles import load_device
 from ecofed.data import load_dataset
 from ecofed.data.formats import FORMATS
 from ecofed.errors import EcoFedError
-from ecofed.exporting import network_file
+from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods.restoring import restore
 from ecofed.onnx import DeviceBundle
 from ecofed.onnx.fronts import front_to_onnx
-from ecofed.prediction import OnnxNetwork
-from ecofed.presets import preset_names, preset_text
 from ecofed.reports import load, markdown, plain_text
 from ecofed.reports.html import report_html
-from ecofed.saved_model import MODEL_FILE, load_model
-from ecofed.task import Task
-from ecofed.tensor_files import pack, unpack
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.exporting import network_file
+from ecofed.runs.prediction import OnnxNetwork
+from ecofed.runs.saved_model import MODEL_FILE, load_model
 from ecofed.wire import FrontBundle
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -33,7 +33,7 @@ from ecofed.errors import WireError
 from ecofed.methods import METHOD_CLASSES, Channel, Context
 from ecofed.methods.transport import Answer
 from ecofed.models import state_arrays
-from ecofed.preparation import Prepared, prepare
+from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runtimes import InProcessTransport
 from ecofed.wire import (
     HEADER_BYTES,

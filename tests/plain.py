@@ -12,5 +12,5 @@ PLAIN: dict[str, object] = {
 }
 #: The same as ``--set`` words.
 PLAIN_SETS = [f"{key}={value}" for key, value in PLAIN.items()]
-#: The same for :meth:`ecofed.config.Config.replace`.
+#: The same for :meth:`ecofed.config.schema.Config.replace`.
 PLAIN_CHANGES = {key.replace(".", "__"): value for key, value in PLAIN.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ecofed.observing import SilentObserver
 from ecofed.results import RoundRecord
+from ecofed.runs.observing import SilentObserver
 
 
 class StopAfter(SilentObserver):

@@ -15,30 +15,16 @@ PACKAGE = Path(__file__).parents[1] / "src" / "ecofed"
 
 #: Plain records and rules without any of our machinery.
 FOUNDATION = {
-    "_fields",
     "_version",
-    "class_identity",
     "config",
-    "config_keys",
     "errors",
     "files",
-    "lifetime",
-    "loading_progress",
     "foreign_text",
     "installation",
-    "json_values",
-    "method_configs",
-    "network_input",
-    "ownership",
-    "presets",
-    "problem_configs",
+    "lifetime",
     "randomness",
     "registry",
-    "replacing",
     "results",
-    "simulation_configs",
-    "task",
-    "tensor_files",
 }
 
 #: What a room may import besides the foundation. The order is the order of building: nobody imports what comes later.
@@ -54,33 +40,18 @@ ROOMS: dict[str, set[str]] = {
     "devices": {"wire", "activations", "models", "data", "onnx"},
     "methods": {"wire", "activations", "data", "models", "costs"},
     "runtimes": {"devices", "methods", "wire"},
+    "planning": {"wire", "data", "costs", "models", "pretraining", "devices", "methods"},
 }
-#: The modules that put the rooms together may import all of them, and each other; the command line everything.
-ENGINE = {
-    "checkpoints",
-    "environment",
-    "interruption",
-    "experiment",
-    "exporting",
-    "frontier",
-    "inputs",
-    "observing",
-    "planning",
-    "prediction",
-    "preparation",
-    "profiling",
-    "run_folder",
-    "saved_model",
-    "timekeeping",
-    "unequal",
-    "without_effect",
-}
+#: Puts the rooms together: may import all of them. The applications, and the names of the package itself, import it.
+ENGINE = {"runs"}
 
 #: What a user starts: may import everything, and nobody imports them.
 APPLICATIONS = {"cli", "flower", "__main__"}
 
 #: Rooms that work where only numpy is installed.
-WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "prediction", "reports", "costs", "cli"}
+WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "reports", "costs", "cli"}
+#: Modules that do so in a room that does not.
+ALSO_WITHOUT_TORCH = {"runs/prediction.py"}
 
 
 def modules() -> list[Path]:
@@ -152,7 +123,7 @@ def test_the_page_tells_the_same() -> None:
 @pytest.mark.parametrize("room", sorted(WITHOUT_TORCH))
 def test_no_import_of_pytorch_is_written_where_it_may_not_be(room: str) -> None:
     for file in modules():
-        if room_of(file) == room:
+        if room_of(file) == room or file.relative_to(PACKAGE).as_posix() in ALSO_WITHOUT_TORCH:
             assert not [name for name in imports(file) if name.split(".")[0] == "torch"], file
 
 
@@ -160,7 +131,7 @@ def test_the_base_package_imports_without_optional_packages() -> None:
     names = [
         ".".join(("ecofed", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for file in modules()
-        if room_of(file) in WITHOUT_TORCH | {"__init__"}
+        if room_of(file) in WITHOUT_TORCH | {"__init__"} or file.relative_to(PACKAGE).as_posix() in ALSO_WITHOUT_TORCH
     ]
     code = (
         "import importlib, sys\n"
@@ -188,7 +159,7 @@ def test_files_and_json_are_written_in_one_place() -> None:
     writers = {"write_text", "write_bytes", "savefig", "save_file", "mkstemp", "NamedTemporaryFile"}
     for file in modules():
         text = file.read_text(encoding="utf-8")
-        if room_of(file) == "files":
+        if file == PACKAGE / "files" / "disk.py":
             continue
         assert "json.dumps" not in text, file
         assert "json.dump(" not in text, file
@@ -198,7 +169,7 @@ def test_files_and_json_are_written_in_one_place() -> None:
                 continue
             called = ast.unparse(node.func)
             if isinstance(node.func, ast.Attribute) and node.func.attr in writers:
-                # A figure goes into memory; everything else goes through ecofed.files.
+                # A figure goes into memory; everything else goes through ecofed.files.disk.
                 assert (node.func.attr, ast.unparse(node.args[0])) == ("savefig", "buffer"), f"{file}: {called}"
             if called == "open" or called.endswith(".open"):
                 modes = [value.value for value in node.args if isinstance(value, ast.Constant)]
@@ -207,4 +178,4 @@ def test_files_and_json_are_written_in_one_place() -> None:
 
 def test_no_file_is_too_long_to_be_read_at_a_sitting() -> None:
     lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in modules()}
-    assert {str(file): length for file, length in lengths.items() if length > 400} == {}
+    assert {str(file): length for file, length in lengths.items() if length > 350} == {}

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecofed.config import METHODS, Config, Settings, all_keys
+from ecofed.config import Config, Settings
+from ecofed.config.presets import preset_description, preset_names
+from ecofed.config.schema import METHODS, all_keys
 from ecofed.errors import ConfigError
-from ecofed.presets import preset_description, preset_names
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**63 - 1),

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecofed import files
-from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs import Ledger
 from ecofed.errors import ConfigError, StorageError
-from ecofed.files import (
+from ecofed.files import disk as files
+from ecofed.files.disk import (
     append_text,
     json_text,
     read_text,
@@ -29,6 +28,7 @@ from ecofed.files import (
     write_together,
     writing,
 )
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 
 
 def names(folder: Path) -> list[str]:
@@ -85,9 +85,9 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from ecofed.checkpoints import Checkpoint
+from ecofed.runs.checkpoints import Checkpoint
 from ecofed.errors import StorageError
-from ecofed.files import append_text, write_json, write_together
+from ecofed.files.disk import append_text, write_json, write_together
 
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -212,7 +212,7 @@ def test_the_longest_name_a_folder_takes_can_be_written(tmp_path: Path) -> None:
 
 def test_left_overs_of_a_killed_writer_go_and_nothing_else(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from ecofed.files import writing\n"
+        "import os, signal, sys; from ecofed.files.disk import writing\n"
         "with writing(sys.argv[1]) as stream:\n"
         "    stream.write(b'half'); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ecofed.config import Settings
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
-from ecofed.frontier import Frontier, _beats, frontier
 from ecofed.pretraining.bundling import random_front
-from ecofed.problem_configs import ModelConfig
+from ecofed.runs.frontier import Frontier, _beats, frontier
 
 TINY = [
     *("data.name=digits", "data.samples_per_device=20", "model.name=lenet", "model.width=0.5", "devices=4"),

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from ecofed.config.task import Task
 from ecofed.errors import ModelError, WireError
+from ecofed.files.tensor_files import pack, unpack
 from ecofed.onnx import DeviceBundle
-from ecofed.prediction import OnnxNetwork
-from ecofed.saved_model import MODEL_FILE, load_model
-from ecofed.task import Task
-from ecofed.tensor_files import pack, unpack
+from ecofed.runs.prediction import OnnxNetwork
+from ecofed.runs.saved_model import MODEL_FILE, load_model
 from ecofed.wire import FrontBundle
 from methods.tiny import run, tiny_config
 
@@ -241,14 +241,14 @@ def test_an_edited_device_bundle_is_refused(change: dict[str, Any], words: str, 
     ],
 )
 def test_an_edited_onnx_network_is_refused(change: dict[str, Any], words: str, trained: Path, tmp_path: Path) -> None:
-    from ecofed.exporting import network_file
     from ecofed.onnx import graph
+    from ecofed.runs.exporting import network_file
 
     file = tmp_path / "network.onnx"
     network = load_model(trained)
     original = graph.metadata_text
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ecofed.exporting.metadata_text", lambda values: original({**values, **change}))
+        patch.setattr("ecofed.runs.exporting.metadata_text", lambda values: original({**values, **change}))
         file.write_bytes(network_file(network))
     with pytest.raises(ModelError, match=words) as caught:
         OnnxNetwork(file)(np.zeros((2, 28, 28, 1), np.uint8))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from ecofed.json_values import Count, Fraction, Within, parse, read_as
+from ecofed.files.json_values import Count, Fraction, Within, parse, read_as
 
 
 @pytest.mark.parametrize(

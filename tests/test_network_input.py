@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 
 import ecofed
+from ecofed.config.network_input import NetworkInput
 from ecofed.data import load_dataset
 from ecofed.devices.loading import load_worker
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import ModelError
-from ecofed.exporting import export_front, export_network
-from ecofed.network_input import NetworkInput
+from ecofed.files.tensor_files import pack, unpack
 from ecofed.onnx import DeviceBundle, Session
-from ecofed.preparation import prepare
-from ecofed.run_folder import MODEL_FILE
-from ecofed.saved_model import TrainedNetwork, load_model
-from ecofed.tensor_files import pack, unpack
+from ecofed.runs.exporting import export_front, export_network
+from ecofed.runs.preparation import prepare
+from ecofed.runs.run_folder import MODEL_FILE
+from ecofed.runs.saved_model import TrainedNetwork, load_model
 from tiny_resnet import tiny_settings
 
 

@@ -13,11 +13,12 @@ import pytest
 import ecofed
 from ecofed import registry
 from ecofed.cli import main
-from ecofed.config import BUILT_IN_NETWORKS, Config, Settings, all_keys, all_methods
-from ecofed.config_keys import configuration_keys
+from ecofed.config import Config, Settings
+from ecofed.config.keys import configuration_keys
+from ecofed.config.schema import BUILT_IN_NETWORKS, all_keys, all_methods
 from ecofed.errors import ConfigError, WireError
 from ecofed.models import MODELS
-from ecofed.planning import plan
+from ecofed.planning.planner import plan
 from ecofed.reports.theme import styles
 from ecofed.results import Comparison, RunResult
 from ecofed.wire import decode, encode, speak

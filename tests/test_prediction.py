@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed import prediction
+from ecofed.config.network_input import NetworkInput
 from ecofed.errors import DataError
-from ecofed.network_input import NetworkInput
-from ecofed.prediction import _read_image
+from ecofed.runs import prediction
+from ecofed.runs.prediction import _read_image
 
 GREY = NetworkInput(in_channels=1, mean=(0.5,), std=(0.5,))
 COLOUR = NetworkInput(in_channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed import prediction
 from ecofed.data.jpeg import JpegBatch, decompress_images
 from ecofed.devices.loading import load_worker
-from ecofed.exporting import export_network
-from ecofed.preparation import prepare
-from ecofed.saved_model import load_model
+from ecofed.runs import prediction
+from ecofed.runs.exporting import export_network
+from ecofed.runs.preparation import prepare
+from ecofed.runs.saved_model import load_model
 from ecofed.wire import Images, SendImages, decode, encode
 from tiny_resnet import tiny_settings
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.errors import DataError
 
 CLASSES = ("ant", "bee", "cow")

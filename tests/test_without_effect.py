@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ecofed.config import PAPER_METHODS, Settings
+from ecofed.config import Settings
+from ecofed.config.schema import PAPER_METHODS
 from ecofed.errors import ConfigError
-from ecofed.without_effect import without_effect
+from ecofed.runs.without_effect import without_effect
 
 
 def notes(*sets: str, methods: tuple[str, ...] = ("ecofed",), one: bool = True) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 
 
 def tiny_settings(data: Path, method: str = "classic-fl", **changes: object) -> Config:

@@ -21,11 +21,11 @@ from ecofed.registry import load_plugin, register, register_network
 
 if TYPE_CHECKING:
     from ecofed.data import load_dataset
-    from ecofed.experiment import compare, run
     from ecofed.models import partition
-    from ecofed.prediction import predict
     from ecofed.reports import load
-    from ecofed.saved_model import evaluate, load_model
+    from ecofed.runs.experiment import compare, run
+    from ecofed.runs.prediction import predict
+    from ecofed.runs.saved_model import evaluate, load_model
 
 __all__ = [
     "Config",
@@ -46,14 +46,14 @@ __all__ = [
 ]
 
 _LAZY = {
-    "compare": "experiment",
-    "evaluate": "saved_model",
+    "compare": "runs.experiment",
+    "evaluate": "runs.saved_model",
     "load": "reports",
     "load_dataset": "data",
-    "load_model": "saved_model",
+    "load_model": "runs.saved_model",
     "partition": "models",
-    "predict": "prediction",
-    "run": "experiment",
+    "predict": "runs.prediction",
+    "run": "runs.experiment",
 }
 
 

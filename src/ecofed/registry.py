@@ -255,13 +255,13 @@ def _changed() -> None:
 
 
 def _built_in(kind: str) -> tuple[str, ...]:
-    from ecofed.config import BUILT_IN_NETWORKS, METHODS
+    from ecofed.config.schema import BUILT_IN_NETWORKS, METHODS
 
     return METHODS if kind == "method" else BUILT_IN_NETWORKS
 
 
 def _require_free(name: str, kind: str, taken: Sequence[str]) -> None:
-    from ecofed.config import Config
+    from ecofed.config.schema import Config
 
     reserved = {field.name for field in dataclasses.fields(Config)} if kind == "method" else set()
     if name in taken or name.replace("-", "_") in reserved:

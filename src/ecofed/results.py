@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecofed.errors import ConfigError, MissingExtraError
-from ecofed.files import json_text
+from ecofed.files.disk import json_text
+from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
-from ecofed.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 
 if TYPE_CHECKING:
     import pandas

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecofed.activations import DiskBuffer, ReplayBuffer, View, configured_buffer
+from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import CheckpointError, ConfigError, WireError
-from ecofed.method_configs import EcoFedConfig
 
 
 def view(value: int, samples: int = 5, *, scales: bool = False) -> View:

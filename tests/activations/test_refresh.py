@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecofed.activations import Uploads, make_refresh_policy
-from ecofed.config import EcoFedConfig
+from ecofed.config.schema import EcoFedConfig
 from ecofed.errors import ConfigError
 
 VIEW_BYTES = 1000

@@ -34,10 +34,10 @@ Cli = Callable[..., Ended]
 
 
 class FakeEngine(types.ModuleType):
-    """Stands in for ``ecofed.experiment``: the same signatures, made-up numbers."""
+    """Stands in for ``ecofed.runs.experiment``: the same signatures, made-up numbers."""
 
     def __init__(self) -> None:
-        super().__init__("ecofed.experiment")
+        super().__init__("ecofed.runs.experiment")
         self.calls: list[dict[str, Any]] = []
         self.failure: BaseException | None = None
         """Raised after the second round."""

@@ -33,5 +33,5 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """In place of the real engine for one test."""
     fake = FakeEngine()
-    monkeypatch.setitem(sys.modules, "ecofed.experiment", fake)
+    monkeypatch.setitem(sys.modules, "ecofed.runs.experiment", fake)
     return fake

@@ -11,8 +11,8 @@ import pytest
 from cli_fakes import Cli, FakeEngine
 
 from ecofed.cli.completion import assignments, methods, sources
-from ecofed.config import METHODS, all_keys
-from ecofed.presets import preset_names
+from ecofed.config.presets import preset_names
+from ecofed.config.schema import METHODS, all_keys
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from cli_fakes import Cli
 from PIL import Image
 
+from ecofed.config.problem import ModelConfig
 from ecofed.data import load_dataset
 from ecofed.pretraining import fractal_images
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.probe import probe_front, probe_pixels, probe_set
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 QUICK = ["--images", "fractals", "--limit", "64", "--model", "lenet", "--width", "0.0625", "--threads", "1"]

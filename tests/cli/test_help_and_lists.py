@@ -13,9 +13,10 @@ import typer
 from cli_fakes import Cli
 
 from ecofed.cli.app import COMMANDS, app
-from ecofed.config import Config, Settings, all_keys
-from ecofed.config_keys import configuration_keys
-from ecofed.presets import preset_names, preset_text
+from ecofed.config import Config, Settings
+from ecofed.config.keys import configuration_keys
+from ecofed.config.presets import preset_names, preset_text
+from ecofed.config.schema import all_keys
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
 PYTHON = [sys.executable, "-c"]

@@ -15,10 +15,10 @@ from rich.console import Console
 from ecofed.cli import loading
 from ecofed.cli.loading import LoadingBar, LoadingLines
 from ecofed.cli.progress import Bars
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.data import load_dataset
+from ecofed.data.loading_progress import counted, told_to
 from ecofed.errors import DataError
-from ecofed.loading_progress import counted, told_to
 
 
 class Clock:

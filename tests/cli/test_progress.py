@@ -9,7 +9,7 @@ from cli_fakes import fake_result
 from rich.console import Console
 
 from ecofed.cli.progress import Bars, Lines
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.reports.units import human_bytes
 
 

@@ -12,17 +12,17 @@ from cli_fakes import Cli, fake_result
 from PIL import Image
 from safetensors.numpy import save_file
 
-from ecofed.config import Config, ModelConfig
+from ecofed.config.schema import Config, ModelConfig
 from ecofed.costs.profiles import load_device
 from ecofed.errors import CheckpointError
+from ecofed.files.replacing import is_ours
 from ecofed.onnx import Graph
 from ecofed.onnx.graph import metadata_text
+from ecofed.planning.measure import to_toml
 from ecofed.pretraining import Recipe, load_images, write_front
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.pretrain import pretrain_front
 from ecofed.pretraining.train import EpochReport
-from ecofed.profiling import to_toml
-from ecofed.replacing import is_ours
 from ecofed.reports import write_report, write_result
 from ecofed.reports.plots.plan import write_plan_plots
 from ecofed.wire import FrontBundle
@@ -90,7 +90,7 @@ def test_an_exported_network_is_replaced_when_that_is_said(
 ) -> None:
     onnx(tmp_path / "n.onnx")
     before = (tmp_path / "n.onnx").read_bytes()
-    monkeypatch.setattr("ecofed.exporting.export_network", lambda _, file, **__: file.write_bytes(b"new"))
+    monkeypatch.setattr("ecofed.runs.exporting.export_network", lambda _, file, **__: file.write_bytes(b"new"))
     ended = cli("export", "network", "run", "--out", "n.onnx")
     assert (ended.code, ended.error) == (
         2,
@@ -112,7 +112,7 @@ def test_a_folder_for_devices_is_replaced_when_that_is_said(
         asked.append(folder)
         return SimpleNamespace(front_id="f", front=b"")
 
-    monkeypatch.setattr("ecofed.exporting.export_front", export)
+    monkeypatch.setattr("ecofed.runs.exporting.export_front", export)
     words = ["export", "front", "quickstart", "--out", "d"]
     assert cli(*words).error.startswith("error: d/front.onnx is there already; add --overwrite")
     assert asked == []
@@ -135,7 +135,7 @@ def test_a_front_and_its_card_are_replaced_when_that_is_said(cli: Cli, tmp_path:
 
 def test_a_profile_is_replaced_when_that_is_said(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "p.toml").write_text(to_toml(load_device("raspberry-pi-3")), encoding="utf-8")
-    monkeypatch.setattr("ecofed.profiling.measure", lambda *_, **__: load_device("raspberry-pi-5"))
+    monkeypatch.setattr("ecofed.planning.measure.measure", lambda *_, **__: load_device("raspberry-pi-5"))
     assert cli("profile", "--out", "p.toml").error.startswith("error: p.toml is there already; add --overwrite")
     assert cli("profile", "--out", "p.toml", "--overwrite").code == 0
     assert load_device("p.toml").memory_bytes == load_device("raspberry-pi-5").memory_bytes

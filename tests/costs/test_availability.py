@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from ecofed import experiment
-from ecofed.config import PAPER_METHODS, Config, Settings
+from ecofed.config import Config, Settings
+from ecofed.config.schema import PAPER_METHODS
 from ecofed.costs.availability import Availability, needed_devices, read_trace
 from ecofed.errors import ConfigError
-from ecofed.planning import plan
+from ecofed.planning.planner import plan
 from ecofed.results import RunResult
+from ecofed.runs import experiment
 
 TINY = [
     "model.name=lenet",

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ecofed.config import Config
+from ecofed.config.problem import ModelConfig
+from ecofed.config.schema import Config
 from ecofed.costs.profiles import Machine
 from ecofed.models import build_model, model_names
 from ecofed.models.counting import CountedNetwork
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.pretraining.shipped import shipped_fronts
-from ecofed.problem_configs import ModelConfig
 
 MACHINE = Machine(
     name="m",

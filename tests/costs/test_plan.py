@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ecofed import experiment
 from ecofed.config import Settings
-from ecofed.costs.plan import MethodPlan
 from ecofed.costs.steps import Stop, device_memory
 from ecofed.errors import ConfigError, ModelError
 from ecofed.methods import EcoFed
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
-from ecofed.planning import Plan, plan, plan_run
+from ecofed.planning.method_plan import MethodPlan
+from ecofed.planning.planner import Plan, plan, plan_run
+from ecofed.runs import experiment
 from plain import PLAIN_SETS
 
 TINY = [

@@ -9,7 +9,7 @@ import torch
 
 from ecofed.costs.profiles import load_device, load_server
 from ecofed.errors import ConfigError
-from ecofed.profiling import measure, to_toml
+from ecofed.planning.measure import measure, to_toml
 
 
 def test_a_measured_profile_survives_the_disk(tmp_path: Path) -> None:

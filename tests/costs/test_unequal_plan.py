@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ecofed import experiment
 from ecofed.config import Settings
-from ecofed.costs.pace import keep_pace
-from ecofed.costs.plan import MethodPlan
-from ecofed.planning import plan
+from ecofed.planning.method_plan import MethodPlan
+from ecofed.planning.pace import keep_pace
+from ecofed.planning.planner import plan
+from ecofed.runs import experiment
 
 TINY = [
     "model.name=lenet",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from data_builders import encode, pictures, write_idx, write_rows
 
-from ecofed.class_identity import identity, listed, positions, settled
+from ecofed.config.class_identity import identity, listed, positions, settled
 from ecofed.data import Dataset, load_dataset, require_test
 from ecofed.errors import DataError
 

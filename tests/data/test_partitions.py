@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecofed.config.problem import DataConfig
 from ecofed.data import label_counts, partition, test_indices
 from ecofed.errors import ConfigError
-from ecofed.problem_configs import DataConfig
 
 LABELS = np.tile(np.arange(10), 100)
 KINDS = ("iid", "shards", "dirichlet", "quantity")

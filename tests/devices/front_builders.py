@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ecofed.config.problem import ModelConfig
 from ecofed.models import activation_shape, add_bottleneck, calibrate, empty_front, initialise, set_normalisation
-from ecofed.problem_configs import ModelConfig
 from ecofed.randomness import generator
 from ecofed.wire import FrontBundle
 

@@ -13,17 +13,17 @@ from PIL import Image
 from torch import nn
 
 import ecofed
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.data import load_dataset
 from ecofed.devices import LocalImages, OnnxWorker
 from ecofed.errors import ConfigError, ModelError
-from ecofed.exporting import export_front, export_network, network_file
 from ecofed.installation import install_command
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph, Session
 from ecofed.onnx.fronts import front_to_onnx
-from ecofed.prediction import OnnxNetwork
-from ecofed.saved_model import load_model
+from ecofed.runs.exporting import export_front, export_network, network_file
+from ecofed.runs.prediction import OnnxNetwork
+from ecofed.runs.saved_model import load_model
 from ecofed.wire import FrontInstalled, InstallFront, Refresh, Upload, decode, encode, int8_codes
 from plain import PLAIN_CHANGES
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.data import load_dataset
 from ecofed.devices.loading import load_worker
 from ecofed.devices.local_images import class_numbers
 from ecofed.errors import DataError
-from ecofed.task import Task
 from ecofed.wire import SendImages, decode, encode
 
 

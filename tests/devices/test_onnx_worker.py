@@ -11,11 +11,11 @@ import pytest
 import torch
 from front_builders import front_bundle
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.devices import DeviceWorker, LocalData, LocalImages, OnnxWorker
 from ecofed.pretraining.bundling import early_bundle
 from ecofed.randomness import generator
-from ecofed.task import Task
 from ecofed.wire import (
     Acknowledge,
     Failure,

@@ -24,9 +24,11 @@ from typing import Any
 
 import pytest
 
-from ecofed import config, experiment, registry
+from ecofed import registry
 from ecofed.cli import main
-from ecofed.presets import read_toml
+from ecofed.config import settings as config
+from ecofed.config.presets import read_toml
+from ecofed.runs import experiment
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

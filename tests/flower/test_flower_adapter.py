@@ -20,16 +20,16 @@ from safetensors.numpy import load_file
 
 import ecofed
 from ecofed.config import Settings
+from ecofed.config.task import Task
 from ecofed.data import load_dataset
 from ecofed.errors import ConfigError, DeviceError, WireError
 from ecofed.flower.content import Invitation, pack, unpack
 from ecofed.flower.device import app as client_app
 from ecofed.flower.device import make_worker
 from ecofed.flower.server import train
-from ecofed.prediction import OnnxNetwork
-from ecofed.preparation import prepare
 from ecofed.results import RunResult
-from ecofed.task import Task
+from ecofed.runs.prediction import OnnxNetwork
+from ecofed.runs.preparation import prepare
 from ecofed.wire import Acknowledge, SendImages, decode, encode
 
 SETS = (
@@ -287,7 +287,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_killed_server_goes_on_with_resume(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ecofed.experiment.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("ecofed.runs.experiment.CHECKPOINT_SECONDS", -1.0)
     grid: LocalGrid
 
     def die(_: Message) -> bool:

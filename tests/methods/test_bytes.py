@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tiny import run, started, tiny_config
 
-from ecofed.config import METHODS, Settings
+from ecofed.config import Settings
+from ecofed.config.schema import METHODS
 from ecofed.models import activation_shape
 from ecofed.results import RunResult
 

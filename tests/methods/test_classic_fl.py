@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
-from ecofed.method_configs import ClassicFLConfig
+from ecofed.config.methods import ClassicFLConfig
 from ecofed.methods.classic_fl import ServerOptimiser
 from ecofed.models import state_arrays
 from ecofed.wire import TrainWhole, decode, encode

@@ -123,7 +123,7 @@ def test_closed_form_sends_one_upload_of_statistics_and_no_labels() -> None:
 def test_a_resumed_rival_ends_where_an_uninterrupted_one_does(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecofed.experiment.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("ecofed.runs.experiment.CHECKPOINT_SECONDS", -1.0)
     changes: dict[str, Any] = {"rounds": 4, "send_images__ema": 0.9, "send_images__schedule": "cosine"}
     config = tiny_config(name, **changes)
     whole = run(config, out=tmp_path / "whole", report=False)

@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecofed.experiment.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("ecofed.runs.experiment.CHECKPOINT_SECONDS", -1.0)
     config = tiny_config("ecofed", rounds=4, **changes)
     whole = run(config, out=tmp_path / "whole", report=False)
     with pytest.raises(KeyboardInterrupt):

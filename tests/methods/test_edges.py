@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
-from ecofed import experiment
-from ecofed.config import METHODS
+from ecofed.config.schema import METHODS
 from ecofed.devices.local_data import LocalData
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.transport import Answer, Transport
 from ecofed.models import load_arrays, state_arrays
 from ecofed.results import RunResult
+from ecofed.runs import experiment
 from ecofed.runtimes import InProcessTransport
 from ecofed.wire import Distilled, Failure, InstallFront, LocallyTrained, Refresh, Upload, decode, encode
 

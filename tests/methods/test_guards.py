@@ -14,15 +14,15 @@ from tiny import run, started, tiny_config
 from torch import nn
 
 from ecofed.activations import View, configured_codec
-from ecofed.config import Config
+from ecofed.config.methods import EcoFedConfig, cosine
+from ecofed.config.schema import Config
 from ecofed.costs import Ledger
 from ecofed.errors import DeviceError, WireError
-from ecofed.method_configs import EcoFedConfig, cosine
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, train
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.methods.transport import Answer, Lost
 from ecofed.models import state_arrays
-from ecofed.preparation import prepare
+from ecofed.runs.preparation import prepare
 from ecofed.wire import TrainedWhole, TrainWhole, decode, encode
 
 POOL = View(

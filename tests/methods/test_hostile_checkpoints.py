@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.errors import CheckpointError
+from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods import Method
 from ecofed.methods.restoring import restore
-from ecofed.tensor_files import pack, unpack
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from methods.tiny import StopAfter, run, started, tiny_config
 
 Arrays = dict[str, np.ndarray]

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from tiny import outcome, run, started, tiny_config, weights
 from torch.optim import SGD
 
-from ecofed.config import METHODS
+from ecofed.config.schema import METHODS
+from ecofed.config.task import upload_order
 from ecofed.devices.local_data import LocalData
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import balanced_rows
 from ecofed.models import build_model, load_arrays, state_arrays
-from ecofed.preparation import Prepared
-from ecofed.task import upload_order
+from ecofed.runs.preparation import Prepared
 
 
 def local_data(prepared: Prepared, device: int) -> LocalData:

@@ -13,10 +13,10 @@ from tiny import started, tiny_config
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from ecofed.config.problem import ModelConfig
 from ecofed.methods import METHOD_CLASSES, sample_devices
 from ecofed.models import build_model, partition, set_precision
 from ecofed.models.partition import between
-from ecofed.problem_configs import ModelConfig
 
 #: Every method that trains a network, and the other ways in which a server may train many devices' backs.
 TRAINING: list[tuple[str, dict[str, Any]]] = [

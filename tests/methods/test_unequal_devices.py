@@ -10,7 +10,7 @@ import pytest
 from tiny import StopAfter, assert_same_weights, outcome, run, started
 from tiny import tiny_config as config_of
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.errors import ConfigError, WireError
 from ecofed.methods.ecofed import EcoFed
 from ecofed.wire import InstallFront, Refresh, Upload
@@ -77,7 +77,7 @@ def test_a_weak_device_is_sent_less_of_the_front_and_sends_more() -> None:
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ecofed.experiment.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("ecofed.runs.experiment.CHECKPOINT_SECONDS", -1.0)
     config = tiny_config("ecofed", rounds=4, ecofed__period=1, **MIXED)
     whole = run(config, out=tmp_path / "whole", report=False)
     with pytest.raises(KeyboardInterrupt):

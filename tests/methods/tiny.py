@@ -9,10 +9,10 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.costs import Ledger
-from ecofed.experiment import run
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method
-from ecofed.preparation import Prepared, prepare
 from ecofed.results import RunResult
+from ecofed.runs.experiment import run
+from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runtimes import InProcessTransport
 from plain import PLAIN
 from stopping import StopAfter

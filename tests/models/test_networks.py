@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import activation_shape, build_model, default_cut, initialise, model_names, partition
-from ecofed.problem_configs import ModelConfig
 
 SMALL = {"width": 0.0625, "head_width": 16}
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.models import (
     FrozenBatchNorm2d,
     RunningBatchNorm2d,
@@ -19,7 +20,6 @@ from ecofed.models import (
     partition,
     set_normalisation,
 )
-from ecofed.problem_configs import ModelConfig
 
 
 def front_of(name: str, mode: str = "frozen") -> nn.Module:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models import (
     activation_shape,
@@ -21,7 +22,6 @@ from ecofed.models import (
     possible_cuts,
     set_normalisation,
 )
-from ecofed.problem_configs import ModelConfig
 
 
 def small(name: str, mode: str = "frozen") -> nn.Module:

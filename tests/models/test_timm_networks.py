@@ -11,6 +11,7 @@ import torch
 from fake_timm import fake_timm
 from torch import nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError, MissingExtraError, ModelError
 from ecofed.models import build_model, calibrate, default_cut, initialise, partition, possible_cuts
 from ecofed.models.counting import CountedNetwork
@@ -20,7 +21,6 @@ from ecofed.models.timm_networks import published_timm_network, separated, timm_
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import Session
 from ecofed.onnx.graph import Graph
-from ecofed.problem_configs import ModelConfig
 
 TINY = ModelConfig(name="timm:tinynet")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecofed.config import Config
+from ecofed.config.problem import ModelConfig
+from ecofed.config.schema import Config
 from ecofed.models import build_model, initialise, partition
 from ecofed.models.bottleneck import add_expansion
-from ecofed.preparation import prepare, without_last_layer
 from ecofed.pretraining import Recipe, cached, load_images, random_front, shipped_front
 from ecofed.pretraining.resolve import resolve_front, resolve_whole
-from ecofed.problem_configs import ModelConfig
+from ecofed.runs.preparation import prepare, without_last_layer
 
 MODEL = ModelConfig(name="lenet", width=0.125, head_width=8)
 
@@ -93,7 +93,7 @@ def test_a_run_from_a_whole_network_of_as_many_classes_starts_its_last_layer_its
     settings = dataclasses.replace(config(ecofed__front="random", data__name="digits"), initialisation="front")
     start = prepare(settings, lambda _: None).halves.back.state_dict()
     others = {name: value.numpy() + 1 for name, value in start.items() if value.is_floating_point()}
-    monkeypatch.setattr("ecofed.preparation.resolve_whole", lambda *_: others)
+    monkeypatch.setattr("ecofed.runs.preparation.resolve_whole", lambda *_: others)
     whole = prepare(dataclasses.replace(settings, initialisation="whole"), lambda _: None).halves.back.state_dict()
     assert np.array_equal(whole["head.classifier.weight"], start["head.classifier.weight"])
     assert np.array_equal(whole["head.hidden1.weight"], others["head.hidden1.weight"])

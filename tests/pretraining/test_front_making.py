@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from ecofed.activations import make_codec
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import CheckpointError, ConfigError, ModelError
 from ecofed.models import build_front, build_model, initialise, state_arrays
 from ecofed.pretraining import EpochReport, PublicImages, Recipe, load_images, pretrain_front, random_front, train
@@ -20,7 +21,6 @@ from ecofed.pretraining.bottleneck import StraightThroughQuantiser
 from ecofed.pretraining.bundling import activations
 from ecofed.pretraining.checkpoint_front import front_from_checkpoint
 from ecofed.pretraining.train import learning_rate
-from ecofed.problem_configs import ModelConfig
 from ecofed.randomness import generator, permutation
 from ecofed.wire import FrontBundle
 

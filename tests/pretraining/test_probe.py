@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ecofed.config.problem import ModelConfig
 from ecofed.data import ImageSet
 from ecofed.pretraining import ProbeSet, fractal_images, probe_front, probe_pixels, random_front
 from ecofed.pretraining.check import FrontCheck, default_bits
 from ecofed.pretraining.probe import features, ridge_accuracy
-from ecofed.problem_configs import ModelConfig
 from ecofed.randomness import generator
 
 

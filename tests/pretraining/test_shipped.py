@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ecofed.activations import saturation_warned
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.data import load_dataset, to_input
 from ecofed.errors import ConfigError
 from ecofed.models import build_front

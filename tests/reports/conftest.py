@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecofed.config import PAPER_METHODS, Config
+from ecofed.config.schema import PAPER_METHODS, Config
 from ecofed.randomness import generator
 from ecofed.results import Comparison, DataSummary, Floors, RoundRecord, RunResult, Totals
 

@@ -14,7 +14,7 @@ import pytest
 
 from ecofed.cli import main
 from ecofed.errors import EcoFedError
-from ecofed.files import json_text, write_json
+from ecofed.files.disk import json_text, write_json
 from ecofed.reports import joined, load, write_result, write_summary
 from ecofed.reports.frontiers import Frontier, Point
 from ecofed.reports.unfinished import totals_of, write_unfinished

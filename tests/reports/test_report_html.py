@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.reports.html import report_html, toml, write_report
 from ecofed.reports.words import differing_settings, floor_sentence, headline, key_figures, partition_sentence, warnings
 from ecofed.results import Comparison, RunResult

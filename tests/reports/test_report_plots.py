@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecofed.config import PAPER_METHODS
+from ecofed.config.schema import PAPER_METHODS
 from ecofed.errors import MissingExtraError
 from ecofed.reports import plots, theme
 from ecofed.reports.curves import bytes_to_reach, curve, points

@@ -21,13 +21,13 @@ import numpy as np
 from safetensors.numpy import load_file
 from small import outcome, small_config, write_pictures
 
-from ecofed.config import Config
-from ecofed.experiment import run
+from ecofed.config.schema import Config
+from ecofed.runs.experiment import run
 
 RUN = """
 import json, sys
-from ecofed.config import Config
-from ecofed.experiment import run
+from ecofed.config.schema import Config
+from ecofed.runs.experiment import run
 run(Config.from_dict(json.loads(sys.argv[1])), out=sys.argv[2], resume=True, report=False)
 """
 #: No run takes this long, however slow the machine: one that does hangs.

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from small import write_pictures
 
-from ecofed import experiment
+from ecofed.runs import experiment
 
 
 @pytest.fixture(scope="session")

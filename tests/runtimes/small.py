@@ -13,8 +13,8 @@ from PIL import Image
 from ecofed.config import Config, Settings
 from ecofed.costs import Ledger
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method, Transport
-from ecofed.preparation import Prepared, prepare
 from ecofed.results import RunResult
+from ecofed.runs.preparation import Prepared, prepare
 from plain import PLAIN
 
 CLASSES = 4

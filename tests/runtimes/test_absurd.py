@@ -19,10 +19,10 @@ from PIL import Image
 from small import method_over, prepared_for, small_config
 from test_nonsense import VILLAIN, Corrupted, learned, replaced
 
-from ecofed import experiment
 from ecofed.activations.statistics import triangle_size
-from ecofed.config import METHODS
+from ecofed.config.schema import METHODS
 from ecofed.methods.plausible import LARGEST_WEIGHT, MAX_SAMPLES, SampleCounts
+from ecofed.runs import experiment
 from ecofed.wire import Failure, Images, Message, SplitBatch, Statistics, Upload, decode, encode
 
 Change = Callable[[Message], bytes]

@@ -12,12 +12,12 @@ import torch
 from small import prepared_for, small_config
 from torch import nn
 
-from ecofed.config import METHODS
+from ecofed.config.schema import METHODS
 from ecofed.devices import DeviceWorker
-from ecofed.experiment import run
 from ecofed.methods import METHOD_CLASSES
 from ecofed.methods.transport import Answer
-from ecofed.preparation import Prepared
+from ecofed.runs.experiment import run
+from ecofed.runs.preparation import Prepared
 from ecofed.runtimes import InProcessTransport
 from ecofed.wire import decode
 

@@ -10,12 +10,12 @@ import pytest
 from small import outcome, small_config
 from test_crashes import KillAfter, assert_same_weights, killed
 
-from ecofed import experiment
 from ecofed.activations import BUFFER_FOLDER
-from ecofed.checkpoints import CHECKPOINT_FILE
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.errors import CheckpointError
-from ecofed.experiment import run
+from ecofed.runs import experiment
+from ecofed.runs.checkpoints import CHECKPOINT_FILE
+from ecofed.runs.experiment import run
 
 
 def pair(pictures: Path, rounds: int, **changes: Any) -> tuple[Config, Config]:

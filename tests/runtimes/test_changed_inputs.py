@@ -17,17 +17,17 @@ from PIL import Image
 from small import BASE, outcome
 
 from ecofed import registry
-from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.cli import main
 from ecofed.config import Config, Settings
 from ecofed.costs.profiles import load_device
 from ecofed.errors import ConfigError
-from ecofed.experiment import compare, run
-from ecofed.frontier import frontier
-from ecofed.observing import SilentObserver
 from ecofed.pretraining.bundling import random_front
 from ecofed.reports import joined, load
 from ecofed.results import Comparison, RunResult
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.experiment import compare, run
+from ecofed.runs.frontier import frontier
+from ecofed.runs.observing import SilentObserver
 from ecofed.wire import FrontBundle
 from stopping import StopAfter
 

@@ -15,17 +15,17 @@ from chaos import storm
 from safetensors.numpy import load_file
 from small import outcome, small_config
 
-from ecofed import experiment
-from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
-from ecofed.config import METHODS, Config
+from ecofed.config.schema import METHODS, Config
 from ecofed.errors import CheckpointError
-from ecofed.experiment import SilentObserver, run
 from ecofed.results import RoundRecord
+from ecofed.runs import experiment
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.experiment import SilentObserver, run
 
 RUN = """
 import json, sys
-from ecofed.config import Config
-from ecofed.experiment import run
+from ecofed.config.schema import Config
+from ecofed.runs.experiment import run
 run(Config.from_dict(json.loads(sys.argv[1])), out=sys.argv[2], resume=True, report=False)
 """
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from small import outcome, small_config
 
-from ecofed import experiment
-from ecofed.checkpoints import Checkpoint
-from ecofed.experiment import SilentObserver, run
-from ecofed.interruption import SAID
 from ecofed.results import RoundRecord
+from ecofed.runs import experiment
+from ecofed.runs.checkpoints import Checkpoint
+from ecofed.runs.experiment import SilentObserver, run
+from ecofed.runs.interruption import SAID
 
 
 class PressCtrlC(SilentObserver):

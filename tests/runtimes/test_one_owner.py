@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 from small import BASE, outcome, small_config
 
-from ecofed import experiment
 from ecofed.cli import main
 from ecofed.config import Config, Settings
 from ecofed.errors import InUseError, StorageError
-from ecofed.experiment import SilentObserver, compare, run
-from ecofed.frontier import frontier
-from ecofed.ownership import OWNER_FILE, owned, owned_file, refuse_if_owned
+from ecofed.files.ownership import OWNER_FILE, owned, owned_file, refuse_if_owned
 from ecofed.results import RoundRecord, RunResult
+from ecofed.runs import experiment
+from ecofed.runs.experiment import SilentObserver, compare, run
+from ecofed.runs.frontier import frontier
 
 #: Takes a folder or a file, says so, keeps it until its input ends.
 HOLDER = """
 import sys
 from pathlib import Path
-from ecofed import ownership
+from ecofed.files import ownership
 sys.stdin.readline()
 try:
     with getattr(ownership, sys.argv[1])(Path(sys.argv[2])):

@@ -9,11 +9,11 @@ import pytest
 from small import BASE, outcome, small_config
 
 import ecofed
-from ecofed import experiment
 from ecofed.config import Settings
 from ecofed.errors import ConfigError
-from ecofed.frontier import frontier
 from ecofed.results import Comparison
+from ecofed.runs import experiment
+from ecofed.runs.frontier import frontier
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ import pytest
 from safetensors.numpy import load_file
 from small import outcome, prepared_for, small_config
 
-from ecofed.config import MAX_PROCESSES, METHODS, Config
+from ecofed.config.schema import MAX_PROCESSES, METHODS, Config
 from ecofed.errors import ConfigError, DeviceError
-from ecofed.experiment import run
+from ecofed.runs.experiment import run
 from ecofed.runtimes import ProcessesTransport
 from ecofed.wire import Failure, Refresh, decode, encode
 
@@ -92,9 +92,9 @@ def test_devices_end_with_the_transport_and_when_the_server_dies(pictures: Path)
 
 SERVER = """
 import sys, time
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.runtimes import ProcessesTransport
-from ecofed.task import Task
+from ecofed.config.task import Task
 sys.path[:0] = sys.argv[1:]
 from test_processes import ask
 transport = ProcessesTransport(Task.from_json(sys.stdin.read()))

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from small import notes, outcome, prepared_for, small_config
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.profiles import Link
-from ecofed.experiment import SilentObserver, run
 from ecofed.results import RoundRecord
+from ecofed.runs.experiment import SilentObserver, run
 from ecofed.runtimes import ProcessesTransport
 from ecofed.runtimes.device_process import Device
 

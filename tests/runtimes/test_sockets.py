@@ -26,10 +26,10 @@ from threaded import (
     threaded,
 )
 
-from ecofed.config import METHODS, Config
+from ecofed.config.schema import METHODS, Config
 from ecofed.errors import WireError
-from ecofed.experiment import run
 from ecofed.results import RunResult
+from ecofed.runs.experiment import run
 from ecofed.runtimes import ProcessesTransport, processes
 from ecofed.runtimes.device_process import Device
 from ecofed.runtimes.sockets import INCARNATION_BYTES, TOKEN_BYTES, Connection, Hello

@@ -10,13 +10,13 @@ import pytest
 from safetensors.numpy import save_file
 from small import BASE, outcome, small_config
 
-from ecofed import experiment
-from ecofed.checkpoints import CHECKPOINT_FILE
 from ecofed.config import Config, Settings
 from ecofed.errors import CheckpointError, ConfigError
-from ecofed.experiment import compare, run
-from ecofed.run_folder import MODEL_FILE
-from ecofed.tensor_files import unpack
+from ecofed.files.tensor_files import unpack
+from ecofed.runs import experiment
+from ecofed.runs.checkpoints import CHECKPOINT_FILE
+from ecofed.runs.experiment import compare, run
+from ecofed.runs.run_folder import MODEL_FILE
 from stopping import StopAfter
 
 pytestmark = pytest.mark.usefixtures("often_saved_without_reports")

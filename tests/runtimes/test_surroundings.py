@@ -13,16 +13,16 @@ import pytest
 from small import BASE, outcome, small_config
 
 import ecofed
-from ecofed import experiment
-from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.cli import main
 from ecofed.config import Settings
 from ecofed.data import fetch
 from ecofed.errors import DataError, ModelError, StorageError
-from ecofed.experiment import SilentObserver, compare, run
-from ecofed.frontier import frontier
 from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE
 from ecofed.results import RoundRecord
+from ecofed.runs import experiment
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.experiment import SilentObserver, compare, run
+from ecofed.runs.frontier import frontier
 
 
 class Listener(SilentObserver):
@@ -146,8 +146,11 @@ def test_a_finished_frontier_is_shown_from_a_folder_that_cannot_be_written(
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        ("ecofed.exporting.TemporaryDirectory", OSError(errno.ENOENT, "No usable temporary directory found")),
-        ("ecofed.exporting.load_model", ModelError("'model.conv1.weight' has entries that are not finite numbers")),
+        ("ecofed.runs.exporting.TemporaryDirectory", OSError(errno.ENOENT, "No usable temporary directory found")),
+        (
+            "ecofed.runs.exporting.load_model",
+            ModelError("'model.conv1.weight' has entries that are not finite numbers"),
+        ),
     ],
 )
 def test_a_network_that_cannot_be_delivered_is_a_note(

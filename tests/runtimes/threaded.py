@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from ecofed.preparation import Prepared
+from ecofed.runs.preparation import Prepared
 from ecofed.runtimes import ProcessesTransport
 from ecofed.runtimes.device_process import Device
 from ecofed.runtimes.sockets import INCARNATION_BYTES, Connection

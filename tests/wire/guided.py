@@ -24,8 +24,8 @@ with atheris.instrument_imports(include=["ecofed"]):
     from fuzz import example, example_bundle
 
     from ecofed.activations import compress, decompress, make_codec
-    from ecofed.checkpoints import CHECKPOINT_FILE, Checkpoint
     from ecofed.errors import CheckpointError, WireError
+    from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
     from ecofed.wire import HEADER_BYTES, FrontBundle, decode
     from ecofed.wire.fields import read_tensors
     from ecofed.wire.messages import REGISTRY

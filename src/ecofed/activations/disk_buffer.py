@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.activations.buffer import ReplayBuffer, Rows, View
+from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import CheckpointError, ConfigError
-from ecofed.files import flush, flush_folder, remove_unfinished, writing
-from ecofed.method_configs import EcoFedConfig
+from ecofed.files.disk import flush, flush_folder, remove_unfinished, writing
 
 #: Where in a run's folder the buffer lies.
 BUFFER_FOLDER = "buffer"

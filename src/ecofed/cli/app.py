@@ -35,9 +35,9 @@ from ecofed.cli.loading import loading_view
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
 from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, say, take_any_text
+from ecofed.data.loading_progress import told_to
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
-from ecofed.loading_progress import told_to
 from ecofed.registry import load_plugin
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from glob import escape, glob
 
-from ecofed.config import all_methods
-from ecofed.config_keys import configuration_keys
-from ecofed.presets import preset_description, preset_names
+from ecofed.config.keys import configuration_keys
+from ecofed.config.presets import preset_description, preset_names
+from ecofed.config.schema import all_methods
 
 Offer = list[tuple[str, str]]
 

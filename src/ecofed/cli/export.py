@@ -20,8 +20,8 @@ from ecofed.cli.shared import (
     need_torch,
 )
 from ecofed.config import Settings
+from ecofed.files.replacing import refuse_existing
 from ecofed.onnx.device_bundle import DEVICE_FILES
-from ecofed.replacing import refuse_existing
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", parser=named_path)]
 File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="File to write.", parser=named_path)]
@@ -53,7 +53,7 @@ def front(
     With --int8 the weights are rounded: that is another front, and the run must use it too; the last line says how.
     """
     need_torch("ecofed export")
-    from ecofed.exporting import export_front
+    from ecofed.runs.exporting import export_front
 
     make_folder(out)
     refuse_existing(*(out / name for name in DEVICE_FILES), overwrite=overwrite)
@@ -67,7 +67,7 @@ def front(
 def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False, overwrite: Overwrite = False) -> None:
     """Write a trained network, front and back in one, for 'ecofed predict' on a device."""
     need_torch("ecofed export")
-    from ecofed.exporting import export_network
+    from ecofed.runs.exporting import export_network
 
     check_file(out)
     refuse_existing(out, overwrite=overwrite)

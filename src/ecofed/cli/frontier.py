@@ -10,7 +10,8 @@ from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
-from ecofed.config import Settings, all_methods
+from ecofed.config import Settings
+from ecofed.config.schema import all_methods
 from ecofed.errors import ConfigError, nearest
 from ecofed.reports.units import human_bytes
 
@@ -67,7 +68,7 @@ def frontier(
         settings.with_set(ecofed__bits=count).for_method("ecofed")  # refused before anything is trained
     folder = output_folder(out, settings, "-frontier", resume=resume)
     with resumable(folder), progress_view() as view:
-        from ecofed.frontier import frontier as sweep
+        from ecofed.runs.frontier import frontier as sweep
 
         result = sweep(
             settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from ecofed.config import all_keys
+from ecofed.config.schema import all_keys
 
 #: What other programs call some of the keys.
 _OTHER_WORDS = {

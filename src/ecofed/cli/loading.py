@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ecofed.cli.streams import say
-from ecofed.loading_progress import Listener
+from ecofed.data.loading_progress import Listener
 
 #: Loading that is done before is not worth a word.
 PATIENCE_SECONDS = 1.0

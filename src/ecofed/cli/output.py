@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ecofed.cli.fitting import GAP, column_groups, column_widths
-from ecofed.files import json_text
+from ecofed.files.disk import json_text
 from ecofed.foreign_text import clean, clean_lines
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ import typer
 from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
-from ecofed.config import PAPER_METHODS, Settings
-from ecofed.replacing import refuse_strange
+from ecofed.config import Settings
+from ecofed.config.schema import PAPER_METHODS
+from ecofed.files.replacing import refuse_strange
 from ecofed.reports.units import human_bytes, human_seconds
 
 if TYPE_CHECKING:
-    from ecofed.costs.plan import MethodPlan
-    from ecofed.planning import Plan
+    from ecofed.planning.method_plan import MethodPlan
+    from ecofed.planning.planner import Plan
 
 Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")]
 EveryLayer = Annotated[bool, typer.Option("--every-layer", help="Plan cuts inside blocks too.")]
@@ -61,7 +62,7 @@ def plan(
         refuse_strange(*(plots / name for name in ("plan.png", "timeline.png")), option="--plots")
     gc.disable()  # PyTorch's import and a plan make many small objects, hardly one of them in a circle
     try:
-        from ecofed.planning import plan as make_plan
+        from ecofed.planning.planner import plan as make_plan
 
         settings = Settings.load(source, sets or ())
         names = method_names(methods, settings)

@@ -8,9 +8,9 @@ import typer
 
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import add_command
-from ecofed.config_keys import configuration_keys
+from ecofed.config.keys import configuration_keys
+from ecofed.config.presets import preset_description, preset_names, preset_text
 from ecofed.errors import ConfigError
-from ecofed.presets import preset_description, preset_names, preset_text
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this preset's TOML.")]
 Keys = Annotated[bool, typer.Option("--keys", help="List every configuration key: type, default and meaning.")]

@@ -13,10 +13,10 @@ from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_text
 from ecofed.cli.shared import Overwrite, add_command, check_file, named_path, need_torch
 from ecofed.cli.streams import say
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
-from ecofed.ownership import owned_file
-from ecofed.problem_configs import ModelConfig
-from ecofed.replacing import refuse_existing
+from ecofed.files.ownership import owned_file
+from ecofed.files.replacing import refuse_existing
 from ecofed.reports.units import human_seconds
 
 if TYPE_CHECKING:

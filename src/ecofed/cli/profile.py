@@ -12,8 +12,8 @@ from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import Overwrite, add_command, check_file, named_path
 from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
 from ecofed.errors import ConfigError
-from ecofed.files import write_text
-from ecofed.replacing import refuse_existing
+from ecofed.files.disk import write_text
+from ecofed.files.replacing import refuse_existing
 
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", parser=named_path)
@@ -57,7 +57,7 @@ def profile(
         return
     if accelerator not in ("cpu", "cuda"):
         raise ConfigError(f"--accelerator {accelerator}: must be cpu or cuda")
-    from ecofed.profiling import measure, to_toml
+    from ecofed.planning.measure import measure, to_toml
 
     if out is not None:
         check_file(out)

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ecofed.cli.loading import Patience
 from ecofed.cli.streams import say
-from ecofed.config import Config
+from ecofed.config.schema import Config
+from ecofed.data.loading_progress import told_to
 from ecofed.foreign_text import LONGEST_NAME, clean
-from ecofed.loading_progress import told_to
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
 

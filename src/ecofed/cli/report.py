@@ -11,7 +11,7 @@ from ecofed.cli import frontier
 from ecofed.cli.output import print_json, print_results, print_text
 from ecofed.cli.shared import Json, add_command, make_folder, named_path
 from ecofed.errors import ConfigError
-from ecofed.replacing import refuse_strange
+from ecofed.files.replacing import refuse_strange
 
 if TYPE_CHECKING:
     from ecofed.results import Comparison, RunResult

@@ -17,7 +17,7 @@ from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, MissingExtraError
-from ecofed.ownership import OWNER_FILE, refuse_if_owned
+from ecofed.files.ownership import OWNER_FILE, refuse_if_owned
 
 Source = Annotated[
     str | None,
@@ -172,8 +172,8 @@ def _free(folder: Path) -> Path:
 
 
 def say_what_changes_nothing(settings: Settings, methods: Sequence[str], *, one: bool = False) -> None:
-    """On stderr, before anything is computed: see :mod:`ecofed.without_effect`."""
-    from ecofed.without_effect import without_effect
+    """On stderr, before anything is computed: see :mod:`ecofed.runs.without_effect`."""
+    from ecofed.runs.without_effect import without_effect
 
     for text in without_effect(settings, methods, one=one):
         say(f"note: {text}")

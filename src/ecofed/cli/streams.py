@@ -58,7 +58,7 @@ def delivered() -> bool:
 
 
 def is_of_a_stream(error: OSError) -> bool:
-    """Whether printing failed: files have names, and :mod:`ecofed.files` tells them."""
+    """Whether printing failed: files have names, and :mod:`ecofed.files.disk` tells them."""
     return error.filename is None and error.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 
 
 class Agenda:

@@ -11,9 +11,9 @@ import itertools
 import math
 from pathlib import Path
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.errors import ConfigError
-from ecofed.files import read_text
+from ecofed.files.disk import read_text
 from ecofed.randomness import generator
 
 COLUMNS = ["device", "first_round", "last_round"]

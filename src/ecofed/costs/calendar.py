@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.availability import Availability, needed_devices
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.availability import Availability
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import dealt, load_device, load_link, load_server

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from functools import cache
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.calendar import Calendar, Course, RoundCourse, Visit
 from ecofed.costs.exchange import Exchange

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecofed.errors import ConfigError, nearest
-from ecofed.files import read_text
-from ecofed.json_values import parse_toml
+from ecofed.files.disk import read_text
+from ecofed.files.json_values import parse_toml
 
 FOLDERS = ("devices", "servers", "links")
 

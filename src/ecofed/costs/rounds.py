@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine
 from ecofed.costs.schedule import SERVER, Task

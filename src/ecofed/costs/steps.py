@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.profiles import Machine
 from ecofed.costs.workload import Segment, Workload

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ecofed.activations import configured_codec, early_codec
+from ecofed.config.methods import EcoFedConfig
 from ecofed.costs.profiles import Machine
-from ecofed.method_configs import EcoFedConfig
 from ecofed.wire.sizes import Shapes
 
 _ENTRY_BYTES = 4

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ecofed.config.network_input import FULL_WHITE
 from ecofed.errors import DataError
-from ecofed.network_input import FULL_WHITE
 
 PNG_HEADER_BYTES = 33
 """Signature and IHDR, the same for all images of one size."""

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import PIL
 
+from ecofed.config.network_input import FULL_WHITE
 from ecofed.data.formats import Format
 from ecofed.data.images import Split
 from ecofed.data.places import cache_folder
 from ecofed.errors import DataError, StorageError
-from ecofed.files import writing
-from ecofed.network_input import FULL_WHITE
+from ecofed.files.disk import writing
 
 VERSION = 5
 """Raise when what is stored, or how pictures are decoded, changes."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ecofed.class_identity import listed, positions, settled
+from ecofed.config.class_identity import listed, positions, settled
+from ecofed.config.network_input import FULL_WHITE
 from ecofed.data.dataset import PNG_HEADER_BYTES, Dataset, ImageSet
 from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
@@ -18,7 +19,6 @@ from ecofed.data.images import Split, as_colour, resize
 from ecofed.data.known import KNOWN, KnownSet
 from ecofed.data.places import cure, find, on_this_machine
 from ecofed.errors import DataError, Notice
-from ecofed.network_input import FULL_WHITE
 
 
 def load_dataset(
@@ -36,7 +36,7 @@ def load_dataset(
 
     ``white`` is the number that is white in pictures of more than 8 bits, where a network was trained with one; the
     default is what the training pictures need (:mod:`ecofed.data.pictures`). ``size`` is the height and width that the
-    pictures are scaled to, where a network was trained with one (:mod:`ecofed.network_input`).
+    pictures are scaled to, where a network was trained with one (:mod:`ecofed.config.network_input`).
 
     ``note`` is told what lies with the data and is not taken as it is; by default it becomes a warning.
 

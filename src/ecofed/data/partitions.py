@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from ecofed.config.problem import DataConfig
 from ecofed.errors import ConfigError
-from ecofed.problem_configs import DataConfig
 from ecofed.randomness import generator, permutation
 
 TUNING_IMAGES = 2000

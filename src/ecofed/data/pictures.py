@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ecofed.config.network_input import FULL_WHITE
 from ecofed.errors import DataError, EcoFedError, MissingExtraError
-from ecofed.network_input import FULL_WHITE
 
 MAX_PIXELS = 64_000_000
 """A picture whose header promises more is refused before memory is taken for it."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ecofed.config.network_input import NetworkInput
 from ecofed.data.images import as_input
 from ecofed.data.jpeg import compress_images, decompress_images
 from ecofed.data.pictures import show
 from ecofed.data.transforms import padded, to_input, with_channels
-from ecofed.network_input import NetworkInput
 
 
 def picture(where: str, data: bytes, how: NetworkInput) -> tuple[np.ndarray, int]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from ecofed.activations import Codec, EncodedActivation, compress, configured_codec, early_codec
 from ecofed.activations.statistics import pack_triangle, pooled_features
+from ecofed.config.task import Task, upload_order
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import DeviceError, ModelError
-from ecofed.task import Task, upload_order
 from ecofed.wire import AskStatistics, FrontBundle, FrontInstalled, InstallFront, Refresh, Statistics, Upload
 
 #: Images a pass where an activation depends on its own image alone. Fixed, because sums depend on the shape of a batch.

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecofed.config.task import Task
 from ecofed.devices.frozen_front import FrozenFront
 from ecofed.devices.local_data import LocalData
 from ecofed.errors import DeviceError
 from ecofed.models.fronts import front_by_bytes
-from ecofed.task import Task
 from ecofed.wire import FrontBundle
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ecofed.errors import DeviceError, StorageError
-from ecofed.files import write_bytes
+from ecofed.files.disk import write_bytes
 from ecofed.wire import Acknowledge, InstallNetwork
 
 

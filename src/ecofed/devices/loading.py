@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ecofed.config.task import Task
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.devices.local_data import LocalData
 from ecofed.devices.local_images import class_numbers
 from ecofed.devices.worker import DeviceWorker
 from ecofed.errors import DataError
-from ecofed.task import Task
 
 
 def make_worker(task: Task, dataset: Dataset, parts: list[np.ndarray], device: int, torch_device: str) -> DeviceWorker:

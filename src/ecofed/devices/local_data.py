@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ecofed.config.task import Task
 from ecofed.devices.local_images import LocalImages
 from ecofed.randomness import permutation
-from ecofed.task import Task
 
 #: Views used by training rounds and by uploads are numbered apart, so that no two draws share a key.
 TRAINING_VIEWS = 1 << 24

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.class_identity import listed, positions
+from ecofed.config.class_identity import listed, positions
+from ecofed.config.task import Task
 from ecofed.data import Dataset, augment, to_input
 from ecofed.data.jpeg import compress_images
 from ecofed.errors import DataError, DeviceError
-from ecofed.task import Task
 from ecofed.wire import Images, SendImages
 from ecofed.wire.messages import label_dtype
 

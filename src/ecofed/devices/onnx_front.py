@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ecofed.config.task import Task
 from ecofed.devices.frozen_front import FrozenFront
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import DeviceError, ModelError
 from ecofed.onnx import DeviceBundle, Session, front_to_onnx
-from ecofed.task import Task
 from ecofed.wire import FrontBundle
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ecofed.config.task import Task
 from ecofed.devices.kept_network import KeptNetwork
 from ecofed.devices.local_images import LocalImages
 from ecofed.devices.onnx_front import OnnxFront
 from ecofed.errors import EcoFedError, WireError
 from ecofed.onnx import DeviceBundle
-from ecofed.task import Task
 from ecofed.wire import (
     AskStatistics,
     Failure,

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from ecofed.config.methods import cosine
+from ecofed.config.problem import ModelConfig
+from ecofed.config.task import Task
 from ecofed.devices.local_data import LocalData, training_view
 from ecofed.errors import DeviceError
-from ecofed.method_configs import cosine
 from ecofed.models import (
     AuxiliaryClassifier,
     Precision,
@@ -31,8 +33,6 @@ from ecofed.models import (
     set_precision,
 )
 from ecofed.models.distillation import distillation_loss
-from ecofed.problem_configs import ModelConfig
-from ecofed.task import Task
 from ecofed.wire import (
     Acknowledge,
     ApplyGradient,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ecofed.config.task import Task
 from ecofed.devices.inference import TorchFront
 from ecofed.devices.kept_network import KeptNetwork
 from ecofed.devices.local_data import LocalData
@@ -13,7 +14,6 @@ from ecofed.devices.training import LocalTrainer
 from ecofed.errors import EcoFedError, WireError
 from ecofed.registry import messages_of
 from ecofed.registry import methods as plugin_methods
-from ecofed.task import Task
 from ecofed.wire import (
     ApplyGradient,
     AskStatistics,

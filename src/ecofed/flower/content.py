@@ -12,10 +12,10 @@ from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from ecofed.config.task import Task
 from ecofed.errors import WireError
-from ecofed.files import json_text
-from ecofed.json_values import parse, read_as
-from ecofed.task import Task
+from ecofed.files.disk import json_text
+from ecofed.files.json_values import parse, read_as
 from ecofed.wire import HEADER_BYTES, payload_length
 
 #: Flower's name for a message's purpose: ``query`` and an action of ours.

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.costs.steps import Script
 from ecofed.errors import DeviceError, ModelError
 from ecofed.methods.channel import Channel, DivergedError
 from ecofed.methods.plausible import SampleCounts, check_parameters, check_size
 from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
-from ecofed.task import Task
 from ecofed.wire import FrontBundle, Message
 
 

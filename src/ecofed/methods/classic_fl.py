@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.config import Config
+from ecofed.config.methods import ClassicFLConfig
+from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, epochs
 from ecofed.costs.workload import Workload
-from ecofed.method_configs import ClassicFLConfig
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, mean, under
 from ecofed.methods.plausible import check_loss
 from ecofed.models import WeightedAverage, load_arrays, state_arrays

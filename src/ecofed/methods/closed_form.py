@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ecofed.activations.codecs.base import TIMES_THE_LIMIT
 from ecofed.activations.statistics import check_sums, feature_grid, pooled_features, triangle_size, unpack_triangle
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import WireError
-from ecofed.json_values import Count, read_as
+from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, under
 from ecofed.methods.channel import Ask
 from ecofed.models import build_front

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ecofed.activations import Codec, EncodedActivation, early_codec
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.models import build_middle
 from ecofed.wire import FrontBundle
 

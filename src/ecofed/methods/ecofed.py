@@ -28,11 +28,12 @@ from ecofed.activations import (
     saturation_warned,
 )
 from ecofed.activations.augmentation import FeatureAugmentation
-from ecofed.config import Config
+from ecofed.config.schema import Config
+from ecofed.config.task import upload_order
 from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, labels, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError, WireError
-from ecofed.json_values import Count, read_as
+from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
@@ -40,7 +41,6 @@ from ecofed.methods.pooled import PooledTrainer
 from ecofed.methods.replay import EcoFedAgenda, replayed_devices
 from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
-from ecofed.task import upload_order
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
 from ecofed.wire.sizes import ArrayShape
 

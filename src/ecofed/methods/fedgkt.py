@@ -15,7 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from torch import nn
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError

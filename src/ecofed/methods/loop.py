@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs import Exchange, RoundTime
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome

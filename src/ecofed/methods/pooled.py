@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from ecofed.activations import View
-from ecofed.config import Config
-from ecofed.json_values import Count, read_as
-from ecofed.method_configs import PooledTraining, cosine
+from ecofed.config.methods import PooledTraining, cosine
+from ecofed.config.schema import Config
+from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import check_converging, expect, under
 from ecofed.models import load_arrays, state_arrays
 from ecofed.randomness import generator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ecofed.activations import Uploads, make_refresh_policy
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.randomness import generator
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from ecofed.activations import ReplayBuffer, View
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import Step, Stop, labels
 from ecofed.costs.workload import Segment, Workload

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError

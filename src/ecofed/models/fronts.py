@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
 from ecofed.models.bottleneck import add_bottleneck
 from ecofed.models.normalisation import set_normalisation
 from ecofed.models.partition import between, partition
 from ecofed.models.registry import build_model
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire.bundle import FrontBundle
 
 

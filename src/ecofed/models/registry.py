@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
 from ecofed.models.efficientnet import efficientnet_lite0
@@ -15,7 +16,6 @@ from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
 from ecofed.models.resnet import resnet9
 from ecofed.models.timm_networks import PREFIX, timm_network, timm_settings
 from ecofed.models.vgg import vgg11
-from ecofed.problem_configs import ModelConfig
 from ecofed.registry import networks as plugin_networks
 
 #: Builders take (in_channels, classes, width, head_width). Every built-in network takes 32x32 images, names its parts

@@ -13,10 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ecofed.config.task import Task
 from ecofed.errors import ConfigError, ModelError, WireError
-from ecofed.files import json_text, write_together
-from ecofed.json_values import parse, read_as
-from ecofed.task import Task
+from ecofed.files.disk import json_text, write_together
+from ecofed.files.json_values import parse, read_as
 from ecofed.wire import FrontBundle
 
 SCHEMA = "ecofed-device/1"

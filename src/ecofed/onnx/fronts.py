@@ -34,7 +34,7 @@ def front_to_onnx(bundle: FrontBundle, mode: str) -> bytes:
 
     Args:
         bundle: the front.
-        mode: ``frozen``, ``batch`` or ``group``: how its layers normalise, as in :class:`ecofed.config.Config`.
+        mode: ``frozen``, ``batch`` or ``group``: how its layers normalise, as in :class:`ecofed.config.schema.Config`.
 
     Raises:
         ModelError: a front of another network, or a cut inside a block.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.errors import ModelError
-from ecofed.files import json_text
+from ecofed.files.disk import json_text
 from ecofed.wire import int8_codes
 
 #: IR version 8 and operator set 13 (2021): read by every ONNX Runtime since 1.11.

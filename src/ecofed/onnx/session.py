@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.errors import MissingExtraError, ModelError
-from ecofed.json_values import parse
+from ecofed.files.json_values import parse
 
 
 class Session:

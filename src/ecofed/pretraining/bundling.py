@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.data import to_input
 from ecofed.errors import ConfigError
 from ecofed.models import (
@@ -28,7 +29,6 @@ from ecofed.models import (
 from ecofed.models.registry import build_model
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.limits import ALL_BITS, quantiser_limits, saturated_fraction
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire.bundle import FrontBundle
 
 CALIBRATION_IMAGES = 500

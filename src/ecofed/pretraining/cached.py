@@ -13,17 +13,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.data import list_datasets
 from ecofed.data.places import cache_folder
 from ecofed.errors import StorageError, WireError
-from ecofed.files import json_text, write_bytes
+from ecofed.files.disk import json_text, write_bytes
 from ecofed.models import build_front, initialise, load_arrays, partition, state_arrays
 from ecofed.models.bottleneck import add_expansion
 from ecofed.models.registry import build_model
 from ecofed.pretraining.images import FRACTALS, PublicImages, load_images
 from ecofed.pretraining.pretrain import pretrain_front
 from ecofed.pretraining.train import EpochReport, Recipe, Report, train_network
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 Note = Callable[[str], None]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecofed.activations import saturation_warned
+from ecofed.config.problem import ModelConfig
 from ecofed.data import Dataset, compressed_sizes, raw_bytes
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.limits import saturated_fraction
 from ecofed.pretraining.probe import features, probe_front, probe_pixels, probe_set
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 _FEWEST = 200

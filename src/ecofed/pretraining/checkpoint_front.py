@@ -9,12 +9,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ModelError, nearest
 from ecofed.models import default_cut, initialise, load_arrays, partition
 from ecofed.models.registry import build_model
 from ecofed.pretraining.bundling import make_bundle
 from ecofed.pretraining.images import PublicImages
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

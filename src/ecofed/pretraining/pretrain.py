@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import (
     Expansion,
@@ -28,7 +29,6 @@ from ecofed.pretraining.bundling import make_bundle
 from ecofed.pretraining.images import PublicImages
 from ecofed.pretraining.train import EpochReport, Recipe, Report, train_network
 from ecofed.pretraining.trunk import residual_trunk
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 

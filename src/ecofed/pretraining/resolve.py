@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecofed.config import Config
+from ecofed.config.problem import ModelConfig
+from ecofed.config.schema import Config
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front
 from ecofed.pretraining.shipped import automatic_front, shipped_front, shipped_fronts
-from ecofed.problem_configs import ModelConfig
 from ecofed.wire import FrontBundle
 
 

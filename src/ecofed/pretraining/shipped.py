@@ -10,9 +10,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ecofed.config import Config
+from ecofed.config.schema import Config
 from ecofed.errors import ConfigError, nearest
-from ecofed.files import json_text, write_together
+from ecofed.files.disk import json_text, write_together
 from ecofed.wire import FrontBundle
 
 #: Of the bottleneck fronts, the one that is taken where none is named: fewer bytes an image than its JPEG.

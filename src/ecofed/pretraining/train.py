@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecofed.errors import CheckpointError
-from ecofed.files import writing
+from ecofed.files.disk import writing
 from ecofed.pretraining.augmentation import augment_batch
 from ecofed.pretraining.images import PublicImages
 from ecofed.randomness import generator, permutation

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ecofed.files import write_json
+from ecofed.files.disk import write_json
 from ecofed.reports.files import read_result, read_summary, write_result, write_summary
 from ecofed.reports.html import write_report
 from ecofed.reports.joining import changed_inputs, joined, load

@@ -11,10 +11,10 @@ import typing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ecofed.config import PLUGINS, Config, all_keys, all_methods, section_types
+from ecofed.config.schema import PLUGINS, Config, all_keys, all_methods, section_types
 from ecofed.errors import ConfigError, EcoFedError
-from ecofed.files import write_json
-from ecofed.json_values import parse, read_as
+from ecofed.files.disk import write_json
+from ecofed.files.json_values import parse, read_as
 from ecofed.results import DIRECTIONS, SCHEMA, SUMMARY_SCHEMA, Comparison, RunResult
 
 RESULT_FILE = "result.json"

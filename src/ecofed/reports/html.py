@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ecofed.files import json_text, write_text
+from ecofed.files.disk import json_text, write_text
 from ecofed.foreign_text import clean_lines
 from ecofed.reports import theme, words
 from ecofed.reports.plots import Plot, draw_plots, save_plots

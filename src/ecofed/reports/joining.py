@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ecofed.config import all_methods
+from ecofed.config.schema import all_methods
 from ecofed.errors import EcoFedError
-from ecofed.files import json_text
+from ecofed.files.disk import json_text
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
 from ecofed.reports.unfinished import is_unfinished, read_unfinished, unfinished_notes
 from ecofed.results import Comparison, RunResult, flatten, short_digest

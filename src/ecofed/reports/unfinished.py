@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ecofed.errors import EcoFedError
-from ecofed.files import write_json
-from ecofed.json_values import parse
+from ecofed.files.disk import write_json
+from ecofed.files.json_values import parse
 from ecofed.reports.files import read_file, result_of
 from ecofed.results import DIRECTIONS, LAST_ROUNDS, SCHEMA, RoundRecord, RunResult, Totals
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ecofed.config.task import Task
 from ecofed.devices import DeviceWorker
 from ecofed.methods.transport import Transport
 from ecofed.runtimes.in_process import InProcessTransport
 from ecofed.runtimes.processes import ProcessesTransport
-from ecofed.task import Task
 
 __all__ = ["InProcessTransport", "ProcessesTransport", "open_transport"]
 

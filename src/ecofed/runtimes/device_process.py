@@ -8,13 +8,13 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 
+from ecofed.config.task import Task
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import load_worker
 from ecofed.errors import EcoFedError, WireError
-from ecofed.files import json_text
+from ecofed.files.disk import json_text
 from ecofed.registry import load_plugin, messages_of
 from ecofed.runtimes.sockets import INCARNATION_BYTES, Connection, Hello
-from ecofed.task import Task
 from ecofed.wire import Failure, encode, speak
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 2.0
@@ -30,7 +30,7 @@ class Installation:
     token: str
     """Hexadecimal; the secret of this run."""
     task: str
-    """:meth:`ecofed.task.Task.to_json`."""
+    """:meth:`ecofed.config.task.Task.to_json`."""
     torch_device: str = "cpu"
     plugins: tuple[str, ...] = ()
     """Files and modules on this machine that the device loads first."""

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from ecofed.config.task import Task
 from ecofed.errors import ConfigError, WireError
 from ecofed.methods.transport import Answer, Lost
 from ecofed.registry import plugins_to_pass_on
 from ecofed.runtimes.device_process import Installation
 from ecofed.runtimes.sockets import TOKEN_BYTES, WELCOME, Connection, Hello
-from ecofed.task import Task
 
 #: How long a round waits for a device that is not connected.
 REJOIN_SECONDS = 60.0

@@ -20,9 +20,9 @@ import numpy as np
 from safetensors.numpy import save as save_tensors
 
 from ecofed.errors import ConfigError, WireError
-from ecofed.files import json_text, write_bytes
-from ecofed.json_values import Within, parse, read_as
-from ecofed.tensor_files import pack, verify
+from ecofed.files.disk import json_text, write_bytes
+from ecofed.files.json_values import Within, parse, read_as
+from ecofed.files.tensor_files import pack, verify
 from ecofed.wire.fields import MAX_TENSORS_HEADER_BYTES, check_finite, read_tensors
 
 _DESCRIPTION = (

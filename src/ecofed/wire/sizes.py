@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.files import json_text
+from ecofed.files.disk import json_text
 from ecofed.wire.bundle import FrontBundle, _compact
 from ecofed.wire.fields import Array, Blob, Field, TensorDict, Text
 from ecofed.wire.framing import HEADER_BYTES, _with_framing

@@ -11,8 +11,8 @@ from ecofed.activations.codecs.minmax import MinMaxCodec
 from ecofed.activations.codecs.packing import pack, unpack
 from ecofed.activations.codecs.top_k import TopKCodec
 from ecofed.activations.codecs.uniform import UniformCodec
+from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import ConfigError, nearest
-from ecofed.method_configs import EcoFedConfig
 
 __all__ = [
     "CODECS",

@@ -5,7 +5,7 @@ from ecofed.activations.refresh.once import OneRefresh
 from ecofed.activations.refresh.periodic import PeriodicRefresh
 from ecofed.activations.refresh.plateau import PlateauRefresh
 from ecofed.activations.refresh.spread import SpreadRefresh
-from ecofed.method_configs import EcoFedConfig
+from ecofed.config.methods import EcoFedConfig
 
 __all__ = ["REFRESH_POLICIES", "RefreshPolicy", "Uploads", "make_refresh_policy"]
 

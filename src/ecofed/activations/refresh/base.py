@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ecofed.method_configs import EcoFedConfig
+from ecofed.config.methods import EcoFedConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecofed.activations.refresh.base import RefreshPolicy, Uploads
-from ecofed.json_values import Loss, read_as
-from ecofed.method_configs import EcoFedConfig
+from ecofed.config.methods import EcoFedConfig
+from ecofed.files.json_values import Loss, read_as
 
 
 class PlateauRefresh(RefreshPolicy):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ecofed.class_identity import listed
+from ecofed.config.class_identity import listed
 from ecofed.data.archives import Unpacked, tar_members
 from ecofed.data.formats.parts import Part
 from ecofed.data.images import Split, native_size
 from ecofed.data.inventory import left_out
 from ecofed.errors import ConfigError, DataError
-from ecofed.files import read_text
+from ecofed.files.disk import read_text
 
 _SIDE = 32
 _IMAGE_BYTES = 3 * _SIDE * _SIDE

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ecofed.class_identity import listed
+from ecofed.config.class_identity import listed
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import Split, decode
 from ecofed.data.inventory import everything, left_out
+from ecofed.data.loading_progress import counted
 from ecofed.data.pictures import SUFFIXES
 from ecofed.errors import DataError
 from ecofed.foreign_text import clean
-from ecofed.loading_progress import counted
 
 MAX_FILE_BYTES = 256 << 20
 

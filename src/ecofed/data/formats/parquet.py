@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.class_identity import identity, listed, positions, settled
+from ecofed.config.class_identity import identity, listed, positions, settled
 from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import Split, decode
 from ecofed.data.inventory import left_out
+from ecofed.data.loading_progress import counted
 from ecofed.errors import DataError, MissingExtraError
-from ecofed.files import read_text
+from ecofed.files.disk import read_text
+from ecofed.files.json_values import parse
 from ecofed.foreign_text import clean
-from ecofed.json_values import parse
-from ecofed.loading_progress import counted
 
 MAX_ROWS = 5_000_000
 MAX_ROW_GROUP_BYTES = 2 << 30

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecofed.files import write_bytes
+from ecofed.files.disk import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.accuracy import accuracy_figure
 from ecofed.reports.plots.kinds import kinds_figure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecofed.files import write_bytes
+from ecofed.files.disk import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.names import short
 from ecofed.reports.plots.style import drawing, png

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecofed.files import write_bytes
+from ecofed.files.disk import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.style import drawing, png
 from ecofed.reports.plots.timeline import Spans, draw_timelines

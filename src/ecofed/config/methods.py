@@ -1,0 +1,252 @@
+"""The methods' own sections of the configuration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ecofed.config.fields import Needs, require
+
+#: Bits per entry of an activation as it is.
+LOSSLESS_BITS = 32
+
+
+def cosine(progress: float) -> float:
+    """A learning rate's share of its start, ``progress`` (0..1) through the whole training."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassicFLConfig:
+    """FedAvg of the whole network."""
+
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The devices' learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
+    server: Literal["average", "momentum", "adam"] = "average"
+    """What the server makes of the devices' average. ``average``: the next network (FedAvg). ``momentum``, ``adam``:
+    what it changed is the gradient of one step of that optimiser (FedAvgM, FedAdam), against skewed labels."""
+    server_learning_rate: float = 1.0
+    """Of ``momentum`` and ``adam``; FedAdam wants some 0.01."""
+    server_momentum: float = 0.9
+    """Of ``momentum`` and ``adam`` (there called beta 1)."""
+
+    def __post_init__(self) -> None:
+        rate = self.server_learning_rate
+        require(0 < rate < math.inf, "classic-fl.server_learning_rate", rate, "must be a finite number above 0")
+        momentum = self.server_momentum
+        require(0 <= momentum < 1, "classic-fl.server_momentum", momentum, "must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VanillaDPFLConfig:
+    """SplitFed."""
+
+    version: Literal["v1", "v2"] = "v1"
+    """``v1``: one back per device, averaged after the round. ``v2``: one shared back, devices in turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LGLConfig:
+    """Local-loss training of the front with an auxiliary classifier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedGKTConfig:
+    """Two-way knowledge distillation."""
+
+    temperature: float = 3.0
+    """Both sides soften their logits by it before they teach each other."""
+    alpha: float = 1.0
+    """Weight of the distillation loss beside the cross-entropy."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.temperature <= 1000, "fedgkt.temperature", self.temperature, "must be above 0, at most 1000")
+        require(0 <= self.alpha < math.inf, "fedgkt.alpha", self.alpha, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledTraining:
+    """How the server trains on what devices have sent it, all pooled."""
+
+    server_steps: int | None = None
+    """SGD steps a round on the pooled samples; default as many batches as the sampled devices hold (what the paper
+    does)."""
+    fresh_momentum: bool = False
+    """Start each round with zero momentum (the paper) instead of keeping it. ``fedavg`` always does."""
+    sampling: Literal["uniform", "class", "device"] = "uniform"
+    """What comes equally often in pooled batches: every sample, every class, or every device."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution that weighs two mixed samples of a batch; 0 mixes none."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """The learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
+    weight_decay: float = 0.0005
+    """Of the server's SGD."""
+    ema: float = 0.0
+    """Decay per step of a running average of the weights, which is then what is tested and saved; 0 keeps no average,
+    0.998 averages over about 500 steps."""
+    label_smoothing: float = 0.0
+    """Share of the training target that is spread over all classes."""
+
+    def check(self, section: str) -> None:
+        """Raise :class:`ConfigError` for an impossible value; ``section`` names the key."""
+        steps = self.server_steps
+        most = 10_000_000
+        require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
+        require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
+        for key in ("ema", "label_smoothing", "weight_decay"):
+            require(0 <= getattr(self, key) < 1, f"{section}.{key}", getattr(self, key), "must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcoFedConfig(PooledTraining):
+    """Frozen pre-trained front, quantised activations, replay buffer."""
+
+    front: str = "auto"
+    """``auto`` (the shipped front for this model: of 256 bytes an image where ``bits`` is 2, otherwise the full-size
+    one; without any, ``random``, and a note), ``random`` (calibrated statistics), ``pretrain`` (built-in pre-training,
+    cached), the name of a shipped front, or a path to a bundle."""
+    codec: str = "uniform"
+    """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
+    the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127
+    of each batch) or ``float32`` (lossless)."""
+    bits: int = 2
+    """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` needs 8,
+    ``float32`` ignores it."""
+    density: float = 0.1
+    """``top-k``: the share of entries that is kept."""
+    entropy: Literal["none", "deflate", "range"] = "range"
+    """Lossless coding of each upload. ``range``: an adaptive range coder or ``deflate``, whichever is shorter.
+    ``deflate``: standard library. ``none``: packed codes as they are, whose size is known before."""
+    period: int = 2
+    """A refresh every ``period`` rounds."""
+    refresh: Literal["period", "once", "spread", "plateau"] = "once"
+    """When sampled devices upload. ``period``: in rounds 1, 1 + period, ... ``once``: in the first round that samples
+    them, and never again. ``spread``: at once, then evenly over the training until ``views`` or
+    ``uplink_budget_bytes`` is used up. ``plateau``: at once, then when the buffer is known by heart (``memorised``)."""
+    memorised: float = 0.5
+    """``plateau``: new views are asked for while the loss on the buffer is below this fraction of the loss on
+    activations that have just arrived."""
+    views: int = 0
+    """How many augmented passes a device may ever upload, all of which stay in the buffer; 0 is unbounded, and the
+    buffer keeps the latest."""
+    uplink_budget_bytes: int | None = None
+    """What a device may ever upload: codes, scales and labels. The first view is always allowed; another is asked for
+    only while one more of the same size fits."""
+    replay: bool = True
+    """``False`` (an ablation): train on this round's uploads only; needs ``period = 1``."""
+    buffer: Literal["memory", "disk"] = "memory"
+    """Where the server keeps uploads. ``disk``: memory-mapped files in the run's folder, for buffers that are larger
+    than memory; checkpoints refer to them instead of copying them. Results are the same."""
+    buffer_bytes: int = 1 << 28
+    """``disk``: how much of the buffer's files may be in memory at a time, at least a MiB. What is not a code (labels,
+    sample numbers, scales: 20 bytes a sample) always is."""
+    server: Literal["pooled", "fedavg"] = "pooled"
+    """``pooled``: one back, batches mixed over the whole buffer. ``fedavg``: one back per device, averaged (the
+    paper)."""
+    flip: float = 0.0
+    """``pooled``: probability that an activation is mirrored, where a mirrored image is still valid."""
+    shift: float = 0.0
+    """``pooled``: probability that an activation is moved by one entry in one of eight directions."""
+    cutout: float = 0.0
+    """``pooled``: probability that a square of an activation is set to zero."""
+    front_precision: Literal["full", "int8"] = "int8"
+    """``int8``: convolution weights of the front are rounded to 8 bits, for the server and the tests as for devices;
+    its delivery is half as long. ``full``: as the front was made."""
+    front_delivery: Literal["download", "preinstalled"] = "download"
+    """``download``: the front's encoded bytes count once per device. ``preinstalled``: not counted, as in the paper."""
+
+    device_cuts: str | None = None
+    """Where weak devices stop: the server runs the rest of the front for them. A layer before ``model.cut``, or several
+    layers, as ``block1:2,block2``, dealt to the devices in this pattern, over and over (``clock.device`` has the same);
+    ``auto``: each device's latest layer at which it keeps up with the slowest, by its profiles in ``clock``; ``none``:
+    everybody runs the whole front."""
+    early_bits: int = 8
+    """Bits per entry of activations that are uploaded at an earlier layer, 1-8 (``uniform``), or 32: lossless
+    (``float32``)."""
+
+    NEEDS: ClassVar[Needs] = {
+        "density": ("ecofed.codec=top-k", lambda own: own.codec == "top-k"),
+        "period": ("ecofed.refresh=period", lambda own: own.refresh == "period" or not own.replay),
+        "memorised": ("ecofed.refresh=plateau", lambda own: own.refresh == "plateau"),
+        "buffer_bytes": ("ecofed.buffer=disk", lambda own: own.buffer == "disk"),
+        "early_bits": ("ecofed.device_cuts", lambda own: own.device_cuts is not None),
+        **dict.fromkeys(
+            ("flip", "shift", "cutout", "server_steps"), ("ecofed.server=pooled", lambda own: own.server == "pooled")
+        ),
+    }
+
+    def __post_init__(self) -> None:
+        require(1 <= self.bits <= 8, "ecofed.bits", self.bits, "must be in 1..8")
+        early = self.early_bits
+        require(1 <= early <= 8 or self.lossless_early, "ecofed.early_bits", early, "must be in 1..8, or 32 (lossless)")
+        require(self.codec != "lloyd-max" or 2 <= self.bits <= 4, "ecofed.bits", self.bits, "'lloyd-max' has 2, 3 or 4")
+        require(self.codec != "top-k" or self.bits <= 7, "ecofed.bits", self.bits, "the 'top-k' codec has at most 7")
+        require(0 < self.density <= 1, "ecofed.density", self.density, "must be above 0 and at most 1")
+        require(self.period >= 1, "ecofed.period", self.period, "must be at least 1")
+        require(self.views >= 0, "ecofed.views", self.views, "must be 0 (unbounded) or more")
+        require(self.buffer_bytes >= 1 << 20, "ecofed.buffer_bytes", self.buffer_bytes, "must be at least 1048576")
+        require(0 < self.memorised <= 1, "ecofed.memorised", self.memorised, "must be above 0 and at most 1")
+        budget = self.uplink_budget_bytes
+        require(budget is None or budget >= 1, "ecofed.uplink_budget_bytes", budget, "must be at least 1")
+        if self.refresh == "spread":
+            limited = self.views > 0 or budget is not None
+            require(
+                limited, "ecofed.refresh", self.refresh, "needs ecofed.views or ecofed.uplink_budget_bytes to spread"
+            )
+        self.check("ecofed")
+        for key in ("flip", "shift", "cutout"):
+            require(0 <= getattr(self, key) <= 1, f"ecofed.{key}", getattr(self, key), "is a probability, 0..1")
+        if self.codec == "minmax":
+            require(self.bits == 8, "ecofed.bits", self.bits, "the 'minmax' codec is 8 bits; set ecofed.bits=8")
+        if not self.replay:
+            needs = "ecofed.replay=false needs ecofed.refresh=period and ecofed.period=1"
+            require(self.refresh == "period", "ecofed.refresh", self.refresh, needs)
+            require(self.period == 1, "ecofed.period", self.period, needs)
+
+    @property
+    def lossless_early(self) -> bool:
+        """Whether devices that stop early upload float32."""
+        return self.early_bits == LOSSLESS_BITS
+
+    @property
+    def exportable(self) -> bool:
+        """Whether what the codec does to an activation can be written as ONNX."""
+        return self.codec in ("uniform", "minmax", "float32")
+
+    @property
+    def limit_bits(self) -> int | None:
+        """For how many bits the codec takes quantiser limits from the front's bundle; ``None``: it needs none."""
+        return self.bits if self.codec in ("uniform", "lloyd-max", "top-k") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendImagesConfig(PooledTraining):
+    """A rival: devices send their images once, the server trains the whole network on them."""
+
+    quality: int = 75
+    """JPEG quality of what a device sends, 1-95. Headers that all images share are sent once a device."""
+    size: int | None = None
+    """Images are scaled down to ``size`` x ``size`` pixels before they are compressed; ``none``: as they are."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.quality <= 95, "send-images.quality", self.quality, "must be in 1..95")
+        if self.size is not None:
+            require(
+                4 <= self.size <= 32, "send-images.size", self.size, "must be in 4..32: networks take 32 x 32 pixels"
+            )
+        self.check("send-images")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedFormConfig:
+    """A rival: one upload of feature statistics, and a ridge classifier solved from their sum."""
+
+    features: int = 128
+    """At most this many features: the frozen front's activation, pooled over space until it is no wider."""
+    ridge: float = 0.01
+    """Strength of the penalty, in units of the mean squared feature."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.features <= 4096, "closed-form.features", self.features, "must be in 1..4096")
+        require(0 < self.ridge < math.inf, "closed-form.ridge", self.ridge, "must be above 0")

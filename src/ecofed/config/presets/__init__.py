@@ -1,0 +1,57 @@
+"""Named configurations that ship with the package: one TOML file each, whose first line says what it is for."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ecofed.errors import ConfigError, nearest
+from ecofed.files.disk import read_text
+from ecofed.files.json_values import parse_toml
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets, sorted."""
+    folder = resources.files(__name__)
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def preset_text(name: str) -> str:
+    """The TOML of a shipped preset.
+
+    Raises:
+        ConfigError: there is no preset of that name.
+    """
+    names = preset_names()
+    if name not in names:
+        raise ConfigError(f"unknown preset '{name}'{nearest(name, names)}; presets: {', '.join(names)}")
+    return (resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def preset_description(name: str) -> str:
+    """What a preset is for, in one line: its first comment."""
+    return preset_text(name).partition("\n")[0].lstrip("# ")
+
+
+def read_toml(source: str | Path) -> dict[str, Any]:
+    """The values of a preset or, where no preset has that name, of a TOML file.
+
+    Raises:
+        ConfigError: no such preset or file, not UTF-8 text, or not TOML.
+    """
+    names = preset_names()
+    if str(source) in names:
+        text = preset_text(str(source))
+    else:
+        path = Path(source)
+        if not os.path.isfile(path):  # which is also no for a name that no file can have
+            raise ConfigError(
+                f"'{source}' is neither a preset nor a file{nearest(str(source), names)}; presets: {', '.join(names)}"
+            )
+        text = read_text(path)
+    try:
+        return parse_toml(text)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error

@@ -1,0 +1,1 @@
+"""Before anything is trained: what a run will cost, settings to start from, and this machine measured."""

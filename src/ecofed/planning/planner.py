@@ -1,0 +1,301 @@
+"""Plan a run: bytes, time and memory for every method and cut, and settings to start from. Nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecofed.config import Config, Settings
+from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.task import Task
+from ecofed.costs.calendar import Course
+from ecofed.costs.clock import fleet_of
+from ecofed.costs.rounds import Fleet
+from ecofed.costs.workload import Workload
+from ecofed.data import Dataset, load_dataset, partition
+from ecofed.devices.loading import make_worker
+from ecofed.errors import DataError
+from ecofed.methods import method_class, sample_devices
+from ecofed.models.counting import CountedNetwork
+from ecofed.models.registry import default_cut
+from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
+from ecofed.planning.recommend import Narrow, Recommendation, recommend
+from ecofed.planning.unequal import device_cuts
+from ecofed.pretraining.bundling import early_bundle
+from ecofed.pretraining.resolve import check_fits, resolve_front
+from ecofed.pretraining.shipped import AUTOMATIC_BYTES, automatic_front, shipped_front, shipped_fronts
+from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
+
+#: Entropy coding is tried on so many images of so many devices.
+TRIED_IMAGES, TRIED_DEVICES = 64, 4
+#: Training images, channels and classes of sets whose classes are equally large, so that they need not be read.
+EQUAL_CLASSES = {"cifar10": (50_000, 3, 10), "cifar100": (50_000, 3, 100), "fashion-mnist": (60_000, 1, 10)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The answer of ``ecofed plan``."""
+
+    config: dict[str, Any]
+    cut: str
+    """The configured one."""
+    cuts: list[str]
+    """All that were planned, in order."""
+    devices: dict[str, str]
+    """Title of each device profile, by name."""
+    links: dict[str, str]
+    server: str
+    methods: list[MethodPlan]
+    """The methods at the configured cut, then those that depend on it at every other cut."""
+    recommendation: Recommendation | None
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; timelines are left out."""
+        values = asdict(self)
+        for row in values["methods"]:
+            del row["timeline"]
+        return values
+
+    @property
+    def at_cut(self) -> list[MethodPlan]:
+        """The methods at the configured cut."""
+        return [row for row in self.methods if row.cut == self.cut]
+
+
+def plan(settings: Settings, methods: Sequence[str] = PAPER_METHODS, *, every_layer: bool = False) -> Plan:
+    """Plan these methods on the configured fleet.
+
+    Args:
+        settings: as for a comparison.
+        methods: which; methods that the clock does not know are refused.
+        every_layer: plan cuts inside blocks too.
+
+    Raises:
+        ConfigError: an unknown profile or method, or settings that do not fit each other.
+        ModelError: the network cannot be cut where the configuration says.
+    """
+    return _Planner(settings.for_method("ecofed"), every_layer=every_layer).plan(settings, methods)
+
+
+def plan_run(config: Config) -> MethodPlan:
+    """Plan one run of one method, at its cut; errors as for :func:`plan`."""
+    planner = _Planner(config)
+    return planner.row(config, planner.cut, fleet_of(config))
+
+
+class _Planner:
+    def __init__(self, base: Config, *, every_layer: bool = False) -> None:
+        self.notes: list[str] = []
+        self.base = base
+        self.samples, self.channels, self.classes = self._problem()
+        self.cut = self.base.model.cut or default_cut(self.base.model.name)
+        self._networks: dict[str, CountedNetwork] = {}
+        self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
+        self._courses: dict[Hashable, Course] = {}
+        self._works: dict[Hashable, Workload] = {}
+        self._sent: dict[tuple[object, ...], float] = {}
+        self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
+        self._network_of(self.base).halves(self.cut)
+        cuts = self._network_of(self.base).cuts
+        self.cuts = [cut for cut in cuts if every_layer or "." not in cut or cut == self.cut]
+
+    def plan(self, settings: Settings, methods: Sequence[str]) -> Plan:
+        """All methods at the configured cut, and at the others."""
+        fleet = fleet_of(self.base)
+        rows = [self.row(settings.for_method(method), self.cut, fleet) for method in methods]
+        for cut in self.cuts:
+            names = [method for method in methods if method_class(method).cuts_network and cut != self.cut]
+            rows += [self.row(settings.for_method(method), cut, fleet) for method in names]
+        if self.base.delivery != "none":
+            self.notes.append("the delivery of the trained network after the last round is not in these figures")
+        return Plan(
+            config=self.base.to_dict(),
+            cut=self.cut,
+            cuts=self.cuts,
+            devices={machine.name: machine.title for machine in fleet.devices},
+            links={link.name: link.title for link in fleet.links},
+            server=fleet.server.title,
+            methods=rows,
+            recommendation=self._recommendation(fleet) if "ecofed" in methods else None,
+            notes=list(dict.fromkeys(self.notes)),
+        )
+
+    def row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
+        """One method at one cut."""
+        key = (config, cut, id(fleet))
+        if key not in self._rows:
+            self._rows[key] = self._new_row(config, cut, fleet)
+        return self._rows[key]
+
+    def _new_row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
+        network = self._network_of(config)
+        bundle = self._bundle(config, network, cut)
+        problem = {"in_channels": self.channels, "classes": self.classes}
+        # The configured pattern is for the configured cut: earlier ones are too early for some of it.
+        cuts = device_cuts(
+            config, network, cut, self.samples, bundle=bundle, fleet=fleet, lenient=cut != self.cut, **problem
+        )
+        place = (dataclasses.replace(config.ecofed, device_cuts=None), config.normalisation, config.method)
+        key = (*place, config.initialisation, cut, tuple(cuts or ()))
+        if key not in self._works:
+            work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
+            if config.method == "ecofed" and config.ecofed.entropy != "none":
+                work = self._entropy_coded(config, cut, work)
+            work = self._compressed(config, work)
+            self._works[key] = work
+        work = self._works[key]
+        draw = (config.seed, config.rounds, config.devices, config.sampled_devices)
+        if draw not in self._sampled:
+            self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]
+        # Of the other cuts a rough time will do.
+        most_rounds = MOST_ROUNDS if cut == self.cut else 3
+        return plan_method(
+            method_class(config.method),
+            config,
+            cut,
+            work,
+            self.samples,
+            self._sampled[draw],
+            fleet,
+            most_rounds,
+            self._courses,
+        )
+
+    def _recommendation(self, fleet: Fleet) -> Recommendation:
+        network = self._network_of(self.base)
+        whole = max(1, network.whole().flops)
+        shares = {cut: network.halves(cut)[0].flops / whole for cut in self.cuts if "." not in cut}
+        usual = default_cut(self.base.model.name)
+        normalisation = "group" if self.base.normalisation == "group" else "frozen"
+        place = (self.base.model.name, self.base.model.width, usual, self.channels, normalisation)
+        narrow = [
+            Narrow(name=front.name, bytes_per_image=front.card["bytes_per_image"], bits=front.card["bits"])
+            for front in shipped_fronts()
+            if front.bottleneck
+            and (front.model, front.width, front.cut, front.in_channels, front.normalisation) == place
+            and front.card["bytes_per_image"] <= AUTOMATIC_BYTES
+        ]
+        narrow.sort(key=lambda front: -front.bytes_per_image)
+        return recommend(self.base, fleet, usual, shares, self.row, narrow)
+
+    def _network_of(self, config: Config) -> CountedNetwork:
+        if config.normalisation not in self._networks:
+            self._networks[config.normalisation] = counted_network(config, self.channels, self.classes)
+        return self._networks[config.normalisation]
+
+    def _bundle(self, config: Config, network: CountedNetwork, cut: str) -> FrontBundle:
+        """The front that the run would use; where it is still to be made, one of the same shape."""
+        name = config.ecofed.front
+        normalisation = "group" if config.normalisation == "group" else "frozen"
+        if config.initialisation == "random" or cut != self.cut:
+            return stand_in_bundle(config, network, cut, self.channels)
+        if Path(name).is_file():
+            bundle = FrontBundle.load(Path(name))
+        elif name == "auto":
+            shipped = automatic_front(config, cut, self.channels, normalisation)
+            return shipped.load() if shipped is not None else stand_in_bundle(config, network, cut, self.channels)
+        elif name in ("random", "pretrain"):
+            if name == "pretrain":
+                self.notes.append("the pre-trained front's length is that of a random one, give or take a few bytes")
+            return stand_in_bundle(config, network, cut, self.channels)
+        else:
+            bundle = shipped_front(name).load()
+        check_fits(bundle, config, cut, self.channels, name)
+        return bundle
+
+    def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
+        """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""
+        if cut != self.cut:
+            self.notes.append(
+                "entropy coding is foreseen at the configured cut only; at others bytes are an upper bound"
+            )
+            return work
+        if config.ecofed.front == "pretrain":
+            self.notes.append("entropy coding is not foreseen for a front that is still to be made: an upper bound")
+            return work
+        try:
+            dataset = self._dataset
+        except DataError:
+            self.notes.append("the images are not here to try entropy coding on: bytes are an upper bound")
+            return work
+        settings = config.ecofed
+        whole = resolve_front(config, cut, self.channels, self.notes.append)
+        if settings.front_precision == "int8":
+            whole = whole.with_int8_weights()
+        bits = None if settings.lossless_early else settings.early_bits
+        early = {one.cut: one for one in work.early if one is not None}
+        for name, one in early.items():
+            sent = self._tried(config, early_bundle(whole, name, bits), dataset)
+            early[name] = dataclasses.replace(one, sent_row_bytes=sent)
+        common = self._tried(config, whole.for_device(settings.limit_bits), dataset) if None in work.early else None
+        self.notes.append("entropy coding depends on the images: bytes are foreseen from some of them")
+        return dataclasses.replace(work, sent_row_bytes=common, early=[one and early[one.cut] for one in work.early])
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return load_dataset(self.base.data.name, fallback=self.base.data.fallback)
+
+    def _compressed(self, config: Config, work: Workload) -> Workload:
+        """With the bytes of a sample as it travels, of methods that send what is compressed."""
+        cls = method_class(config.method)
+        if cls.tried_row_bytes(config, np.zeros((1, 8, 8, self.channels), np.uint8), 1) is None:
+            return work
+        key = (config.method, config.of_method(config.method))
+        if key not in self._sent:
+            try:
+                images_NHWC = self._dataset.train.images_NHWC
+            except DataError:
+                self.notes.append(f"the images are not here to try what {config.method} sends: an upper bound")
+                return work
+            own = max(1, sum(self.samples) // len(self.samples))
+            some_NHWC = images_NHWC[:: max(1, len(images_NHWC) // (TRIED_IMAGES * TRIED_DEVICES))]
+            self._sent[key] = cls.tried_row_bytes(config, some_NHWC, own) or 0.0
+            self.notes.append(f"what {config.method} sends depends on the images: bytes are foreseen from some of them")
+        return dataclasses.replace(work, sent_row_bytes=self._sent[key])
+
+    def _tried(self, config: Config, front: FrontBundle, dataset: Dataset) -> float:
+        """Mean bytes of a sample's codes as they travel, tried on some images of a few devices."""
+        settings = config.ecofed
+        key = (front.id, settings.codec, settings.bits, settings.early_bits, settings.density, settings.entropy)
+        if key in self._sent:
+            return self._sent[key]
+        parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+        some = [part[:: max(1, len(part) // TRIED_IMAGES)] for part in parts]
+        task = Task(
+            config=config,
+            in_channels=self.channels,
+            classes=self.classes,
+            mean=front.mean,
+            std=front.std,
+            flip=dataset.flip,
+        )
+        sent = samples = 0
+        for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:TRIED_DEVICES]:
+            worker = make_worker(task, dataset, some, device, "cpu")
+            worker.handle(encode(InstallFront(bundle=front.encode())).data)
+            request = Refresh(round=1, view=0, front_id=front.id, want_labels=False)
+            reply, _ = decode(worker.handle(encode(request).data))
+            assert isinstance(reply, Upload)
+            sent, samples = sent + len(reply.codes), samples + reply.samples
+        self._sent[key] = sent / max(1, samples)
+        return self._sent[key]
+
+    def _problem(self) -> tuple[list[int], int, int]:
+        """Samples of each device, channels and classes."""
+        config = self.base
+        if config.data.name in EQUAL_CLASSES:
+            count, channels, classes = EQUAL_CLASSES[config.data.name]
+            labels_N = np.arange(count) % classes
+        else:
+            dataset = self._dataset
+            labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
+        parts = partition(labels_N, config.devices, config.data, config.seed)
+        return [len(part) for part in parts], channels, classes

@@ -1,0 +1,341 @@
+"""Run and compare: the engine behind the command line and the Python API."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ecofed._version import __version__
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.config import Config, Settings
+from ecofed.config.schema import PAPER_METHODS
+from ecofed.costs import Availability, Ledger
+from ecofed.data import require_test
+from ecofed.runs.environment import describe_environment, git_commit
+from ecofed.errors import EcoFedError
+from ecofed.runs.exporting import deliver
+from ecofed.foreign_text import clean
+from ecofed.runs.inputs import without_devices
+from ecofed.runs.interruption import deferred
+from ecofed.methods import Channel, Context, Evaluator, Method, method_class, train
+from ecofed.methods.restoring import restore
+from ecofed.methods.transport import Transport
+from ecofed.runs.observing import Observer as Observer
+from ecofed.runs.observing import SilentObserver as SilentObserver
+from ecofed.runs.preparation import Prepared, prepare
+from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
+from ecofed.reports.html import REPORT_FILE
+from ecofed.reports.unfinished import totals_of, write_unfinished
+from ecofed.results import Comparison, RoundRecord, RunResult
+from ecofed.runs.run_folder import (
+    append_metrics,
+    begun,
+    check_finished,
+    claimed,
+    claimed_part,
+    clear,
+    finished,
+    is_tidy,
+    tidy,
+    write_metrics,
+)
+from ecofed.runtimes import open_transport
+from ecofed.runs.saved_model import MODEL_FILE, save_model
+from ecofed.runs.timekeeping import clock_of
+from ecofed.wire import speak
+
+#: A checkpoint after a round, unless the last one is younger than this,
+CHECKPOINT_SECONDS = 20.0
+#: or than so many times what it took to write: small runs are saved after every round.
+CHECKPOINT_SHARE = 20.0
+
+
+def run(
+    config: Config | Settings | str | Path,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+    report: bool = True,
+    connect: Callable[[Prepared], Transport] | None = None,
+) -> RunResult:
+    """Train one method.
+
+    Args:
+        config: what to run; of settings, the method that they name; or the name of a preset, or a TOML file.
+        out: folder for ``result.json``, ``metrics.jsonl``, ``model.safetensors``, ``report.html`` and the checkpoint;
+            ``None`` writes nothing. It must be new or empty, and is this process's alone until the run has ended.
+        resume: continue from the folder's checkpoint; a finished run is returned as it is.
+        overwrite: replace the run that is in the folder.
+        observer: is told about progress.
+        command: recorded in the result.
+        report: write ``report.html`` and plots too.
+        connect: opens the way to devices that are there already (Flower's); default: the configured runtime's own.
+
+    Raises:
+        EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
+    """
+    if isinstance(config, str | Path):
+        config = Settings.load(config)
+    if isinstance(config, Settings):
+        config = config.for_method(config.method)
+    observer = observer or SilentObserver()
+    folder = None if out is None else Path(out)
+    with ExitStack() as stack:
+        if folder is not None:
+            if resume and (folder / REPORT_FILE).exists() and is_tidy(folder):  # to show what is there needs no owner
+                done = finished(folder, config)
+                if done is not None:
+                    check_finished({folder: config}, observer.note)
+                    observer.finished(done)
+                    return done
+            stack.enter_context(claimed(folder, "run", resume=resume, overwrite=overwrite))
+            if resume:
+                check_finished({folder: config}, observer.note)
+        return run_owned(
+            config, folder, resume=resume, observer=observer, command=command, report=report, connect=connect
+        )
+
+
+def run_owned(
+    config: Config,
+    folder: Path | None,
+    *,
+    resume: bool,
+    observer: Observer,
+    command: str,
+    report: bool,
+    connect: Callable[[Prepared], Transport] | None = None,
+) -> RunResult:
+    """As :func:`run`, in a folder that the caller has claimed."""
+    if folder is not None and resume:
+        done = finished(folder, config)
+        if done is not None:
+            if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
+                report_or_note(done, folder, observer.note)
+            with contextlib.suppress(OSError):  # to show what is there, nothing need be written
+                tidy(folder)
+            observer.finished(done)
+            return done
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        text = clean(text)  # it may quote a device, a file or the hub
+        notes.append(text)
+        observer.note(text)
+
+    prepared = prepare(config, note)
+    if connect is not None:  # devices that are there already bring what they have
+        prepared = dataclasses.replace(prepared, inputs=without_devices(prepared.inputs))
+    checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
+    if folder is not None and not resume:  # what another run left there would be mistaken for this one's
+        clear(folder)
+    transport = (
+        connect(prepared)
+        if connect is not None
+        else open_transport(prepared.task, prepared.worker, str(prepared.torch_device))
+    )
+    try:
+        ledger = Ledger()
+        channel = Channel(
+            transport,
+            ledger,
+            quorum=config.quorum,
+            deadline_seconds=config.deadline_seconds,
+            availability=Availability(config),
+        )
+        # Devices that are started here have the shares that were dealt here; others bring what they have.
+        samples = [len(part) for part in prepared.parts] if connect is None else None
+        method = _method(prepared, channel, folder, samples)
+        records: list[RoundRecord] = []
+        wall_before = 0.0
+        if checkpoint is not None:
+            restore(method, checkpoint.arrays, checkpoint.values, (folder or Path()) / CHECKPOINT_FILE)
+            restored = Ledger.from_dict(checkpoint.ledger)
+            ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
+            records, wall_before = list(checkpoint.records), checkpoint.wall_seconds
+        clock = clock_of(prepared)  # which may refuse a profile: before anything is written
+        if clock is not None:
+            channel.too_late = clock.too_late
+        started = time.perf_counter()
+        observer.started(config, records)
+        if folder is not None:
+            write_unfinished(_result(prepared, ledger, [], method, 0.0, command, notes), folder)
+            write_metrics(folder, records)
+        evaluate = Evaluator(method, *prepared.test_set())
+        next_checkpoint = 0.0
+        rounds = train(method, evaluate, first_round=len(records) + 1, clock=None if clock is None else clock.round)
+        with deferred(observer.note) as stop_asked:
+            for record in rounds:
+                records.append(record)
+                observer.round_finished(record, config.rounds)
+                stopping = stop_asked() and record.round < config.rounds
+                if folder is not None:
+                    append_metrics(folder, record)
+                    now = time.perf_counter()
+                    if (stopping or now >= next_checkpoint) and record.round < config.rounds:
+                        _checkpoint(prepared, records, ledger, method, wall_before + now - started).write(folder)
+                        took = time.perf_counter() - now
+                        next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
+                if stopping:
+                    raise KeyboardInterrupt
+        if config.delivery != "none" and method.has_network:
+            deliver(channel, method, prepared, note)
+        wall_seconds = wall_before + time.perf_counter() - started
+        result = _result(prepared, ledger, records, method, wall_seconds, command, notes)
+        if folder is not None:
+            if method.has_network:
+                save_model(folder / MODEL_FILE, method, prepared)
+            write_result(result, folder)
+            tidy(folder)
+            if report:
+                report_or_note(result, folder, observer.note)
+    finally:
+        transport.close()
+    observer.finished(result)
+    return result
+
+
+def compare(
+    settings: Settings | str | Path,
+    methods: str | Sequence[str] = PAPER_METHODS,
+    *,
+    out: str | Path,
+    seeds: Sequence[int] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+) -> Comparison:
+    """Run several methods on the same devices, data, model and seed; write one report.
+
+    ``settings`` may be the name of a preset or a TOML file. Each method runs in ``out/<method>``; with several
+    ``seeds`` (default: the one that the settings name) once with each, in ``out/<method>-seed=<seed>``, and tables have
+    means. With ``resume`` finished runs are not run again, with ``overwrite`` those that are there are replaced;
+    otherwise the folder must be new or empty. It is this process's alone until the comparison has ended.
+    """
+    settings = settings if isinstance(settings, Settings) else Settings.load(settings)
+    methods = [methods] if isinstance(methods, str) else methods
+    configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
+    if seeds:
+        configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
+    folder, several = Path(out), len(set(seeds)) > 1
+    observer = observer or SilentObserver()
+    places = [folder / (f"{one.method}-seed={one.seed}" if several else one.method) for one in configs]
+    if resume and (folder / REPORT_FILE).exists() and all(map(is_tidy, places)):
+        done = [finished(place, config) for place, config in zip(places, configs, strict=True)]
+        known = _summarised(folder)
+        if known is not None and known.results == done:  # nothing is left to do, and nothing need be written
+            check_finished(dict(zip(places, configs, strict=True)), observer.note)
+            for result in known.results:
+                observer.finished(result)
+            return known
+    with claimed(folder, "compare", resume=resume, overwrite=overwrite), ExitStack() as stack:
+        for place in places:  # before the first minute is spent
+            stack.enter_context(claimed_part(place, resume=resume))
+        if resume:
+            check_finished(dict(zip(places, configs, strict=True)), observer.note)
+        results = [
+            run_owned(config, place, resume=resume, observer=observer, command=command, report=False)
+            for config, place in zip(configs, places, strict=True)
+        ]
+        comparison = Comparison(results=results, command=command, notes=changed_inputs(results))
+        known = _summarised(folder) if resume else None
+        if known is not None and known.results == results:
+            comparison = known
+        else:
+            write_summary(comparison, folder)
+            (folder / REPORT_FILE).unlink(missing_ok=True)  # of other runs, should the new one not come about
+        if not (folder / REPORT_FILE).exists():
+            report_or_note(comparison, folder, observer.note)
+    return comparison
+
+
+def report_or_note(result: RunResult | Comparison, folder: Path, note: Callable[[str], None]) -> None:
+    """Write the report. One that fails is said and no more: what was computed is on the disk."""
+    try:
+        write_report(result, folder)
+    except Exception as error:  # a library that draws fails in many ways
+        reason = " ".join(str(error).split()) or type(error).__name__
+        note(f"the report was not written ({reason}); the results are complete: ecofed report {folder} tries again")
+
+
+def _summarised(folder: Path) -> Comparison | None:
+    """The comparison that a folder holds, if it holds a whole one."""
+    try:
+        return read_summary(folder)
+    except EcoFedError:
+        return None
+
+
+def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: list[int] | None) -> Method:
+    context = Context(
+        task=prepared.task,
+        channel=channel,
+        model=prepared.model,
+        halves=prepared.halves,
+        bundle=prepared.bundle,
+        early=prepared.early,
+        torch_device=prepared.torch_device,
+        image_size=require_test(prepared.dataset).images_NHWC.shape[1:3],
+        samples=samples,
+        folder=folder,
+    )
+    cls = method_class(prepared.task.config.method)
+    speak(cls.messages)
+    return cls(context)
+
+
+def _checkpoint(
+    prepared: Prepared, records: list[RoundRecord], ledger: Ledger, method: Method, wall_seconds: float
+) -> Checkpoint:
+    arrays, values = method.state()
+    return Checkpoint(
+        config=prepared.task.config.to_dict(),
+        inputs=prepared.inputs,
+        records=records,
+        ledger=ledger.to_dict(),
+        values=values,
+        arrays=arrays,
+        wall_seconds=wall_seconds,
+    )
+
+
+def _result(
+    prepared: Prepared,
+    ledger: Ledger,
+    records: list[RoundRecord],
+    method: Method,
+    wall_seconds: float,
+    command: str,
+    notes: list[str],
+) -> RunResult:
+    config = prepared.task.config
+    return RunResult(
+        config=config.to_dict(),
+        environment=describe_environment(config.threads, str(prepared.torch_device)),
+        git_commit=git_commit(),
+        ecofed_version=__version__,
+        command=command,
+        seed=config.seed,
+        method=config.method,
+        labels_leave_device=method.labels_leave_device,
+        rounds=records,
+        ledger=ledger.bytes,
+        retransmitted_bytes=ledger.retransmitted,
+        totals=dataclasses.replace(
+            totals_of(records, wall_seconds),
+            uplink_bytes=ledger.total("uplink"),  # with what is sent after the last round
+            downlink_bytes=ledger.total("downlink"),
+        ),
+        data=prepared.summary,
+        front=prepared.front_card,
+        inputs=prepared.inputs,
+        notes=notes,
+    )

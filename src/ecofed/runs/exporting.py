@@ -1,0 +1,130 @@
+"""What leaves the server for devices without PyTorch: the front before training, the whole network after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from ecofed.config.schema import Config
+from ecofed.errors import ConfigError, ModelError, StorageError
+from ecofed.files.disk import write_bytes
+from ecofed.methods import Channel, Method
+from ecofed.methods.channel import Ask
+from ecofed.models import build_front
+from ecofed.models.to_onnx import Value, add_network
+from ecofed.onnx import DeviceBundle, Graph
+from ecofed.onnx.graph import levels, metadata_text, minmax_levels
+from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.saved_model import MODEL_FILE, TrainedNetwork, load_model, save_model
+from ecofed.config.task import Task
+from ecofed.wire import Acknowledge, FrontBundle, InstallNetwork
+
+
+def export_front(config: Config, folder: Path, note: Callable[[str], None], *, int8: bool = False) -> DeviceBundle:
+    """Write the folder that a device without PyTorch is given; see :mod:`ecofed.onnx.device_bundle`.
+
+    Args:
+        config: a run of ``ecofed``; its data set is needed for the number of classes.
+        folder: is made if needed.
+        note: is told what a reader should know.
+        int8: round the weights to 8 bits per output channel, a quarter of the size. That is another front, with
+            another id: train with ``ecofed.front`` = the folder's ``front.safetensors``.
+
+    Raises:
+        ConfigError: another method than ``ecofed``. ModelError: a layer that has no counterpart in ONNX.
+    """
+    if config.method != "ecofed":
+        raise ConfigError(f"method = {config.method!r}: only 'ecofed' devices run a front without training it")
+    prepared = prepare(config, note)
+    assert prepared.bundle is not None
+    bundle = prepared.bundle
+    if int8:
+        bundle = bundle.with_int8_weights()
+    settings = config.ecofed
+    bundle = bundle.for_device(settings.limit_bits)
+    exported = DeviceBundle(task=prepared.task, front=front_file(bundle, config, int8=int8), bundle=bundle)
+    exported.save(folder)
+    return exported
+
+
+def front_file(bundle: FrontBundle, config: Config, *, int8: bool = False) -> bytes:
+    """The bundle's front as an ONNX file, from the PyTorch network."""
+    graph = Graph((bundle.in_channels, bundle.input_size, bundle.input_size), int8=int8)
+    name, example = add_network(graph, build_front(bundle, config.normalisation), _start(graph))
+    return graph.encode(name, tuple(example.shape[1:]), metadata_text({"front_id": bundle.id}))
+
+
+def export_network(run: str | Path, file: Path, *, int8: bool = False) -> int:
+    """Write a trained network as ONNX: front, codec there and back, back. Returns the file's bytes.
+
+    Args:
+        run: a run folder, or its ``model.safetensors``.
+        file: where to; ``ecofed predict`` reads it without PyTorch.
+        int8: store convolutions and linear layers in 8 bits per weight, with a scale per output channel.
+
+    Raises:
+        ModelError: not a trained network, or a layer that has no counterpart in ONNX.
+    """
+    if file.suffix != ".onnx":
+        raise ModelError(f"{file}: the name of an exported network must end in .onnx")
+    content = network_file(load_model(run), int8=int8)
+    write_bytes(file, content)
+    return len(content)
+
+
+def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
+    """A trained network as an ONNX file."""
+    task = network.task
+    graph = Graph((task.in_channels, task.input_size, task.input_size), int8=int8)
+    value = add_network(graph, network.front, _start(graph))
+    if task.config.method == "ecofed":
+        value = _add_codec(graph, network, task, value)
+    name, example = add_network(graph, network.back, value)
+    description = {
+        "classes": network.classes,
+        "normalisation": task.config.normalisation,
+        **task.described(),
+    }
+    return graph.encode(name, tuple(example.shape[1:]), metadata_text(description))
+
+
+def deliver(channel: Channel, method: Method, prepared: Prepared, note: Callable[[str], None]) -> None:
+    """Send the trained network to every device, as ``config.delivery`` says. A device that is away is told nothing.
+
+    One that cannot be made (it has diverged, there is no temporary folder) is a note: the results stay.
+    """
+    config = prepared.task.config
+    try:
+        with TemporaryDirectory() as folder:
+            save_model(Path(folder) / MODEL_FILE, method, prepared)
+            content = network_file(load_model(folder), int8=config.delivery == "int8")
+    except (OSError, ModelError, StorageError) as error:
+        note(f"the trained network was not delivered ({error})")
+        return
+    ask = Ask(request=InstallNetwork(round=config.rounds, network=content), reply=Acknowledge)
+    channel.start_round()
+    visits = channel.visit(range(config.devices), lambda _: [ask], lambda _, replies: replies, optional=True)
+    reached = sum(1 for _ in visits)
+    note(f"the trained network, {len(content):,} bytes of ONNX, went to {reached} of {config.devices} devices")
+
+
+def _start(graph: Graph) -> Value:
+    """The input, with an example of two images."""
+    return graph.input, torch.zeros(2, *graph.input_shape)
+
+
+def _add_codec(graph: Graph, network: TrainedNetwork, task: Task, value: Value) -> Value:
+    """What the codec does to an activation, so that the back sees what it was trained on."""
+    settings = task.config.ecofed
+    name, example = value
+    if settings.codec == "uniform":
+        assert network.upper_C is not None
+        return levels(graph, name, network.upper_C, settings.bits), example
+    if settings.codec == "minmax":
+        return minmax_levels(graph, name), example
+    if settings.codec == "float32":
+        return value
+    raise ModelError(f"ecofed.codec = '{settings.codec}': this codec cannot be written as ONNX")

@@ -1,0 +1,251 @@
+"""Before the first round: data, partition, the initial network, the front, the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from ecofed.config.schema import Config
+from ecofed.data import (
+    Dataset,
+    compressed_upload_bytes,
+    label_counts,
+    load_dataset,
+    partition,
+    raw_bytes,
+    require_test,
+    test_indices,
+    to_input,
+)
+from ecofed.data.places import cure
+from ecofed.devices import DeviceWorker
+from ecofed.devices.loading import make_worker
+from ecofed.errors import ConfigError
+from ecofed.runs.inputs import Inputs, data_inputs, file_inputs, front_inputs
+from ecofed.methods import method_class
+from ecofed.models import (
+    Partition,
+    build_model,
+    calibrate,
+    default_cut,
+    initialise,
+    load_arrays,
+    set_normalisation,
+    set_precision,
+)
+from ecofed.models import partition as cut_in_two
+from ecofed.models.bottleneck import add_bottleneck, add_expansion
+from ecofed.pretraining.bundling import public_images
+from ecofed.pretraining.resolve import resolve_front, resolve_whole
+from ecofed.results import DataSummary, Floors
+from ecofed.config.task import Task
+from ecofed.planning.unequal import early_fronts
+from ecofed.wire import FrontBundle
+
+Note = Callable[[str], None]
+#: More negative activations than this are worth a note where the codec cannot say them.
+NEGATIVE_NOTED = 0.01
+#: Methods whose devices hold a frozen front.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that is ready to start."""
+
+    task: Task
+    dataset: Dataset
+    parts: list[np.ndarray]
+    """Training-set indices of each device."""
+    model: nn.Module
+    halves: Partition
+    """The model cut in two; for an ``ecofed`` bottleneck front, with the bottleneck and its expansion."""
+    bundle: FrontBundle | None
+    early: tuple[FrontBundle | None, ...]
+    """The fronts of devices that stop early, dealt to them (:class:`ecofed.methods.base.Context`)."""
+    front_card: dict[str, object] | None
+    torch_device: torch.device
+    summary: DataSummary
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of what was read (:mod:`ecofed.runs.inputs`)."""
+
+    def test_set(self) -> tuple[Tensor, np.ndarray]:
+        """Test images as network input (N, C, 32, 32), and labels (N,)."""
+        test = require_test(self.dataset)
+        config = self.task.config
+        chosen = test_indices(len(test), config.test_part, config.test_samples)
+        x_NCHW = to_input(test.images_NHWC[chosen], self.task.mean, self.task.std, self.task.input_size)
+        return torch.from_numpy(x_NCHW), test.labels_N[chosen]
+
+    def worker(self, device: int) -> DeviceWorker:
+        """The worker of one simulated device, with its own samples only."""
+        return make_worker(self.task, self.dataset, self.parts, device, str(self.torch_device))
+
+
+def prepare(config: Config, note: Note) -> Prepared:
+    """Load, partition, initialise.
+
+    Raises:
+        DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
+    """
+    torch.set_num_threads(config.threads)
+    dataset = load_dataset(config.data.name, fallback=config.data.fallback, note=note)
+    if dataset.name == config.data.fallback != config.data.name:
+        note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
+    test = require_test(dataset)
+    parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+    model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note)
+    task = Task(
+        config=config,
+        in_channels=dataset.channels,
+        classes=len(dataset.classes),
+        mean=mean,
+        std=std,
+        flip=dataset.flip,
+        white=dataset.white,
+        picture_size=dataset.train.images_NHWC.shape[1:3],
+        sent_as=(config.send_images.quality, config.send_images.size or 0) if config.method == "send-images" else (),
+        class_names=dataset.classes,
+    )
+    device = torch_device(config.accelerator)
+    for module in (model, halves.front, halves.back):
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_precision(module, config.precision)
+    return Prepared(
+        task=task,
+        dataset=dataset,
+        parts=parts,
+        model=model,
+        halves=halves,
+        bundle=bundle if method_class(config.method).needs_frozen_front else None,
+        early=early_fronts(
+            task, halves.layer, bundle if config.method == "ecofed" else None, [len(part) for part in parts], note
+        ),
+        front_card=None if bundle is None else _card(bundle, config),
+        torch_device=device,
+        summary=_summary(dataset, parts, len(test_indices(len(test), config.test_part, config.test_samples))),
+        inputs=data_inputs(dataset, parts) | fronts | file_inputs(config),
+    )
+
+
+def torch_device(accelerator: str) -> torch.device:
+    """Where to train.
+
+    Raises:
+        ConfigError: ``cuda`` was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if accelerator == "cuda" and not available:
+        raise ConfigError("accelerator = 'cuda': PyTorch sees no CUDA device; use accelerator=cpu or auto")
+    return torch.device("cuda" if available and accelerator != "cpu" else "cpu")
+
+
+def _initial_network(
+    config: Config, dataset: Dataset, note: Note
+) -> tuple[nn.Module, Partition, FrontBundle | None, tuple[float, ...], tuple[float, ...], Inputs]:
+    """The whole network as every method starts from it, the front's bundle where there is one, and fingerprints."""
+    channels, classes = dataset.channels, len(dataset.classes)
+    model = build_model(config.model, in_channels=channels, classes=classes, normalisation=config.normalisation)
+    initialise(model, config.seed)
+    cut = config.model.cut or default_cut(config.model.name)
+    halves = cut_in_two(model, cut)
+    bundle, mean, std = None, dataset.mean, dataset.std
+    fronts: Inputs = {}
+    if method_class(config.method).needs_frozen_front or config.initialisation != "random":
+        bundle = resolve_front(config, cut, channels, note)
+        fronts = front_inputs(bundle)
+        if method_class(config.method).needs_frozen_front and config.ecofed.front_precision == "int8":
+            bundle = bundle.with_int8_weights()
+        mean, std = bundle.mean, bundle.std
+        if config.method == "ecofed" and bundle.expansion:
+            _narrow(halves, bundle, config.normalisation)
+        known = halves.front.state_dict()  # baselines train the plain network: a bottleneck's layers are left out
+        load_arrays(halves.front, {name: array for name, array in bundle.weights.items() if name in known})
+    if config.initialisation == "whole":
+        whole = resolve_whole(config, cut, channels, note)
+        fronts |= front_inputs(None, whole)
+        load_some(halves.back, without_last_layer(whole, halves.back))
+    if config.normalisation == "frozen":
+        images = public_images(channels)
+        x_NCHW = torch.from_numpy(to_input(images, mean, std))
+        if bundle is None:
+            calibrate(halves.front, x_NCHW)
+        h_NCHW = public_activations(halves.front, x_NCHW)
+        if config.method == "ecofed" and config.ecofed.limit_bits is not None:
+            _note_negative(float((h_NCHW < 0).double().mean()), cut, config.ecofed.codec, note)
+        calibrate(halves.back, h_NCHW)
+    return model.train(), halves, bundle, mean, std, fronts
+
+
+@torch.no_grad()
+def public_activations(front: nn.Module, x_NCHW: Tensor) -> Tensor:
+    """What the front makes of the public images, in evaluation mode."""
+    front.eval()
+    return torch.cat([front(batch) for batch in torch.split(x_NCHW, 100)])
+
+
+def _note_negative(fraction: float, cut: str, codec: str, note: Note) -> None:
+    """The codecs that take limits from the bundle have levels from zero up."""
+    if fraction > NEGATIVE_NOTED:
+        note(
+            f"{fraction:.0%} of the activations after '{cut}' are negative, and ecofed.codec={codec} makes them 0; cut "
+            "after the activation function, or set ecofed.codec=minmax ecofed.bits=8"
+        )
+
+
+def _narrow(halves: Partition, bundle: FrontBundle, normalisation: str) -> None:
+    """Put the bundle's bottleneck between the halves, and start the back with the matching expansion."""
+    narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
+    add_bottleneck(halves.front, channels, narrow)
+    add_expansion(halves.back, narrow, channels)
+    for half in (halves.front, halves.back):
+        set_normalisation(half, normalisation)
+    load_some(halves.back, {f"expansion.{name}": array for name, array in bundle.expansion.items()})
+
+
+def without_last_layer(arrays: dict[str, np.ndarray], back: nn.Module) -> dict[str, np.ndarray]:
+    """Its outputs are other classes, even where there happen to be as many."""
+    assert isinstance(back, fx.GraphModule)
+    called = [str(node.target) for node in back.graph.nodes if node.op == "call_module"]
+    last = [name for name in called if any(True for _ in back.get_submodule(name).parameters())][-1]
+    return {name: array for name, array in arrays.items() if not name.startswith(f"{last}.")}
+
+
+def load_some(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
+    """Load what fits by name and shape; the rest keeps its start."""
+    state = module.state_dict()
+    fitting = {name: array for name, array in arrays.items() if name in state and state[name].shape == array.shape}
+    with torch.no_grad():
+        for name, array in fitting.items():
+            state[name].copy_(torch.from_numpy(array))
+
+
+def _card(bundle: FrontBundle, config: Config) -> dict[str, object]:
+    bits = config.ecofed.limit_bits
+    delivered = bundle.for_device(bits)
+    return {
+        **bundle.card,
+        "id": delivered.id,
+        "activation_shape": list(bundle.activation_shape),
+        "delivered_bytes": len(delivered.encode()),
+    }
+
+
+def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int) -> DataSummary:
+    used = np.concatenate(parts)
+    return DataSummary(
+        name=dataset.title,
+        source=dataset.place,
+        train_samples=len(used),
+        test_samples=test_samples,
+        classes=list(dataset.classes),
+        label_counts=label_counts(dataset.train.labels_N, parts, len(dataset.classes)).tolist(),
+        floors=Floors(
+            raw_bytes=raw_bytes(dataset) * len(used),
+            compressed_bytes=sum(compressed_upload_bytes(dataset, own) for own in parts),
+            compressed_as=dataset.compressed_as or "PNG",
+        ),
+    )

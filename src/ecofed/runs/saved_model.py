@@ -1,0 +1,247 @@
+"""The trained network as a file, and its evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecofed.activations import configured_codec
+from ecofed.config.class_identity import identity, listed, positions
+from ecofed.config.schema import Config
+from ecofed.data import load_dataset, mixed_order, require_test
+from ecofed.data.preparing import tested_input
+from ecofed.errors import DataError, EcoFedError, ModelError, WireError
+from ecofed.files.disk import json_text, write_bytes
+from ecofed.files.json_values import parse, read_as
+from ecofed.methods import EcoFed, Method
+from ecofed.methods.loop import TEST_BATCH
+from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
+from ecofed.models.bottleneck import add_bottleneck, add_expansion
+from ecofed.runs.preparation import Prepared
+from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
+from ecofed.config.task import Task
+from ecofed.files.tensor_files import pack, unpack
+
+#: Names and shapes of some hundred arrays, and the settings of a run.
+MAX_HEADER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What :func:`evaluate` returns."""
+
+    accuracy: float
+    loss: float
+    samples: int
+    data: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class TrainedNetwork:
+    """A network that was trained by any method: front, codec (ecofed) and back, ready for new images."""
+
+    def __init__(self, task: Task, classes: Sequence[str], halves: Partition, upper_C: np.ndarray | None) -> None:
+        self.task = task
+        self.classes = list(classes)
+        self.front = halves.front.eval()
+        self.back = halves.back.eval()
+        self.upper_C = upper_C
+
+    @torch.no_grad()
+    def logits(self, images_NHWC: np.ndarray) -> Tensor:
+        """uint8 images (N, H, W, C) to logits (N, K), in fixed batches; codes are made as in training.
+
+        Raises:
+            ModelError: its weights are so large that the numbers overflow.
+        """
+        x_NCHW = torch.from_numpy(tested_input(images_NHWC, self.task))
+        try:
+            logits_NK = torch.cat([self._forward(batch) for batch in torch.split(x_NCHW, TEST_BATCH)])
+        except WireError as error:
+            raise ModelError(f"the network's activations cannot be coded ({error})") from error
+        if not torch.isfinite(logits_NK).all():
+            raise ModelError("the network gives numbers that are not finite; its weights are of no use")
+        return logits_NK
+
+    def _forward(self, x_NCHW: Tensor) -> Tensor:
+        h_NCHW = self.front(x_NCHW)
+        config = self.task.config
+        if config.method == "ecofed":
+            codec = configured_codec(config.ecofed, tuple(h_NCHW.shape[1:]), self.upper_C)
+            encoded = codec.encode(h_NCHW.numpy(), len(h_NCHW))
+            h_NCHW = torch.from_numpy(codec.decode(encoded.rows, np.repeat(encoded.scales, len(h_NCHW))))
+        output: Tensor = self.back(h_NCHW)
+        return output
+
+
+def save_model(path: Path, method: Method, prepared: Prepared) -> None:
+    """Write the trained network with everything that is needed to use it."""
+    arrays = {f"model.{name}": array for name, array in method.network().items()}
+    if isinstance(method, EcoFed) and method.config.ecofed.limit_bits is not None:
+        arrays["upper"] = method.bundle.upper[method.config.ecofed.bits]
+    description = {
+        # The classes stand once in the file.
+        "task": dataclasses.replace(prepared.task, class_names=()).to_json(),
+        "classes": list(prepared.dataset.classes),
+        "cut": prepared.halves.layer,
+        "normalisation": prepared.task.config.normalisation,
+        "inputs": prepared.inputs,
+    }
+    write_bytes(path, pack(arrays, json_text(description)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """The JSON in the file."""
+
+    task: str
+    """JSON of a :class:`Task`."""
+    classes: list[str]
+    cut: str
+    normalisation: Literal["batch", "frozen", "group"]
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of what its run read; empty in files of earlier versions."""
+
+
+def load_model(path: str | Path) -> TrainedNetwork:
+    """Read a ``model.safetensors``, or the one in a run's folder.
+
+    Raises:
+        ModelError: it is missing, or not a network that this program wrote.
+    """
+    path = Path(path)
+    file_path = path / MODEL_FILE if path.is_dir() else path
+    try:
+        packed = unpack(file_path, max_header_bytes=MAX_HEADER_BYTES)
+        described: _Description = read_as(_Description, parse(packed.description))
+        task = Task.from_values(parse(described.task), "task")
+        if task.config.method == "send-images" and not task.sent_as:  # of an earlier version
+            sent = task.config.send_images
+            task = dataclasses.replace(task, sent_as=(sent.quality, sent.size or 0))
+        return _network(task, described, packed.arrays)
+    except FileNotFoundError as error:
+        raise ModelError(f"{file_path}: no such file; a run writes {MODEL_FILE} into its --out folder") from error
+    except OSError as error:
+        raise ModelError(f"{file_path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, EcoFedError) as error:
+        raise ModelError(f"{file_path}: not a network that ecofed can use: {error}") from error
+
+
+def _network(task: Task, described: _Description, arrays: Mapping[str, np.ndarray]) -> TrainedNetwork:
+    """The network of a file. Raises ``ValueError`` or an error of ours for what does not fit together."""
+    classes = tuple(identity(name) for name in described.classes)
+    if len(classes) != task.classes or len(set(classes)) != len(classes):
+        raise ValueError(f"'classes' must be {task.classes} different names, not {len(set(classes))}")
+    if task.class_names not in ((), classes):
+        raise ValueError(f"'classes' are {listed(classes)}; 'task.class_names' {listed(task.class_names)}")
+    task = dataclasses.replace(task, class_names=classes)
+    if described.normalisation != task.config.normalisation:
+        raise ValueError(f"'normalisation' is {described.normalisation}, in its settings {task.config.normalisation}")
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"'{name}' has entries that are not finite numbers")
+    weights = {name.removeprefix("model."): array for name, array in arrays.items() if name.startswith("model.")}
+    others = {name: array for name, array in arrays.items() if not name.startswith("model.")}
+    upper_C = others.pop("upper", None)
+    if others:
+        raise ValueError(f"has an array '{min(others)}' that no network has")
+    with torch.device("meta"):  # the sizes must be those of the file before memory is taken for them
+        shape_CHW = _check_sizes(task, _halves(task, described, weights), weights)
+    if task.config.method == "ecofed":
+        if upper_C is not None and (upper_C.shape != shape_CHW[:1] or not (upper_C > 0).all()):
+            raise ValueError(f"'upper' must have {shape_CHW[0]} limits above 0")
+        configured_codec(task.config.ecofed, shape_CHW, upper_C)
+    halves = _halves(task, described, weights)
+    for half in (halves.front, halves.back):
+        load_arrays(half, {name: weights[name] for name in half.state_dict() if name in weights})
+    return TrainedNetwork(task, classes, halves, upper_C)
+
+
+def _halves(task: Task, described: _Description, weights: Mapping[str, np.ndarray]) -> Partition:
+    model = build_model(
+        task.config.model, in_channels=task.in_channels, classes=task.classes, normalisation=described.normalisation
+    )
+    halves = partition(model, described.cut)
+    narrowing = weights.get("bottleneck.conv.weight")
+    if narrowing is not None:
+        if narrowing.ndim != 4:
+            raise ValueError(f"'bottleneck.conv.weight' has shape {narrowing.shape}")
+        narrow, channels = narrowing.shape[:2]
+        add_bottleneck(halves.front, channels, narrow)
+        add_expansion(halves.back, narrow, channels)
+        for half in (halves.front, halves.back):
+            set_normalisation(half, described.normalisation)
+    return halves
+
+
+def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    """Hold the weights against a network on the meta device. Returns (C, H, W) of its activation."""
+    both = nn.ModuleList((halves.front, halves.back))
+    wanted = {name.partition(".")[2]: tuple(value.shape) for name, value in both.state_dict().items()}
+    needed = [name.partition(".")[2] for name, _ in both.named_parameters()]
+    if surplus := sorted(weights.keys() - wanted.keys()):
+        raise ModelError(f"has weights that the network does not: {', '.join(surplus)}")
+    for name, array in weights.items():
+        if array.shape != wanted[name]:
+            raise ValueError(f"'{name}' has shape {array.shape}; the network needs {wanted[name]}")
+    if missing := [name for name in needed if name not in weights]:
+        raise ValueError(f"lacks the weights '{missing[0]}' ({len(missing)} of {len(needed)} missing)")
+    x_NCHW = torch.empty(2, task.in_channels, task.input_size, task.input_size)
+    try:
+        h_NCHW = halves.front.eval()(x_NCHW)
+        logits_NK = halves.back.eval()(h_NCHW)
+    except RuntimeError as error:
+        raise ValueError(f"'task.input_size' = {task.input_size} does not suit the network ({error})") from error
+    if h_NCHW.ndim != 4 or logits_NK.shape != (2, task.classes):
+        raise ValueError(f"gives {tuple(logits_NK.shape[1:])} numbers an image for {task.classes} classes")
+    return tuple(h_NCHW.shape[1:])
+
+
+def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
+    """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on).
+
+    Classes are matched by name, or by original number (:mod:`ecofed.config.class_identity`); a data set may hold some of the
+    network's.
+
+    Raises:
+        ModelError: not a trained network. DataError: no such data set, or one of other channels or classes.
+    """
+    network = load_model(model)
+    config: Config = network.task.config
+    dataset = load_dataset(
+        data or config.data.name,
+        fallback=None if data else config.data.fallback,
+        white=network.task.white,
+        size=network.task.picture_size,
+    )
+    test = require_test(dataset)
+    if dataset.channels != network.task.in_channels:
+        raise DataError(
+            f"{dataset.title} has {dataset.channels} channels; the network was trained for {network.task.in_channels}"
+        )
+    positions_K = positions(
+        dataset.classes,
+        network.classes,
+        refusal=lambda name: f"{dataset.title} has a class '{name}' that the network does not know",
+        own=f"those of {dataset.title}",
+        others="its classes",
+    )
+    # A network that normalises by the batch needs mixed ones, and test sets may be sorted by class.
+    order_N = mixed_order(len(test))
+    logits_NK = network.logits(test.images_NHWC[order_N])
+    labels_N = torch.from_numpy(positions_K[test.labels_N[order_N]])
+    return Evaluation(
+        accuracy=float((logits_NK.argmax(dim=1) == labels_N).double().mean()),
+        loss=float(torch.nn.functional.cross_entropy(logits_NK, labels_N)),
+        samples=len(test),
+        data=dataset.title,
+    )

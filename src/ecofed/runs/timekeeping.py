@@ -1,0 +1,36 @@
+"""The clock of a run that is about to start."""
+
+from __future__ import annotations
+
+from ecofed.costs import Clock
+from ecofed.errors import ModelError
+from ecofed.methods import method_class
+from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.runs.preparation import Prepared
+
+
+def clock_of(prepared: Prepared) -> Clock | None:
+    """The clock for a prepared run, on the fleet that its configuration names.
+
+    ``None`` where the costs of the network's halves cannot be told (a cut after which activations are flat).
+
+    Raises:
+        ConfigError: a profile that does not exist or cannot be read.
+    """
+    task = prepared.task
+    network = counted_network(task.config, task.in_channels, task.classes)
+    cut = prepared.halves.layer
+    try:
+        bundle = prepared.bundle or stand_in_bundle(task.config, network, cut, task.in_channels)
+    except ModelError:
+        return None
+    work = build_workload(
+        task.config,
+        network,
+        cut,
+        in_channels=task.in_channels,
+        classes=task.classes,
+        bundle=bundle,
+        device_cuts=[cut if early is None else early.cut for early in prepared.early],
+    )
+    return Clock(method_class(task.config.method), task.config, work, [len(part) for part in prepared.parts])
