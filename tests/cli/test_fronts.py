@@ -12,9 +12,11 @@ from PIL import Image
 
 from ecofed.config.problem import ModelConfig
 from ecofed.data import load_dataset
-from ecofed.pretraining import fractal_images
+from ecofed.pretraining import fractal_images, published
 from ecofed.pretraining.bundling import random_front
+from ecofed.pretraining.checkpoint_front import read_checkpoint
 from ecofed.pretraining.probe import probe_front, probe_pixels, probe_set
+from ecofed.pretraining.published import Published
 from ecofed.wire import FrontBundle
 
 QUICK = ["--images", "fractals", "--limit", "64", "--model", "lenet", "--width", "0.0625", "--threads", "1"]
@@ -107,3 +109,24 @@ def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path)
     colour = cli("front", "check", str(pictures), "--front", "vgg11-w0.5-rgb")
     assert colour.code == 2
     assert "the front takes 3" in colour.err
+
+
+def test_weights_become_a_file_that_model_weights_takes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"stem.conv.weight": np.ones((2, 3, 3, 3), np.float32), "head.classifier.bias": np.zeros(5, np.float32)}
+    found = Published(arrays=arrays, mean=(0.5,) * 3, std=(0.25,) * 3, origin="a test")
+    words = ("weights", "efficientnet-lite0", "--weights", "theirs.pt", "--out", "lite0.safetensors")
+    monkeypatch.setattr(published, "_published", lambda *asked: found if asked == words[1:4:2] else None)
+    ended = cli(*words)
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("lite0.safetensors: 59 numbers, ")
+    again = read_checkpoint(Path("lite0.safetensors"))
+    assert again.keys() == arrays.keys()
+    assert all(np.array_equal(again[name], array) for name, array in arrays.items())
+    assert "is there already; add --overwrite" in cli(*words).err
+    assert cli(*words, "--overwrite").code == 0
+
+
+def test_only_backbones_have_weights(cli: Cli) -> None:
+    ended = cli("weights", "vgg11", "--out", "w.safetensors")
+    assert ended.code == 2
+    assert ended.err == "error: vgg11: nobody published weights of it; choose efficientnet-lite0 or timm:NAME\n"

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from fake_timm import fake_timm
 from torch import nn
 
 from ecofed.config.problem import ModelConfig
@@ -21,6 +20,7 @@ from ecofed.models.timm_networks import published_timm_network, separated, timm_
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import Session
 from ecofed.onnx.graph import Graph
+from fake_timm import fake_timm
 
 TINY = ModelConfig(name="timm:tinynet")
 
@@ -115,7 +115,7 @@ def test_a_network_with_tables_is_refused_by_their_name() -> None:
 @pytest.mark.usefixtures("timm")
 def test_weights_that_cannot_be_had_are_one_line_with_a_way_out() -> None:
     with pytest.raises(ModelError, match=r"OSError: the hub cannot be reached for a long time.*model.weights=FILE"):
-        published_timm_network("timm:tinynet", 3)
+        published_timm_network("timm:tinynet")
 
 
 def test_without_timm_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

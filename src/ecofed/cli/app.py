@@ -29,6 +29,7 @@ from ecofed.cli import (
     profile,
     report,
     run,
+    weights,
 )
 from ecofed.cli.interrupt import Interrupted
 from ecofed.cli.loading import loading_view
@@ -41,7 +42,10 @@ from ecofed.foreign_text import clean
 from ecofed.registry import load_plugin
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
-COMMANDS = (run, compare, frontier, plan, profile, pretrain, front, evaluate, predict, export, report, presets, data)
+COMMANDS = (
+    *(run, compare, frontier, plan, profile),
+    *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
+)
 
 
 class _Commands(TyperGroup):

@@ -103,9 +103,10 @@ class EcoFedConfig(PooledTraining):
     """Frozen pre-trained front, quantised activations, replay buffer."""
 
     front: str = "auto"
-    """``auto`` (the shipped front for this model: of 256 bytes an image where ``bits`` is 2, otherwise the full-size
-    one; without any, ``random``, and a note), ``random`` (calibrated statistics), ``pretrain`` (built-in pre-training,
-    cached), the name of a shipped front, or a path to a bundle."""
+    """``auto`` (a backbone's own, see ``model.weights``; otherwise the shipped front for this model: of 256 bytes an
+    image where ``bits`` is 2, otherwise the full-size one; without any, ``random``, and a note), ``random``
+    (calibrated statistics), ``pretrain`` (built-in pre-training, cached), the name of a shipped front, or a path to a
+    bundle."""
     codec: str = "uniform"
     """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
     the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127

@@ -25,6 +25,23 @@ class ModelConfig:
     """Name of the last layer of the front; default: after the second convolution block (``efficientnet-lite0``: after
     the first at a stride of 16, ``block6``; ``timm:``: after the last stage at a stride of 8)."""
 
+    weights: str = "auto"
+    """What a backbone (``efficientnet-lite0``, ``timm:NAME``) starts from, whatever the method: ``auto`` (its published
+    weights), ``none`` (random ones), or a file of weights (safetensors, or PyTorch's format with plain tensors)."""
+    back: Literal["rest", "small"] = "rest"
+    """What follows a backbone's front: ``rest`` (the rest of the network, pre-trained as the front is), or ``small`` (a
+    new head of one convolution and a linear layer)."""
+
+    NEEDS: ClassVar[Needs] = {
+        key: ("a backbone: model.name=efficientnet-lite0 or model.name=timm:NAME", lambda own: own.is_backbone)
+        for key in ("weights", "back")
+    }
+
+    @property
+    def is_backbone(self) -> bool:
+        """Whether others have published weights of this network."""
+        return self.name == "efficientnet-lite0" or self.name.startswith("timm:")
+
     def __post_init__(self) -> None:
         require(0 < self.width <= 8, "model.width", self.width, "must be above 0 and at most 8")
         if self.head_width is not None:

@@ -80,7 +80,7 @@ class Config:
     """Weights of an average over devices: their sample counts, or all equal (the paper)."""
     initialisation: Literal["random", "front", "whole"] = "front"
     """What starts pre-trained: nothing, the front, or all but the last layer. ``ecofed`` needs a front to freeze:
-    ``random`` gives it a random one."""
+    ``random`` gives it a random one. A backbone (``model.weights``) starts whole, unless ``random``."""
     normalisation: Literal["batch", "frozen", "group"] = "frozen"
     """``batch``: BatchNorm by each batch's own statistics, in training and in tests (the reference). ``frozen``:
     statistics are constants from public images wherever devices train; a back that the server trains on pooled batches

@@ -5,6 +5,8 @@ Shape legend: N images, C channels at the cut, K channels in the bottleneck, H x
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -26,16 +28,27 @@ class Bottleneck(nn.Module):
 
 
 class Expansion(nn.Module):
-    """1x1 convolution from K back to C channels, normalisation, ReLU: the first layer of the back."""
+    """1x1 convolution from K back to C channels, normalisation, ReLU: the first layer of the back.
 
-    def __init__(self, narrow: int, channels: int) -> None:
+    ``linear``: the convolution alone, where activations at the cut may be negative.
+    """
+
+    def __init__(self, narrow: int, channels: int, *, linear: bool = False) -> None:
         super().__init__()
         self.conv = nn.Conv2d(narrow, channels, 1)
-        self.norm: nn.Module = RunningBatchNorm2d(channels)
+        if not linear:
+            self.norm: nn.Module = RunningBatchNorm2d(channels)
+        self.linear = linear
 
     def forward(self, q_NKHW: Tensor) -> Tensor:
         """(N, K, H, W) to (N, C, H, W)."""
-        return torch.relu(self.norm(self.conv(q_NKHW)))
+        h_NCHW: Tensor = self.conv(q_NKHW)
+        return h_NCHW if self.linear else torch.relu(self.norm(h_NCHW))
+
+
+def is_linear(expansion: Collection[str]) -> bool:
+    """Whether a state with these names (without the layer's own) is that of a linear :class:`Expansion`."""
+    return "norm.weight" not in expansion
 
 
 def add_bottleneck(front: nn.Module, channels: int, narrow: int) -> None:
@@ -52,13 +65,13 @@ def add_bottleneck(front: nn.Module, channels: int, narrow: int) -> None:
     front.train(front.training)
 
 
-def add_expansion(back: nn.Module, narrow: int, channels: int) -> None:
+def add_expansion(back: nn.Module, narrow: int, channels: int, *, linear: bool = False) -> None:
     """Let a back made by ``partition`` begin with an :class:`Expansion` from ``narrow`` (K) to ``channels`` (C).
 
     In place; the new layer is called ``expansion`` in the back's state, its normalisation is ``running``.
     """
     assert isinstance(back, fx.GraphModule)
-    back.add_submodule("expansion", Expansion(narrow, channels).to(_device(back)))
+    back.add_submodule("expansion", Expansion(narrow, channels, linear=linear).to(_device(back)))
     entry = next(node for node in back.graph.nodes if node.op == "placeholder")
     with back.graph.inserting_after(entry):
         expanded = back.graph.call_module("expansion", (entry,))

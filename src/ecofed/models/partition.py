@@ -168,6 +168,10 @@ def activation_shape(front: nn.Module, in_channels: int, size: int = 32) -> tupl
 
 
 def _trace(model: nn.Module) -> _Traced:
+    if isinstance(model, _Part) and model.layer_nodes:
+        nodes = {node.name: node for node in model.graph.nodes}
+        outputs = {layer: [nodes.get(name) for name in names] for layer, names in model.layer_nodes.items()}
+        return _Traced(model, model.graph, outputs)
     tracer = _Tracer()
     try:
         _forget_constants(model)
@@ -278,12 +282,15 @@ def _leave_input(back: nn.Module, node: fx.Node) -> None:
 class _Part(fx.GraphModule):
     """A part of a network, whose copies keep its hooks (its precision in training); those of torch.fx lose them."""
 
+    layer_nodes: Mapping[str, list[str]] = {}
+    """Of a network that was made as a graph (models/shortened.py): which nodes are which layer's outputs."""
     _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
         again: fx.GraphModule = super().__deepcopy__(memo)
         for kind in self._HOOKS:
             getattr(again, kind).update(getattr(self, kind))
+        again.__dict__["layer_nodes"] = self.layer_nodes
         return again
 
 

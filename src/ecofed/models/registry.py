@@ -14,6 +14,7 @@ from ecofed.models.efficientnet import efficientnet_lite0
 from ecofed.models.lenet import lenet
 from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
 from ecofed.models.resnet import resnet9
+from ecofed.models.shortened import shortened
 from ecofed.models.timm_networks import PREFIX, timm_network, timm_settings
 from ecofed.models.vgg import vgg11
 from ecofed.registry import networks as plugin_networks
@@ -48,7 +49,7 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
     """
     if config.name.startswith(PREFIX):  # not built on the meta device first: its layers' own starts are kept
         network = timm_network(config.name, in_channels, classes, config.width)
-        return set_normalisation(network, normalisation)
+        return set_normalisation(_with_own_back(network, config, in_channels, classes), normalisation)
     plugin = plugin_networks().get(config.name)
     builder = MODELS.get(config.name) if plugin is None else plugin.build
     if builder is None:
@@ -56,8 +57,15 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
     on_meta = torch.get_default_device().type == "meta"
     with torch.device("meta"):
         model = builder(in_channels, classes, config.width, config.head_width)
+        model = _with_own_back(model, config, in_channels, classes)
         model = set_normalisation(model, normalisation)
     return model if on_meta else _zeroed(model)
+
+
+def _with_own_back(model: nn.Module, config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
+    if config.back == "rest" or not config.is_backbone:
+        return model
+    return shortened(model, config.cut or default_cut(config.name), in_channels, classes)
 
 
 def default_cut(name: str) -> str:

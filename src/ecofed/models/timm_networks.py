@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -37,6 +39,7 @@ class TimmSettings(NamedTuple):
     std: tuple[float, ...]
     input_size: int
     """Side of the pictures that it was trained on."""
+    licence: str
 
 
 def timm_network(name: str, in_channels: int, classes: int, width: float) -> nn.Module:
@@ -58,7 +61,7 @@ def separated(model: nn.Module) -> nn.Module:
     """A network of timm with its fused layers taken apart, in place; values and what it computes stay the same.
 
     Raises:
-        ModelError: a buffer that is not of a normalisation layer.
+        ModelError: normalisation by groups, or a buffer that is not of a normalisation layer.
     """
     with torch.device("meta"):  # new layers get the old ones' values, and draw none
         for parent in list(model.modules()):
@@ -67,6 +70,8 @@ def separated(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]
+    if any(isinstance(module, nn.GroupNorm) for module in model.modules()):
+        raise ModelError(f"{type(model).__name__} normalises by groups, which cannot be used here")
     owners = [(path, module) for path, module in model.named_modules() if not is_norm(module)]
     buffers = [f"{path}.{name}" for path, module in owners for name, _ in module.named_buffers(recurse=False)]
     if buffers:
@@ -91,17 +96,18 @@ def _settings(name: str) -> TimmSettings:
         mean=tuple(map(float, published["mean"])),
         std=tuple(map(float, published["std"])),
         input_size=int(published["input_size"][-1]),
+        licence=str(published.get("license") or "licence unknown"),
     )
 
 
-def published_timm_network(name: str, in_channels: int) -> nn.Module:
+def published_timm_network(name: str) -> nn.Module:
     """The network with its published weights, which timm fetches (from its cache if it did before).
 
     Raises:
         ModelError: they cannot be had; says why. Others as for :func:`timm_network`.
     """
     try:
-        return separated(_create(name, in_chans=in_channels, pretrained=True))
+        return separated(_create(name, pretrained=True))
     except (ConfigError, MissingExtraError, ModelError):
         raise
     except Exception as error:  # the hub's client and timm raise many kinds
@@ -110,6 +116,31 @@ def published_timm_network(name: str, in_channels: int) -> nn.Module:
             f"the published weights of {name} cannot be had ({type(error).__name__}: {reason}); give a file of them "
             "with model.weights=FILE, or start from random ones with model.weights=none"
         ) from error
+
+
+def filled_timm_network(name: str, arrays: Mapping[str, np.ndarray], source: str) -> nn.Module:
+    """The network with weights of its own names (timm's, or ours after :func:`separated`); those of its last layer may
+    be missing, or for other classes, and are then random.
+
+    Raises:
+        ModelError: one is missing or has another shape; the message names it and the ``source``. Others as for
+            :func:`timm_network`.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = _create(name)
+    last = str(model.pretrained_cfg.get("classifier") or "")
+    if not arrays.keys() & {name for name, _ in model.named_parameters() if "norm" in name or "bn" in name}:
+        model = separated(model)
+    state = model.state_dict()
+    for key, value in state.items():
+        fits = key in arrays and arrays[key].shape == tuple(value.shape)
+        if fits:
+            value.copy_(torch.from_numpy(arrays[key]))
+        elif value.is_floating_point() and not (last and key.startswith(f"{last}.")):
+            found = f"has '{key}' of shape {arrays[key].shape}" if key in arrays else f"has no '{key}'"
+            raise ModelError(f"{source} {found}{nearest(key, arrays)}: these are not the weights of {name}")
+    return separated(model)
 
 
 def _create(name: str, **options: Any) -> Any:
@@ -135,7 +166,7 @@ def _separated(layer: nn.Module) -> nn.Module:
     if type(layer).__name__ in ("Conv2dSame", "Conv2dSameExport") and isinstance(layer, nn.Conv2d):
         return _same_conv(layer)
     activated = [part for part in ("drop", "act") if isinstance(getattr(layer, part, None), nn.Module)]
-    if not (is_norm(layer) and activated):
+    if not (isinstance(layer, nn.BatchNorm2d) and activated):
         return layer
     parts = OrderedDict(norm=_plain_norm(layer), **{part: layer.get_submodule(part) for part in activated})
     return nn.Sequential(OrderedDict((name, part) for name, part in parts.items() if type(part) is not nn.Identity))
@@ -143,12 +174,8 @@ def _separated(layer: nn.Module) -> nn.Module:
 
 def _plain_norm(layer: nn.Module) -> nn.Module:
     """The normalisation of a fused layer; it gets the layer's own parameters and buffers."""
-    plain: nn.Module
-    if isinstance(layer, nn.GroupNorm):
-        plain = nn.GroupNorm(layer.num_groups, layer.num_channels, eps=layer.eps, affine=layer.affine)
-    else:
-        assert isinstance(layer, nn.BatchNorm2d)
-        plain = nn.BatchNorm2d(layer.num_features, eps=layer.eps, affine=layer.affine)
+    assert isinstance(layer, nn.BatchNorm2d)
+    plain = nn.BatchNorm2d(layer.num_features, eps=layer.eps, affine=layer.affine)
     plain._parameters.update(layer._parameters)
     plain._buffers.update(layer._buffers)
     return plain.train(layer.training)

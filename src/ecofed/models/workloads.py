@@ -14,7 +14,7 @@ import torch
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
 from ecofed.costs.workload import EarlyFront, Layer, Segment, Workload, code_size, early_row_bytes
-from ecofed.models.bottleneck import add_expansion
+from ecofed.models.bottleneck import add_expansion, is_linear
 from ecofed.models.counting import CountedNetwork, count_segment
 from ecofed.models.fronts import build_front, build_middle
 from ecofed.models.partition import partition
@@ -155,5 +155,5 @@ def _expanded_back(config: Config, cut: str, in_channels: int, classes: int, bun
         model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation="frozen")
     back = partition(model, cut, checked=False).back
     narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
-    add_expansion(back, narrow, channels)
+    add_expansion(back, narrow, channels, linear=is_linear(bundle.expansion))
     return count_segment(back, bundle.activation_shape)

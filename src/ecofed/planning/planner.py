@@ -29,7 +29,7 @@ from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
 from ecofed.pretraining.bundling import early_bundle
-from ecofed.pretraining.resolve import check_fits, resolve_front
+from ecofed.pretraining.resolve import check_fits, resolve_front, starts_published
 from ecofed.pretraining.shipped import AUTOMATIC_BYTES, automatic_front, shipped_front, shipped_fronts
 from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
@@ -197,6 +197,8 @@ class _Planner:
         normalisation = "group" if config.normalisation == "group" else "frozen"
         if config.initialisation == "random" or cut != self.cut:
             return stand_in_bundle(config, network, cut, self.channels)
+        if name == "auto" and starts_published(config):
+            return resolve_front(config, cut, self.channels, self.notes.append)
         if Path(name).is_file():
             bundle = FrontBundle.load(Path(name))
         elif name == "auto":

@@ -14,6 +14,7 @@ from torch import nn
 
 from ecofed.config.problem import ModelConfig
 from ecofed.data import to_input
+from ecofed.data.images import SIZE
 from ecofed.errors import ConfigError
 from ecofed.models import (
     activation_shape,
@@ -57,10 +58,12 @@ def make_bundle(
     card: Mapping[str, Any],
     expansion: nn.Module | None = None,
     trained_bits: int | None = None,
+    own_statistics: bool = False,
 ) -> FrontBundle:
     """Freeze ``front`` on public images and pack it. Convolution weights are rounded to float16 precision first.
 
-    Its normalisation becomes ``frozen`` (GroupNorm stays) with statistics set from all of ``public_NHWC``, uint8.
+    Its normalisation becomes ``frozen`` (GroupNorm stays) with statistics set from all of ``public_NHWC``, uint8 (with
+    ``own_statistics`` it keeps its own).
     Without a bottleneck the limits of 1 to 8 bits are searched on the same images; a front that was trained through its
     quantiser (``trained_bits``) keeps the limit 1 it was trained with.
 
@@ -71,9 +74,11 @@ def make_bundle(
     if not grouped:
         set_normalisation(front, "frozen")
     _round_to_half(front)
-    shape_CHW = activation_shape(front, in_channels)
-    x_NCHW = to_input(public_NHWC, mean, std)
-    calibrate(front, torch.from_numpy(x_NCHW))
+    size = max(SIZE, *public_NHWC.shape[1:3])
+    shape_CHW = activation_shape(front, in_channels, size)
+    x_NCHW = to_input(public_NHWC, mean, std, size)
+    if not own_statistics:
+        calibrate(front, torch.from_numpy(x_NCHW))
     h_NCHW = activations(front, x_NCHW[:: max(1, len(x_NCHW) // LIMIT_IMAGES)])
     if trained_bits is None:
         limits = quantiser_limits(h_NCHW, ALL_BITS)
@@ -88,6 +93,7 @@ def make_bundle(
         in_channels=in_channels,
         mean=mean,
         std=std,
+        input_size=size,
         activation_shape=shape_CHW,
         weights=state,
         upper=limits,
@@ -121,9 +127,9 @@ def weights_digest(state: Mapping[str, np.ndarray]) -> str:
 
 
 @lru_cache(maxsize=2)
-def public_images(channels: int) -> np.ndarray:
-    """Rendered fractals (N, 32, 32, channels), uint8: public, the same everywhere, no download."""
-    return fractal_images(CALIBRATION_IMAGES, channels=channels).images_NHWC
+def public_images(channels: int, size: int = SIZE) -> np.ndarray:
+    """Rendered fractals (N, size, size, channels), uint8: public, the same everywhere, no download."""
+    return fractal_images(CALIBRATION_IMAGES, channels=channels, size=size).images_NHWC
 
 
 def early_bundle(bundle: FrontBundle, cut: str, bits: int | None) -> FrontBundle:

@@ -19,7 +19,7 @@ from ecofed.data.places import cache_folder
 from ecofed.errors import StorageError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.models import build_front, initialise, load_arrays, partition, state_arrays
-from ecofed.models.bottleneck import add_expansion
+from ecofed.models.bottleneck import add_expansion, is_linear
 from ecofed.models.registry import build_model
 from ecofed.pretraining.images import FRACTALS, PublicImages, load_images
 from ecofed.pretraining.pretrain import pretrain_front
@@ -90,7 +90,7 @@ def pretrain_back(
     back = partition(model, cut).back
     if front.expansion:
         narrow, channels = front.weights["bottleneck.conv.weight"].shape[:2]
-        add_expansion(back, narrow, channels)
+        add_expansion(back, narrow, channels, linear=is_linear(front.expansion))
         load_arrays(back.get_submodule("expansion"), front.expansion)
     train_network(nn.Sequential(build_front(front, front.normalisation), back), images, recipe, report=report)
     return state_arrays(back)

@@ -11,10 +11,12 @@ import numpy as np
 
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
+from ecofed.data.images import SIZE
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front
-from ecofed.pretraining.shipped import automatic_front, shipped_front, shipped_fronts
+from ecofed.pretraining.published import published_front, published_weights
+from ecofed.pretraining.shipped import AUTOMATIC_BYTES, automatic_front, shipped_front, shipped_fronts
 from ecofed.wire import FrontBundle
 
 
@@ -27,6 +29,8 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
         ConfigError: the front does not exist, or is for another model.
     """
     name = config.ecofed.front
+    if name == "auto" and starts_published(config):
+        return published_front(_without_back(config.model), cut, channels, input_size=SIZE, code=_code_of(config))
     if name == "random" or config.initialisation == "random":
         return _random_front(config.model, channels, config.seed, _front_normalisation(config))
     if Path(name).is_file():
@@ -53,6 +57,45 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
     bundle = shipped_front(name).load()
     check_fits(bundle, config, cut, channels, name)
     return bundle
+
+
+def starts_published(config: Config) -> bool:
+    """Whether the network starts from weights that others have published; then its rest does so with the front.
+
+    Raises:
+        ConfigError: they do not suit the normalisation.
+    """
+    model = config.model
+    if not model.is_backbone or model.weights == "none" or config.initialisation == "random":
+        return False
+    if config.ecofed.front in ("random", "pretrain"):
+        return False
+    if model.width != 1:
+        raise ConfigError(
+            f"model.width = {model.width:g}: the published weights of {model.name} are for its full width; use "
+            "model.width=1, or model.weights=none"
+        )
+    if config.normalisation == "group":
+        raise ConfigError(
+            f"normalisation = 'group': the weights of {model.name} were trained with BatchNorm; use "
+            "normalisation=frozen, or model.weights=none"
+        )
+    return True
+
+
+def _code_of(config: Config) -> tuple[int, int] | None:
+    """Bytes and bits of the bottleneck that a backbone's front ends in: these codes start at zero, activations do not.
+
+    Statistics of the batch would undo what it does.
+    """
+    settings = config.ecofed
+    coded = config.method == "ecofed" and settings.codec in ("uniform", "lloyd-max")
+    return (AUTOMATIC_BYTES, settings.bits) if coded and config.normalisation != "batch" else None
+
+
+def _without_back(model: ModelConfig) -> ModelConfig:
+    """What a front is the same for."""
+    return dataclasses.replace(model, cut=None, back="rest", head_width=None)
 
 
 @lru_cache(maxsize=4)
@@ -84,9 +127,10 @@ def check_fits(bundle: FrontBundle, config: Config, cut: str, channels: int, nam
 
 
 def resolve_whole(config: Config, cut: str, channels: int, note: Callable[[str], None]) -> dict[str, np.ndarray]:
-    """Weights of the network's back, pre-trained on public images over the front that the configuration names.
-
-    They are made once and kept in the user's cache. All but the last layer is for use.
+    """Weights of the network's back: a backbone's published ones, otherwise pre-trained on public images over the front
+    that the configuration names, once, and kept in the user's cache. All but the last layer is for use.
     """
+    if starts_published(config):
+        return dict(published_weights(config.model, channels).arrays)
     front = resolve_front(config, cut, channels, note)
     return cached_back(config.model, cut, front, threads=config.threads, note=note)

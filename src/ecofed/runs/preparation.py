@@ -38,9 +38,9 @@ from ecofed.models import (
     set_precision,
 )
 from ecofed.models import partition as cut_in_two
-from ecofed.models.bottleneck import add_bottleneck, add_expansion
+from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
 from ecofed.pretraining.bundling import public_images
-from ecofed.pretraining.resolve import resolve_front, resolve_whole
+from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
 from ecofed.results import DataSummary, Floors
 from ecofed.config.task import Task
 from ecofed.planning.unequal import early_fronts
@@ -164,7 +164,8 @@ def _initial_network(
             _narrow(halves, bundle, config.normalisation)
         known = halves.front.state_dict()  # baselines train the plain network: a bottleneck's layers are left out
         load_arrays(halves.front, {name: array for name, array in bundle.weights.items() if name in known})
-    if config.initialisation == "whole":
+    published = starts_published(config)
+    if published or config.initialisation == "whole":
         whole = resolve_whole(config, cut, channels, note)
         fronts |= front_inputs(None, whole)
         load_some(halves.back, without_last_layer(whole, halves.back))
@@ -176,7 +177,8 @@ def _initial_network(
         h_NCHW = public_activations(halves.front, x_NCHW)
         if config.method == "ecofed" and config.ecofed.limit_bits is not None:
             _note_negative(float((h_NCHW < 0).double().mean()), cut, config.ecofed.codec, note)
-        calibrate(halves.back, h_NCHW)
+        if not published:  # others' statistics are of a million photographs
+            calibrate(halves.back, h_NCHW)
     return model.train(), halves, bundle, mean, std, fronts
 
 
@@ -200,7 +202,7 @@ def _narrow(halves: Partition, bundle: FrontBundle, normalisation: str) -> None:
     """Put the bundle's bottleneck between the halves, and start the back with the matching expansion."""
     narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
     add_bottleneck(halves.front, channels, narrow)
-    add_expansion(halves.back, narrow, channels)
+    add_expansion(halves.back, narrow, channels, linear=is_linear(bundle.expansion))
     for half in (halves.front, halves.back):
         set_normalisation(half, normalisation)
     load_some(halves.back, {f"expansion.{name}": array for name, array in bundle.expansion.items()})

@@ -23,7 +23,7 @@ from ecofed.files.json_values import parse, read_as
 from ecofed.methods import EcoFed, Method
 from ecofed.methods.loop import TEST_BATCH
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
-from ecofed.models.bottleneck import add_bottleneck, add_expansion
+from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
 from ecofed.config.task import Task
@@ -177,7 +177,8 @@ def _halves(task: Task, described: _Description, weights: Mapping[str, np.ndarra
             raise ValueError(f"'bottleneck.conv.weight' has shape {narrowing.shape}")
         narrow, channels = narrowing.shape[:2]
         add_bottleneck(halves.front, channels, narrow)
-        add_expansion(halves.back, narrow, channels)
+        expansion = [name.removeprefix("expansion.") for name in weights if name.startswith("expansion.")]
+        add_expansion(halves.back, narrow, channels, linear=is_linear(expansion))
         for half in (halves.front, halves.back):
             set_normalisation(half, described.normalisation)
     return halves

