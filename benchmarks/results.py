@@ -425,7 +425,7 @@ def _tables(records: Mapping[str, Any]) -> dict[str, str]:
 def _paper_bytes() -> str:
     """Bytes of the whole training in the paper's setting; the planner's are those of the ledger."""
     from ecofed.config import Settings
-    from ecofed.config.schema import PAPER_METHODS
+    from ecofed.config.methods import PAPER_METHODS
     from ecofed.data import load_dataset
     from ecofed.planning.planner import plan_run
     from ecofed.reports.units import human_bytes, times

@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from ecofed.config import Config, Settings
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs.profiles import load_link, load_server
 from ecofed.data import load_dataset
 from ecofed.planning.method_plan import MethodPlan

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ecofed.config.methods import METHODS
+
 PACKAGE = Path(__file__).parents[1] / "src" / "ecofed"
 
 #: Plain records and rules without any of our machinery.
@@ -174,6 +176,29 @@ def test_files_and_json_are_written_in_one_place() -> None:
             if called == "open" or called.endswith(".open"):
                 modes = [value.value for value in node.args if isinstance(value, ast.Constant)]
                 assert not {"w", "wb", "a", "ab", "x", "xb", "r+b"} & set(modes), f"{file}: {ast.unparse(node)}"
+
+
+#: Where "ecofed" is the package: its folders and command, keys and titles in its files. (It is a method, too.)
+PACKAGE_NAMED = {
+    *("installation.py", "cli/app.py", "cli/interrupt.py", "data/places.py", "pretraining/shipped.py"),
+    *("files/tensor_files.py", "flower/content.py", "flower/device.py", "onnx/graph.py", "onnx/session.py"),
+    *("wire/bundle.py", "reports/html.py", "reports/plots/style.py"),
+}
+
+
+def test_no_method_is_named_outside_of_its_own_files() -> None:
+    """What others must know of a method they ask its facts (``config/facts.py``)."""
+    own = {file for folder in ("methods", "config/methods") for file in (PACKAGE / folder).rglob("*.py")}
+    named = set()
+    for file in set(modules()) - own:
+        place = file.relative_to(PACKAGE).as_posix()
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        compared = {operand for node in ast.walk(tree) if isinstance(node, ast.Compare) for operand in ast.walk(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value in METHODS:
+                assert (node.value, node in compared) == (PACKAGE.name, False), f"{place}:{node.lineno}: {node.value}"
+                named.add(place)
+    assert named == PACKAGE_NAMED
 
 
 def test_no_file_is_too_long_to_be_read_at_a_sitting() -> None:

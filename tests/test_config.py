@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecofed.config import Config, Settings
+from ecofed.config.methods import METHODS
 from ecofed.config.presets import preset_description, preset_names
-from ecofed.config.schema import METHODS, all_keys
+from ecofed.config.schema import all_keys
 from ecofed.errors import ConfigError
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {

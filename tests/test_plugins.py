@@ -15,8 +15,10 @@ from ecofed import registry
 from ecofed.cli import main
 from ecofed.config import Config, Settings
 from ecofed.config.keys import configuration_keys
+from ecofed.config.methods import BUILT_IN
 from ecofed.config.schema import BUILT_IN_NETWORKS, all_keys, all_methods
 from ecofed.errors import ConfigError, WireError
+from ecofed.methods import METHOD_CLASSES
 from ecofed.models import MODELS
 from ecofed.planning.planner import plan
 from ecofed.reports.theme import styles
@@ -195,6 +197,13 @@ class TestNetworks:
         assert model.task.config.model.name == "two-blocks"
         assert [row.method for row in plan(settings("model.name=two-blocks"), ["ecofed"]).at_cut] == ["ecofed"]
 
+    def test_built_in_methods_are_declared_and_programmed(self) -> None:
+        assert list(METHOD_CLASSES) == list(BUILT_IN)
+        for name, program in METHOD_CLASSES.items():
+            assert issubclass(program, BUILT_IN[name])
+        drawn = [(facts.colour, facts.dark_colour, facts.marker) for facts in BUILT_IN.values()]
+        assert [len(set(column)) for column in zip(*drawn, strict=True)] == [len(BUILT_IN)] * 3
+
     def test_the_names_of_built_in_networks_are_those_that_nobody_may_take(self) -> None:
         assert tuple(MODELS) == BUILT_IN_NETWORKS
 
@@ -218,6 +227,10 @@ class TestBadPlugins:
             (
                 "import ecofed\n@ecofed.register\nclass A:\n name = 'a'\n class Settings: pass",
                 "method 'a': Settings must be a frozen dataclass",
+            ),
+            (
+                "import ecofed\n@ecofed.register\nclass A: name = 'a'",
+                "method 'a': must be a subclass of ecofed.methods",
             ),
             (
                 "import ecofed\n@ecofed.register_network('vgg11', cut='x')\ndef a(): pass",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ecofed.config import Settings
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.errors import ConfigError
 from ecofed.runs.without_effect import without_effect
 

@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecofed.config.facts import Facts, NoSettings
 from ecofed.errors import ConfigError, PluginError
 from ecofed.foreign_text import clean
 
@@ -47,20 +48,10 @@ class MethodEntry:
     """A method of a plug-in."""
 
     cls: Any
-    """A subclass of :class:`ecofed.methods.Method`."""
+    """A subclass of :class:`ecofed.methods.Method`, and so its own :class:`ecofed.config.facts.Facts`."""
     settings: type
     """Its section of the configuration."""
     origin: Origin
-
-    @property
-    def colour(self) -> str | None:
-        """For plots, ``#rrggbb``."""
-        return getattr(self.cls, "colour", None)
-
-    @property
-    def marker(self) -> str | None:
-        """For plots, one of Matplotlib's."""
-        return getattr(self.cls, "marker", None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +61,6 @@ class NetworkEntry:
     build: Callable[..., Any]
     cut: str
     origin: Origin
-
-
-@dataclass(frozen=True)
-class NoSettings:
-    """A method without settings of its own."""
 
 
 _methods: dict[str, MethodEntry] = {}
@@ -96,11 +82,11 @@ def register(cls: C) -> C:
 
     The class is a :class:`ecofed.methods.Method`. It may have ``Settings`` (a frozen dataclass: the section of the
     configuration that bears the method's name), ``messages`` (its own message classes), ``Device`` (the device's side:
-    made with the task and the device's data, with ``answers``: request class to method name), ``colour`` and
-    ``marker``.
+    made with the task and the device's data, with ``answers``: request class to method name), and the facts
+    that differ from :class:`ecofed.config.facts.Facts`.
 
     Raises:
-        ConfigError: a name that is taken or cannot be one, or settings or messages that are none.
+        ConfigError: a name that is taken or cannot be one, settings or messages that are none, or no method at all.
     """
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not name.replace("-", "").isalnum() or not name.isascii() or name != name.lower():
@@ -112,6 +98,8 @@ def register(cls: C) -> C:
     messages: Sequence[Any] = getattr(cls, "messages", ())
     if len(messages) > MOST_MESSAGES:
         raise ConfigError(f"method '{name}': {len(messages)} messages are more than {MOST_MESSAGES}")
+    if not issubclass(cls, Facts):
+        raise ConfigError(f"method '{name}': must be a subclass of ecofed.methods.Method")
     for number, message in enumerate(messages, start=FIRST_MESSAGE):
         message.number = number
     _methods[name] = MethodEntry(cls=cls, settings=settings, origin=_origin_of(cls))
@@ -255,7 +243,8 @@ def _changed() -> None:
 
 
 def _built_in(kind: str) -> tuple[str, ...]:
-    from ecofed.config.schema import BUILT_IN_NETWORKS, METHODS
+    from ecofed.config.methods import METHODS
+    from ecofed.config.schema import BUILT_IN_NETWORKS
 
     return METHODS if kind == "method" else BUILT_IN_NETWORKS
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ecofed.config.methods import REFERENCE
 from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
@@ -254,7 +255,7 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """One plain row a group: means over its seeds, and the range of the accuracy."""
         groups = self.groups()
-        classic = next((g.spread(lambda r: r.total_bytes).mean for g in groups if g.method == "classic-fl"), None)
+        classic = next((g.spread(lambda r: r.total_bytes).mean for g in groups if g.method == REFERENCE), None)
         rows = []
         for group in groups:
             accuracy = group.spread(lambda r: r.totals.final_test_accuracy)

@@ -11,8 +11,9 @@ import pytest
 from cli_fakes import Cli, FakeEngine
 
 from ecofed.cli.completion import assignments, methods, sources
+from ecofed.config.methods import METHODS
 from ecofed.config.presets import preset_names
-from ecofed.config.schema import METHODS, all_keys
+from ecofed.config.schema import all_keys
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from cli_fakes import Cli, FakeEngine
 
 from ecofed.cli import main
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.errors import CheckpointError, DataError
 
 

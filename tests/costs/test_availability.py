@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ecofed.config import Config, Settings
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs.availability import Availability, needed_devices, read_trace
 from ecofed.errors import ConfigError
 from ecofed.planning.planner import plan

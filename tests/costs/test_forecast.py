@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ecofed.config.schema import PAPER_METHODS, Config
+from ecofed.config.methods import PAPER_METHODS
+from ecofed.config.schema import Config
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
 from ecofed.methods import METHOD_CLASSES, sample_devices

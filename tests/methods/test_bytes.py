@@ -6,7 +6,7 @@ import pytest
 from tiny import run, started, tiny_config
 
 from ecofed.config import Settings
-from ecofed.config.schema import METHODS
+from ecofed.config.methods import METHODS
 from ecofed.models import activation_shape
 from ecofed.results import RunResult
 

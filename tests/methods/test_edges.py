@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
-from ecofed.config.schema import METHODS
+from ecofed.config.methods import METHODS
 from ecofed.devices.local_data import LocalData
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError
 from ecofed.methods.ecofed import EcoFed

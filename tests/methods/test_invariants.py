@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tiny import outcome, run, started, tiny_config, weights
 from torch.optim import SGD
 
-from ecofed.config.schema import METHODS
+from ecofed.config.methods import METHODS
 from ecofed.config.task import upload_order
 from ecofed.devices.local_data import LocalData
 from ecofed.methods.ecofed import EcoFed

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecofed.config.schema import PAPER_METHODS, Config
+from ecofed.config.methods import PAPER_METHODS
+from ecofed.config.schema import Config
 from ecofed.randomness import generator
 from ecofed.results import Comparison, DataSummary, Floors, RoundRecord, RunResult, Totals
 

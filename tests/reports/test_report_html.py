@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ecofed import registry
+from ecofed.config.facts import Facts
 from ecofed.config.schema import Config
 from ecofed.reports.html import report_html, toml, write_report
+from ecofed.reports.tables import html_table, rows
+from ecofed.reports.theme import css_variables, styles
 from ecofed.reports.words import differing_settings, floor_sentence, headline, key_figures, partition_sentence, warnings
 from ecofed.results import Comparison, RunResult
 
@@ -193,3 +197,26 @@ def test_what_a_device_or_a_data_set_says_is_shown_and_not_obeyed(make: Make) ->
     assert page.replace("\n", "").isprintable()
     assert r"device 3: \x9b31m&lt;b&gt; red" in page
     assert r"pictures\u202e\u0007" in page  # in the configuration, which is TOML
+
+
+def test_a_method_tells_reports_what_leaves_and_how_it_is_drawn(make: Make) -> None:
+    """The facts of whoever runs; a name that only begins like ecofed's is not taken for it."""
+    with registry.only_here():
+
+        @registry.register
+        class Sends(Facts):
+            name = "ecofed-photos"
+            images_leave_device = True
+            colour, dark_colour, marker = "#123456", "#abcdef", "*"
+
+        sends = replace(make("lgl"), method=Sends.name)
+        joined = Comparison(results=[sends, make("classic-fl")], command="")
+        assert [row.leaves_device for row in rows(joined)] == ["images too", "no", "images too", "images too"]
+        assert "<tr class='method'><th scope='row'>ecofed-photos" in html_table(joined)
+        assert floor_sentence(sends).endswith(" that.")
+        style = styles(joined.groups())[Sends.name]
+        assert (style.colour, style.marker) == (Sends.colour, Sends.marker)
+        assert "--c123456:#abcdef;" in css_variables(dark=True)
+    assert "#abcdef" not in css_variables(dark=True)
+    assert rows(joined)[0].leaves_device == "yes"  # of a method that nobody knows any more: what its run recorded
+    assert floor_sentence(make("lgl")).endswith("its images never left the devices.")

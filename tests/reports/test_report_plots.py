@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.errors import MissingExtraError
 from ecofed.reports import plots, theme
 from ecofed.reports.curves import bytes_to_reach, curve, points
@@ -78,7 +78,7 @@ def test_a_drawn_plot_has_the_file_that_its_name_says(
 
 
 def test_each_method_has_its_colour_in_every_plot(drawn: list[Plot]) -> None:
-    colours = {theme.css_name(theme.METHOD_COLOURS[method]) for method in PAPER_METHODS}
+    colours = {theme.css_name(theme.colour_of(method) or "") for method in PAPER_METHODS}
     assert len(colours) == len(PAPER_METHODS)
     for plot in drawn[:3]:
         assert {colour for colour in colours if colour in plot.svg} == colours

@@ -20,7 +20,7 @@ from small import method_over, prepared_for, small_config
 from test_nonsense import VILLAIN, Corrupted, learned, replaced
 
 from ecofed.activations.statistics import triangle_size
-from ecofed.config.schema import METHODS
+from ecofed.config.methods import METHODS
 from ecofed.methods.plausible import LARGEST_WEIGHT, MAX_SAMPLES, SampleCounts
 from ecofed.runs import experiment
 from ecofed.wire import Failure, Images, Message, SplitBatch, Statistics, Upload, decode, encode

@@ -12,7 +12,7 @@ import torch
 from small import prepared_for, small_config
 from torch import nn
 
-from ecofed.config.schema import METHODS
+from ecofed.config.methods import METHODS
 from ecofed.devices import DeviceWorker
 from ecofed.methods import METHOD_CLASSES
 from ecofed.methods.transport import Answer

@@ -15,7 +15,8 @@ from chaos import storm
 from safetensors.numpy import load_file
 from small import outcome, small_config
 
-from ecofed.config.schema import METHODS, Config
+from ecofed.config.methods import METHODS
+from ecofed.config.schema import Config
 from ecofed.errors import CheckpointError
 from ecofed.results import RoundRecord
 from ecofed.runs import experiment

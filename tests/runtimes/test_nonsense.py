@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small import method_over, prepared_for, small_config
 
-from ecofed.config.schema import METHODS, PAPER_METHODS
+from ecofed.config.methods import METHODS, PAPER_METHODS
 from ecofed.devices import DeviceWorker
 from ecofed.errors import DeviceError
 from ecofed.methods import Method

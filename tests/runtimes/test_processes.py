@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file
 from small import outcome, prepared_for, small_config
 
-from ecofed.config.schema import MAX_PROCESSES, METHODS, Config
+from ecofed.config.methods import METHODS
+from ecofed.config.schema import MAX_PROCESSES, Config
 from ecofed.errors import ConfigError, DeviceError
 from ecofed.runs.experiment import run
 from ecofed.runtimes import ProcessesTransport

@@ -26,7 +26,8 @@ from threaded import (
     threaded,
 )
 
-from ecofed.config.schema import METHODS, Config
+from ecofed.config.methods import METHODS
+from ecofed.config.schema import Config
 from ecofed.errors import WireError
 from ecofed.results import RunResult
 from ecofed.runs.experiment import run

@@ -13,7 +13,8 @@ from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder, say_what_changes_nothing
 from ecofed.config import Settings
-from ecofed.config.schema import PAPER_METHODS, RIVALS, all_methods
+from ecofed.config.methods import PAPER_METHODS, RIVALS
+from ecofed.config.schema import all_methods
 from ecofed.errors import ConfigError
 
 ALL = ",".join(PAPER_METHODS)

@@ -20,6 +20,7 @@ from ecofed.cli.shared import (
     need_torch,
 )
 from ecofed.config import Settings
+from ecofed.config.methods import OURS
 from ecofed.files.replacing import refuse_existing
 from ecofed.onnx.device_bundle import DEVICE_FILES
 
@@ -57,7 +58,7 @@ def front(
 
     make_folder(out)
     refuse_existing(*(out / name for name in DEVICE_FILES), overwrite=overwrite)
-    config = Settings.load(source, sets or ()).for_method("ecofed")
+    config = Settings.load(source, sets or ()).for_method(OURS)
     exported = export_front(config, out, lambda text: print_text(f"note: {text}"), int8=int8)
     print_text(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
     if int8:

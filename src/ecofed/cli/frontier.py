@@ -11,6 +11,7 @@ from ecofed.cli.output import print_json, print_paragraph, print_table, print_te
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import Settings
+from ecofed.config.methods import OURS
 from ecofed.config.schema import all_methods
 from ecofed.errors import ConfigError, nearest
 from ecofed.reports.units import human_bytes
@@ -65,7 +66,7 @@ def frontier(
             known = (*all_methods(), "paper")
             raise ConfigError(f"--baselines names '{name}'{nearest(name, known)}; choose from {', '.join(known)}, none")
     for count in counts:
-        settings.with_set(ecofed__bits=count).for_method("ecofed")  # refused before anything is trained
+        settings.with_set(ecofed__bits=count).for_method(OURS)  # refused before anything is trained
     folder = output_folder(out, settings, "-frontier", resume=resume)
     with resumable(folder), progress_view() as view:
         from ecofed.runs.frontier import frontier as sweep

@@ -12,7 +12,7 @@ from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
 from ecofed.config import Settings
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.files.replacing import refuse_strange
 from ecofed.reports.units import human_bytes, human_seconds
 

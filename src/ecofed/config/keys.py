@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ecofed.config import methods, problem, schema, simulation
+from ecofed.config import schema
 from ecofed.files.disk import json_text
 
 
@@ -65,8 +65,8 @@ def section_docs() -> dict[str, str]:
 def _field_docs() -> dict[tuple[str, str], str]:
     """``(class, field)`` -> the docstring under the field, on one line."""
     docs = {}
-    owners = [sys.modules[owner.__module__] for owner in schema.section_types().values()]
-    modules = dict.fromkeys([schema, methods, problem, simulation, *owners])
+    owners = [schema.Config, *(base for owner in schema.section_types().values() for base in owner.__mro__[:-1])]
+    modules = dict.fromkeys(sys.modules[owner.__module__] for owner in owners)
     for node in [node for module in modules for node in ast.walk(ast.parse(inspect.getsource(module)))]:
         if not isinstance(node, ast.ClassDef):
             continue

@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from ecofed.config.fields import assign, convert, require
 from ecofed.config.methods import (
+    METHODS,
+    OURS,
     ClassicFLConfig,
     ClosedFormConfig,
     EcoFedConfig,
@@ -25,6 +27,7 @@ from ecofed.config.methods import (
     LGLConfig,
     SendImagesConfig,
     VanillaDPFLConfig,
+    facts_of,
 )
 from ecofed.config.problem import DataConfig, ModelConfig
 from ecofed.config.simulation import AvailabilityConfig, ClockConfig
@@ -39,11 +42,6 @@ MAX_PROCESSES = 64
 PLUGINS = "plugins"
 #: Of any setting that is a number: products of two are finite.
 MOST_NUMBER = 1e30
-#: Those that a comparison runs unless told otherwise.
-PAPER_METHODS = ("classic-fl", "vanilla-dpfl", "lgl", "fedgkt", "ecofed")
-RIVALS = ("send-images", "closed-form")
-#: The built-in ones.
-METHODS = PAPER_METHODS + RIVALS
 BUILT_IN_NETWORKS = ("vgg11", "resnet9", "alexnet", "lenet", "efficientnet-lite0")
 
 T = typing.TypeVar("T")
@@ -58,7 +56,7 @@ def all_methods() -> tuple[str, ...]:
 class Config:
     """One run of one method, complete and reproducible."""
 
-    method: str = "ecofed"
+    method: str = OURS
     """The method that ``ecofed run`` trains; ``ecofed compare`` sets it for each."""
     seed: int = 0
     """Every random draw of a run is a function of it."""
@@ -148,9 +146,9 @@ class Config:
         usable = self.deadline_seconds is None or 0 < self.deadline_seconds < math.inf
         require(usable, "deadline_seconds", self.deadline_seconds, "must be a finite number above 0, or none")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "must be in [0, 1)")
-        exportable = self.method != "ecofed" or self.ecofed.exportable
-        rule = f"ecofed.codec={self.ecofed.codec} cannot be written as ONNX; use delivery=none"
-        require(self.delivery == "none" or exportable, "delivery", self.delivery, rule)
+        if (coded := facts_of(self.method).coded(self)) is not None:
+            rule = f"ecofed.codec={coded.codec} cannot be written as ONNX; use delivery=none"
+            require(self.delivery == "none" or coded.exportable, "delivery", self.delivery, rule)
 
     def of_method(self, method: str) -> Any:
         """The method's own section."""

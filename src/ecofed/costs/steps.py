@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from ecofed.config.facts import Facts
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.profiles import Machine
@@ -124,14 +125,11 @@ class Step:
         return message_size(self.reply, **self.up)
 
 
-class Script(ABC):
+class Script(Facts, ABC):
     """What costs must know of a method; the methods' classes are scripts."""
 
-    name: ClassVar[str]
     agenda: ClassVar[type[Agenda]] = Agenda
     """Whom the method asks in a round."""
-    cuts_network: ClassVar[bool] = True
-    """Whether what it costs depends on where the network is cut."""
 
     @classmethod
     @abstractmethod

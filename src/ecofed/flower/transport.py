@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from ecofed.config.methods import OURS, facts_of
 from ecofed.errors import ConfigError, DeviceError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, pack, unpack
 from ecofed.foreign_text import clean
@@ -22,19 +23,12 @@ REJOIN_SECONDS = 60.0
 #: Flower's code for a node that stopped reporting while a message was with it.
 NODE_UNAVAILABLE = 5
 
-#: What a device keeps between two messages dies with its process, and a message takes seconds.
-REFUSED_METHODS = {
-    "vanilla-dpfl": "sends a message for every batch, and a Flower message takes seconds",
-    "fedgkt": "keeps logits on the device between messages, where a Flower device starts anew for each",
-}
-
 
 def check_method(method: str) -> None:
     """Raise :class:`ConfigError` for a method that makes no sense over Flower."""
-    if method in REFUSED_METHODS:
-        raise ConfigError(
-            f"{method} {REFUSED_METHODS[method]}: use ecofed, or run it with 'ecofed run' (runtime = processes)"
-        )
+    reason = facts_of(method).against_flower
+    if reason is not None:
+        raise ConfigError(f"{method} {reason}: use {OURS}, or run it with 'ecofed run' (runtime = processes)")
 
 
 class FlowerTransport:

@@ -37,7 +37,7 @@ class Context:
     halves: Partition
     """The network cut in two; it shares its parameters with ``model``."""
     bundle: FrontBundle | None = None
-    """The frozen front of ``ecofed``; ``None`` for the other methods."""
+    """Of a method that needs a frozen front."""
     early: Sequence[FrontBundle | None] = (None,)
     """What device ``d`` of ``ecofed`` is sent: ``early[d % len(early)]``, a front that stops early, or ``None`` for the
     whole of ``bundle``."""
@@ -71,11 +71,6 @@ class Method(Script):
 
     messages: ClassVar[Sequence[type[Message]]] = ()
     """Of a plug-in: its own messages, beside the built-in ones."""
-    labels_leave_device: ClassVar[bool] = True
-    needs_frozen_front: ClassVar[bool] = False
-    """Whether devices are sent a frozen front: then :attr:`Context.bundle` is one."""
-    has_network: ClassVar[bool] = True
-    """Whether :meth:`network` is the network that the configuration names, and can be saved as one."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.config.methods import ClassicFLConfig
+from ecofed.config.methods import ClassicFLConfig, ClassicFLFacts
 from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, epochs
 from ecofed.costs.workload import Workload
@@ -23,12 +23,8 @@ from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.wire import TrainedWhole, TrainWhole
 
 
-class ClassicFL(Method):
+class ClassicFL(ClassicFLFacts, Method):
     """Whole network down, whole network up."""
-
-    name = "classic-fl"
-    cuts_network = False
-    labels_leave_device = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

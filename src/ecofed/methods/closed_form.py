@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ecofed.activations.codecs.base import TIMES_THE_LIMIT
 from ecofed.activations.statistics import check_sums, feature_grid, pooled_features, triangle_size, unpack_triangle
+from ecofed.config.methods import ClosedFormFacts
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, split
@@ -30,13 +31,9 @@ from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Message, St
 from ecofed.wire.sizes import ArrayShape
 
 
-class ClosedForm(Method):
+class ClosedForm(ClosedFormFacts, Method):
     """A front down once, sums up once. Labels leave the device only as sums over each class."""
 
-    name = "closed-form"
-    needs_frozen_front = True
-    labels_leave_device = False
-    has_network = False
     agenda = OnceAgenda
 
     def __init__(self, context: Context) -> None:

@@ -28,6 +28,7 @@ from ecofed.activations import (
     saturation_warned,
 )
 from ecofed.activations.augmentation import FeatureAugmentation
+from ecofed.config.methods import EcoFedFacts
 from ecofed.config.schema import Config
 from ecofed.config.task import upload_order
 from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, labels, split
@@ -69,11 +70,9 @@ class _Kept:
     """Device, views, bytes."""
 
 
-class EcoFed(Method):
+class EcoFed(EcoFedFacts, Method):
     """Front down once, codes up now and then."""
 
-    name = "ecofed"
-    needs_frozen_front = True
     agenda = EcoFedAgenda
 
     def __init__(self, context: Context) -> None:
@@ -297,10 +296,7 @@ class EcoFed(Method):
 
     def test_input(self, x_NCHW: Tensor) -> Tensor:
         """Test images pass front and codec as training images do; the front is frozen, so once is enough."""
-        h_NCHW = self.front(x_NCHW).cpu().numpy()
-        encoded = self.codec.encode(h_NCHW, len(h_NCHW))
-        scale_N = np.repeat(encoded.scales, len(h_NCHW))
-        return self.tensor(self.codec.decode(encoded.rows, scale_N))
+        return self.tensor(self.codec.there_and_back(self.front(x_NCHW).cpu().numpy()))
 
     @property
     def _trained(self) -> nn.Module:

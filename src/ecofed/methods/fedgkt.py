@@ -15,6 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from ecofed.config.methods import FedGKTFacts
 from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels, split
 from ecofed.costs.workload import Workload
@@ -29,10 +30,8 @@ from ecofed.wire import Acknowledge, Distilled, Message, ServerLogits, TrainDist
 from ecofed.wire.sizes import ArrayShape
 
 
-class FedGKT(LocalLossMethod):
+class FedGKT(FedGKTFacts, LocalLossMethod):
     """Activations and logits up, logits down."""
-
-    name = "fedgkt"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

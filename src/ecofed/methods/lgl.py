@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from torch import nn
 
+from ecofed.config.methods import LGLFacts
 from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
 from ecofed.costs.workload import Workload
@@ -79,10 +80,8 @@ class LocalLossMethod(Method):
         return samples
 
 
-class LGL(LocalLossMethod):
+class LGL(LGLFacts, LocalLossMethod):
     """Activations up, no gradients."""
-
-    name = "lgl"
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         fronts, auxiliaries, backs, losses = WeightedAverage(), WeightedAverage(), WeightedAverage(), []

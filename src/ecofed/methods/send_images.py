@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from ecofed.activations import ReplayBuffer, View
+from ecofed.config.methods import SendImagesFacts
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import Step, Stop, labels
@@ -45,11 +46,9 @@ class SendImagesAgenda(OnceAgenda):
         return (self.config.send_images.server_steps or self.batches(known)) if self.kept() else 0
 
 
-class SendImagesMethod(Method):
+class SendImagesMethod(SendImagesFacts, Method):
     """Images up once, nothing else."""
 
-    name = "send-images"
-    cuts_network = False
     agenda = SendImagesAgenda
 
     def __init__(self, context: Context) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD
 
+from ecofed.config.methods import VanillaDPFLFacts
 from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
 from ecofed.costs.workload import Workload
@@ -24,10 +25,8 @@ from ecofed.models import WeightedAverage, load_arrays, state_arrays
 from ecofed.wire import ApplyGradient, FrontTrained, Message, SplitBatch, StartSplit
 
 
-class VanillaDPFL(Method):
+class VanillaDPFL(VanillaDPFLFacts, Method):
     """Activation up and gradient down, batch by batch."""
-
-    name = "vanilla-dpfl"
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         shared = self.config.vanilla_dpfl.version == "v2"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.config import Config, Settings
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import OURS, PAPER_METHODS
 from ecofed.config.task import Task
 from ecofed.costs.calendar import Course
 from ecofed.costs.clock import fleet_of
@@ -82,7 +82,7 @@ def plan(settings: Settings, methods: Sequence[str] = PAPER_METHODS, *, every_la
         ConfigError: an unknown profile or method, or settings that do not fit each other.
         ModelError: the network cannot be cut where the configuration says.
     """
-    return _Planner(settings.for_method("ecofed"), every_layer=every_layer).plan(settings, methods)
+    return _Planner(settings.for_method(OURS), every_layer=every_layer).plan(settings, methods)
 
 
 def plan_run(config: Config) -> MethodPlan:
@@ -124,7 +124,7 @@ class _Planner:
             links={link.name: link.title for link in fleet.links},
             server=fleet.server.title,
             methods=rows,
-            recommendation=self._recommendation(fleet) if "ecofed" in methods else None,
+            recommendation=self._recommendation(fleet) if OURS in methods else None,
             notes=list(dict.fromkeys(self.notes)),
         )
 
@@ -147,7 +147,8 @@ class _Planner:
         key = (*place, config.initialisation, cut, tuple(cuts or ()))
         if key not in self._works:
             work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
-            if config.method == "ecofed" and config.ecofed.entropy != "none":
+            coded = method_class(config.method).coded(config)
+            if coded is not None and coded.entropy != "none":
                 work = self._entropy_coded(config, cut, work)
             work = self._compressed(config, work)
             self._works[key] = work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ecofed.config.methods import facts_of
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.costs.clock import fleet_of
@@ -26,7 +27,7 @@ def early_fronts(
     Args:
         task: the run.
         cut: the common cut.
-        bundle: the front of an ecofed run, ``None`` for another method's.
+        bundle: the front of a method whose devices may stop early; ``None`` for another's.
         samples: training samples of each device.
         note: is told who stops where.
 
@@ -76,7 +77,7 @@ def device_cuts(
     layer that is not before the cut stands for the cut. Raises as :func:`early_fronts`.
     """
     pattern = config.ecofed.device_cuts
-    if config.method != "ecofed" or pattern is None:
+    if not facts_of(config.method).stops_early or pattern is None:
         return [cut]
     depth = len(network.halves(cut)[0].layers)
     earlier = [name for name in network.cuts if len(network.halves(name)[0].layers) < depth]

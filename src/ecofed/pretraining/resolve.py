@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecofed.config.methods import facts_of
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
 from ecofed.data.images import SIZE
@@ -88,9 +89,10 @@ def _code_of(config: Config) -> tuple[int, int] | None:
 
     Statistics of the batch would undo what it does.
     """
-    settings = config.ecofed
-    coded = config.method == "ecofed" and settings.codec in ("uniform", "lloyd-max")
-    return (AUTOMATIC_BYTES, settings.bits) if coded and config.normalisation != "batch" else None
+    coded = facts_of(config.method).coded(config)
+    if coded is None or coded.codec not in ("uniform", "lloyd-max") or config.normalisation == "batch":
+        return None
+    return AUTOMATIC_BYTES, coded.bits
 
 
 def _without_back(model: ModelConfig) -> ModelConfig:

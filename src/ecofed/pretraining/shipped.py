@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from ecofed.config.methods import facts_of
 from ecofed.config.schema import Config
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import json_text, write_together
@@ -89,11 +90,11 @@ def find_shipped(
 
 
 def automatic_front(config: Config, cut: str, in_channels: int, normalisation: str) -> ShippedFront | None:
-    """What ``ecofed.front = "auto"`` means: for ``ecofed`` with 2-bit codes a bottleneck front, if one ships."""
+    """What ``ecofed.front = "auto"`` means: where 2-bit codes travel a bottleneck front, if one ships."""
     place = (config.model.name, config.model.width, cut, in_channels)
-    settings, narrow = config.ecofed, None
-    if config.method == "ecofed" and settings.codec in ("uniform", "lloyd-max"):
-        narrow = find_shipped(*place, normalisation=normalisation, narrow=(AUTOMATIC_BYTES, settings.bits))
+    coded, narrow = facts_of(config.method).coded(config), None
+    if coded is not None and coded.codec in ("uniform", "lloyd-max"):
+        narrow = find_shipped(*place, normalisation=normalisation, narrow=(AUTOMATIC_BYTES, coded.bits))
     return narrow or find_shipped(*place, normalisation=normalisation)
 
 

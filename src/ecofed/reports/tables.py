@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from ecofed.config.facts import Facts
+from ecofed.config.methods import OURS, REFERENCE, find_facts
 from ecofed.reports.units import accuracy, fewer_or_more, human_bytes, human_seconds
 from ecofed.results import Comparison, RunResult, Spread
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+VERSUS = f"bytes vs {REFERENCE}"
 COLUMNS = (
     "method",
     "final accuracy",
     "total bytes",
-    "bytes vs classic-fl",
+    VERSUS,
     "uplink",
     "downlink",
     "per device and round",
@@ -52,7 +55,7 @@ class Row:
     best_accuracy: float | None = None
     bytes_per_device_round: float | None = None
     times_fewer: float | None = None
-    """How many times as many bytes classic-fl moved."""
+    """How many times as many bytes the reference moved."""
     wall_seconds: float | None = None
     simulated_seconds: float | None = None
 
@@ -79,7 +82,7 @@ class Row:
     def _against_classic(self) -> str:
         if self.times_fewer is None:
             return ABSENT
-        return "1x" if self.method == "classic-fl" and self.times_fewer == 1 else fewer_or_more(self.times_fewer)
+        return "1x" if self.method == REFERENCE and self.times_fewer == 1 else fewer_or_more(self.times_fewer)
 
 
 def rows(result: Comparison | RunResult) -> list[Row]:
@@ -102,7 +105,7 @@ def rows(result: Comparison | RunResult) -> list[Row]:
             bytes_per_device_round=row["bytes_per_device_round"],
             times_fewer=row["times_fewer_bytes_than_classic_fl"],
             leaves_device="images too"
-            if row["method"] == "send-images"
+            if (find_facts(row["method"]) or Facts).images_leave_device
             else "yes"
             if row["labels_leave_device"]
             else "no",
@@ -111,7 +114,7 @@ def rows(result: Comparison | RunResult) -> list[Row]:
         )
         for row in comparison.rows()
     ]
-    classic = next((row.total_bytes for row in table if row.method == "classic-fl"), None)
+    classic = next((row.total_bytes for row in table if row.method == REFERENCE), None)
     return table + [
         Row(
             label=label,
@@ -144,28 +147,27 @@ def rich_table(result: Comparison | RunResult) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    header, body, floor_count = _texts(result)
+    header, body, kinds = _texts(result)
     table = Table(header_style="bold", row_styles=None)
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for index, cells in enumerate(body):
-        is_floor = index >= len(body) - floor_count
+    for index, (cells, kind) in enumerate(zip(body, kinds, strict=True)):
         # Text, not str: a label must not be read as rich's markup.
         table.add_row(
             *(Text(cell) for cell in cells),
-            style="dim" if is_floor else "bold" if cells[0].startswith("ecofed") else None,
-            end_section=index == len(body) - floor_count - 1,
+            style={"floor": "dim", "hero": "bold"}.get(kind),
+            end_section=index == len(body) - kinds.count("floor") - 1,
         )
     return table
 
 
 def plain_text(result: Comparison | RunResult) -> str:
     """Aligned columns, for logs and files."""
-    header, body, floor_count = _texts(result)
+    header, body, kinds = _texts(result)
     widths = [max(len(row[index]) for row in (header, *body)) for index in range(len(header))]
     rule = "  ".join("-" * width for width in widths)
     lines = [_aligned(header, widths), rule, *(_aligned(row, widths) for row in body)]
-    lines.insert(len(lines) - floor_count, rule)
+    lines.insert(len(lines) - kinds.count("floor"), rule)
     return "\n".join(lines)
 
 
@@ -177,28 +179,28 @@ def markdown(result: Comparison | RunResult) -> str:
 
 
 def html_table(result: Comparison | RunResult) -> str:
-    """A ``<table>`` with every text escaped. Rows have the class ``floor`` or ``method``."""
-    header, body, floor_count = _texts(result)
+    """A ``<table>`` with every text escaped. Rows have the class ``hero``, ``method`` or ``floor``."""
+    header, body, kinds = _texts(result)
     lines = ["<table class='results'>", "<thead><tr>"]
     lines += [f"<th scope='col'>{escape(name)}</th>" for name in header]
     lines.append("</tr></thead><tbody>")
-    for index, row in enumerate(body):
-        kind = "floor" if index >= len(body) - floor_count else "hero" if row[0].startswith("ecofed") else "method"
+    for row, kind in zip(body, kinds, strict=True):
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
         lines.append(f"<tr class='{kind}'><th scope='row'>{escape(row[0])}</th>{cells}</tr>")
     lines.append("</tbody></table>")
     return "\n".join(lines)
 
 
-def _texts(result: Comparison | RunResult) -> tuple[list[str], list[list[str]], int]:
-    """Header, body without the columns that nobody has, and how many of the last rows are floors."""
+def _texts(result: Comparison | RunResult) -> tuple[list[str], list[list[str]], list[str]]:
+    """Header, body without the columns that nobody has, and what each row is: ``hero``, ``method``, or ``floor``."""
     table = rows(result)
     body = [row.cells() for row in table]
     keep = [index for index in range(len(COLUMNS)) if any(cells[index] != ABSENT for cells in body)]
-    # The ratio stays, as "-": its absence says that classic-fl was not run.
-    keep = sorted({*keep, COLUMNS.index("bytes vs classic-fl")})
+    # The ratio stays, as "-": its absence says that the reference was not run.
+    keep = sorted({*keep, COLUMNS.index(VERSUS)})
     picked = [[cells[index] for index in keep] for cells in body]
-    return [COLUMNS[index] for index in keep], picked, sum(row.is_floor for row in table)
+    kinds = ["floor" if row.is_floor else "hero" if row.method == OURS else "method" for row in table]
+    return [COLUMNS[index] for index in keep], picked, kinds
 
 
 def _spread(value: Spread | None) -> str:

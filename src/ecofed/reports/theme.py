@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ecofed.config.facts import Facts
+from ecofed.config.methods import BUILT_IN, OURS, find_facts
 from ecofed.registry import methods as plugin_methods
 from ecofed.results import RunGroup
 
@@ -19,24 +21,6 @@ PAPER = "#fefefe"
 #: Cells of the label map: a mid-tone that reads on both pages; the count is its opacity.
 CELL = "#2f7fd6"
 
-METHOD_COLOURS = {
-    "ecofed": "#0f8560",
-    "classic-fl": "#16397f",
-    "vanilla-dpfl": "#8f1d0a",
-    "lgl": "#a838c9",
-    "fedgkt": "#8f6f06",
-    "send-images": "#00718c",
-    "closed-form": "#a3355f",
-}
-METHOD_MARKERS = {
-    "ecofed": "o",
-    "classic-fl": "s",
-    "vanilla-dpfl": "^",
-    "lgl": "D",
-    "fedgkt": "v",
-    "send-images": "P",
-    "closed-form": "X",
-}
 SPARE_COLOURS = ("#4a5568", "#566b00", "#7a4a12", "#5b3a8c")
 
 KIND_COLOURS = {
@@ -67,14 +51,7 @@ _DARK = {
     MUTED: "#a3adb8",
     GRID: "#323a44",
     PAPER: "#1b2027",
-    "#0f8560": "#3fe0a2",
-    "#16397f": "#b4d8ff",
-    "#8f1d0a": "#ea6a58",
-    "#a838c9": "#d65cf0",
-    "#8f6f06": "#f5d565",
     "#4a5568": "#b8c2cf",
-    "#00718c": "#4fc3df",
-    "#a3355f": "#f08fb0",
     "#566b00": "#b9d34a",
     "#7a4a12": "#d9a566",
     "#5b3a8c": "#b79be8",
@@ -101,17 +78,32 @@ def styles(groups: list[RunGroup]) -> dict[str, Style]:
     for group in groups:
         variant = seen.get(group.method, 0)
         seen[group.method] = variant + 1
-        plugin = plugin_methods().get(group.method)
-        own = METHOD_COLOURS.get(group.method) or (plugin and plugin.colour)
+        own = colour_of(group.method)
         if own is None:
             spare.setdefault(group.method, SPARE_COLOURS[len(spare) % len(SPARE_COLOURS)])
         table[group.label] = Style(
             colour=own or spare[group.method],
-            marker=METHOD_MARKERS.get(group.method) or (plugin and plugin.marker) or "P",
+            marker=marker_of(group.method) or "P",
             line=("-", "--", "-.", ":")[variant % 4],
-            weight=2.6 if group.method == "ecofed" else 1.8,
+            weight=2.6 if group.method == OURS else 1.8,
         )
     return table
+
+
+def colour_of(method: str) -> str | None:
+    """The method's own; ``None``: it has none, or is not known here (any more)."""
+    return (find_facts(method) or Facts).colour
+
+
+def marker_of(method: str) -> str | None:
+    """As :func:`colour_of`."""
+    return (find_facts(method) or Facts).marker
+
+
+def _dark() -> dict[str, str]:
+    """What stands for each colour of the light theme in the dark one."""
+    declared = [*BUILT_IN.values(), *(entry.cls for entry in plugin_methods().values())]
+    return _DARK | {facts.colour: facts.dark_colour for facts in declared if facts.colour and facts.dark_colour}
 
 
 def css_name(colour: str) -> str:
@@ -121,11 +113,11 @@ def css_name(colour: str) -> str:
 
 def css_variables(*, dark: bool) -> str:
     """Declarations of every colour for one theme."""
-    return "".join(f"{css_name(light)}:{other if dark else light};" for light, other in _DARK.items())
+    return "".join(f"{css_name(light)}:{other if dark else light};" for light, other in _dark().items())
 
 
 def themed(text: str) -> str:
     """Replace the light theme's colours in an SVG's styles by the variables."""
-    for light in _DARK:
+    for light in _dark():
         text = text.replace(f": {light}", f": var({css_name(light)})")
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ecofed.config.methods import OURS, REFERENCE
 from ecofed.reports.curves import bytes_to_reach
 from ecofed.reports.tables import Row, as_comparison, rows
 from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
@@ -25,15 +26,17 @@ class KeyFigure:
 def headline(result: Comparison | RunResult) -> str:
     """One sentence that says what came out: ``ecofed reached 0.81 with 34x fewer bytes than classic-fl (0.79)``."""
     table = [row for row in rows(result) if not row.is_floor]
-    hero, classic = _hero(table), _first(table, "classic-fl")
+    hero, classic = _hero(table), _first(table, REFERENCE)
     if hero and classic and hero.times_fewer:
         bytes_ = f"{fewer_or_more(hero.times_fewer)} bytes than"
         if bytes_.startswith("as many"):
             bytes_ = "as many bytes as"
         behind = _final(classic) - _final(hero)
         if behind >= 0.01:
-            return f"{hero.label} ended {behind:.2f} below classic-fl ({_two(hero)}, {_two(classic)}), with {bytes_} it"
-        return f"{hero.label} reached {_two(hero)} accuracy with {bytes_} classic-fl ({_two(classic)})"
+            return (
+                f"{hero.label} ended {behind:.2f} below {REFERENCE} ({_two(hero)}, {_two(classic)}), with {bytes_} it"
+            )
+        return f"{hero.label} reached {_two(hero)} accuracy with {bytes_} {REFERENCE} ({_two(classic)})"
     if len(table) == 1:
         return f"{table[0].label} reached {_two(table[0])} accuracy and moved {human_bytes(table[0].total_bytes)}"
     best = max(table, key=_final)
@@ -65,9 +68,10 @@ def floor_sentence(result: Comparison | RunResult) -> str:
         return ""
     ratio = subject.total_bytes / floor.total_bytes
     compared = f"{times(ratio)} that" if ratio >= 1 else f"{times(1 / ratio)} less than that"
+    kept = "" if subject.leaves_device == floor.leaves_device else ", and its images never left the devices"
     return (
         f"Sending {floor.label} would take {human_bytes(floor.total_bytes)}; {subject.label} moved "
-        f"{human_bytes(subject.total_bytes)}, {compared}, and its images never left the devices."
+        f"{human_bytes(subject.total_bytes)}, {compared}{kept}."
     )
 
 
@@ -75,7 +79,7 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
     """Three to five cards about ecofed, or about the first method where ecofed was not run."""
     comparison = as_comparison(result)
     table = rows(comparison)
-    subject, classic = _hero(table) or table[0], _first(table, "classic-fl")
+    subject, classic = _hero(table) or table[0], _first(table, REFERENCE)
     name = subject.label
     cards = [
         KeyFigure(value=_two(subject), name="final test accuracy", detail=f"{name}, mean of the last five evaluations"),
@@ -94,8 +98,8 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
         cards.append(
             KeyFigure(
                 value=fewer_or_more(subject.times_fewer),
-                name="bytes than classic-fl",
-                detail=f"classic-fl moved {human_bytes(classic.total_bytes)} for {_two(classic)}",
+                name=f"bytes than {REFERENCE}",
+                detail=f"{REFERENCE} moved {human_bytes(classic.total_bytes)} for {_two(classic)}",
             )
         )
         reached = _reaching(comparison, subject, classic)
@@ -103,8 +107,8 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
             cards.append(
                 KeyFigure(
                     value=human_bytes(reached),
-                    name="to reach classic-fl's accuracy",
-                    detail=f"{fewer_or_more(classic.total_bytes / reached)} than classic-fl needed",
+                    name=f"to reach {REFERENCE}'s accuracy",
+                    detail=f"{fewer_or_more(classic.total_bytes / reached)} than {REFERENCE} needed",
                 )
             )
     elif subject.wall_seconds is not None:
@@ -179,7 +183,7 @@ def _round_notes(run: RunResult) -> list[str]:
 
 def _hero(table: list[Row]) -> Row | None:
     return max(
-        (row for row in table if row.method == "ecofed"), key=lambda row: (_final(row), -row.total_bytes), default=None
+        (row for row in table if row.method == OURS), key=lambda row: (_final(row), -row.total_bytes), default=None
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ecofed._version import __version__
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config import Config, Settings
-from ecofed.config.schema import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs import Availability, Ledger
 from ecofed.data import require_test
 from ecofed.runs.environment import describe_environment, git_commit

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from ecofed.config.methods import OURS, EcoFedConfig, facts_of
 from ecofed.config.schema import Config
 from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files.disk import write_bytes
@@ -19,7 +20,6 @@ from ecofed.onnx import DeviceBundle, Graph
 from ecofed.onnx.graph import levels, metadata_text, minmax_levels
 from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runs.saved_model import MODEL_FILE, TrainedNetwork, load_model, save_model
-from ecofed.config.task import Task
 from ecofed.wire import Acknowledge, FrontBundle, InstallNetwork
 
 
@@ -27,24 +27,24 @@ def export_front(config: Config, folder: Path, note: Callable[[str], None], *, i
     """Write the folder that a device without PyTorch is given; see :mod:`ecofed.onnx.device_bundle`.
 
     Args:
-        config: a run of ``ecofed``; its data set is needed for the number of classes.
+        config: a run whose devices send codes (``ecofed``); its data set is needed for the number of classes.
         folder: is made if needed.
         note: is told what a reader should know.
         int8: round the weights to 8 bits per output channel, a quarter of the size. That is another front, with
             another id: train with ``ecofed.front`` = the folder's ``front.safetensors``.
 
     Raises:
-        ConfigError: another method than ``ecofed``. ModelError: a layer that has no counterpart in ONNX.
+        ConfigError: another method. ModelError: a layer that has no counterpart in ONNX.
     """
-    if config.method != "ecofed":
-        raise ConfigError(f"method = {config.method!r}: only 'ecofed' devices run a front without training it")
+    coded = facts_of(config.method).coded(config)
+    if coded is None:
+        raise ConfigError(f"method = {config.method!r}: only '{OURS}' devices run a front without training it")
     prepared = prepare(config, note)
     assert prepared.bundle is not None
     bundle = prepared.bundle
     if int8:
         bundle = bundle.with_int8_weights()
-    settings = config.ecofed
-    bundle = bundle.for_device(settings.limit_bits)
+    bundle = bundle.for_device(coded.limit_bits)
     exported = DeviceBundle(task=prepared.task, front=front_file(bundle, config, int8=int8), bundle=bundle)
     exported.save(folder)
     return exported
@@ -80,8 +80,8 @@ def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
     task = network.task
     graph = Graph((task.in_channels, task.input_size, task.input_size), int8=int8)
     value = add_network(graph, network.front, _start(graph))
-    if task.config.method == "ecofed":
-        value = _add_codec(graph, network, task, value)
+    if network.coded is not None:
+        value = _add_codec(graph, network, network.coded, value)
     name, example = add_network(graph, network.back, value)
     description = {
         "classes": network.classes,
@@ -116,9 +116,8 @@ def _start(graph: Graph) -> Value:
     return graph.input, torch.zeros(2, *graph.input_shape)
 
 
-def _add_codec(graph: Graph, network: TrainedNetwork, task: Task, value: Value) -> Value:
+def _add_codec(graph: Graph, network: TrainedNetwork, settings: EcoFedConfig, value: Value) -> Value:
     """What the codec does to an activation, so that the back sees what it was trained on."""
-    settings = task.config.ecofed
     name, example = value
     if settings.codec == "uniform":
         assert network.upper_C is not None

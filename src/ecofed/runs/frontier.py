@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecofed.config import Config, Settings
+from ecofed.config.methods import OURS, facts_of
 from ecofed.errors import ConfigError
 from ecofed.runs.experiment import run_owned
 from ecofed.files.disk import holds_json, write_json
@@ -127,7 +128,7 @@ def _short(front: str, fronts: Sequence[str]) -> str:
 
 def _ecofed(settings: Settings, changes: dict[str, Any]) -> Config:
     pairs = tuple((tuple(key.split(".")), value) for key, value in changes.items())
-    return replace(settings, assignments=settings.assignments + pairs).for_method("ecofed")
+    return replace(settings, assignments=settings.assignments + pairs).for_method(OURS)
 
 
 def _views(count: int) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _points(labels: Sequence[str], results: Sequence[RunResult]) -> list[Point]:
             total_bytes=result.total_bytes,
             bytes_per_device=result.total_bytes / result.config["devices"],
             uplink_bytes_per_device=result.totals.uplink_bytes / result.config["devices"],
-            images_leave_device=result.method == "send-images",
+            images_leave_device=facts_of(result.method).images_leave_device,
             efficient=not any(_beats(other, (own_bytes, own_accuracy)) for other in figures),
             result=f"{_folder_name(label)}/result.json",
         )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from ecofed.config.methods import facts_of
 from ecofed.config.schema import Config
 from ecofed.data import (
     Dataset,
@@ -26,7 +27,6 @@ from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
 from ecofed.runs.inputs import Inputs, data_inputs, file_inputs, front_inputs
-from ecofed.methods import method_class
 from ecofed.models import (
     Partition,
     build_model,
@@ -49,7 +49,6 @@ from ecofed.wire import FrontBundle
 Note = Callable[[str], None]
 #: More negative activations than this are worth a note where the codec cannot say them.
 NEGATIVE_NOTED = 0.01
-#: Methods whose devices hold a frozen front.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class Prepared:
     """Training-set indices of each device."""
     model: nn.Module
     halves: Partition
-    """The model cut in two; for an ``ecofed`` bottleneck front, with the bottleneck and its expansion."""
+    """The model cut in two; where a bottleneck's codes travel, with the bottleneck and its expansion."""
     bundle: FrontBundle | None
     early: tuple[FrontBundle | None, ...]
     """The fronts of devices that stop early, dealt to them (:class:`ecofed.methods.base.Context`)."""
@@ -98,6 +97,7 @@ def prepare(config: Config, note: Note) -> Prepared:
     test = require_test(dataset)
     parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
     model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note)
+    facts = facts_of(config.method)
     task = Task(
         config=config,
         in_channels=dataset.channels,
@@ -107,7 +107,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         flip=dataset.flip,
         white=dataset.white,
         picture_size=dataset.train.images_NHWC.shape[1:3],
-        sent_as=(config.send_images.quality, config.send_images.size or 0) if config.method == "send-images" else (),
+        sent_as=facts.sent_as(config),
         class_names=dataset.classes,
     )
     device = torch_device(config.accelerator)
@@ -120,9 +120,9 @@ def prepare(config: Config, note: Note) -> Prepared:
         parts=parts,
         model=model,
         halves=halves,
-        bundle=bundle if method_class(config.method).needs_frozen_front else None,
+        bundle=bundle if facts.needs_frozen_front else None,
         early=early_fronts(
-            task, halves.layer, bundle if config.method == "ecofed" else None, [len(part) for part in parts], note
+            task, halves.layer, bundle if facts.stops_early else None, [len(part) for part in parts], note
         ),
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
@@ -154,13 +154,15 @@ def _initial_network(
     halves = cut_in_two(model, cut)
     bundle, mean, std = None, dataset.mean, dataset.std
     fronts: Inputs = {}
-    if method_class(config.method).needs_frozen_front or config.initialisation != "random":
+    facts = facts_of(config.method)
+    coded = facts.coded(config)
+    if facts.needs_frozen_front or config.initialisation != "random":
         bundle = resolve_front(config, cut, channels, note)
         fronts = front_inputs(bundle)
-        if method_class(config.method).needs_frozen_front and config.ecofed.front_precision == "int8":
+        if facts.needs_frozen_front and config.ecofed.front_precision == "int8":
             bundle = bundle.with_int8_weights()
         mean, std = bundle.mean, bundle.std
-        if config.method == "ecofed" and bundle.expansion:
+        if coded is not None and bundle.expansion:
             _narrow(halves, bundle, config.normalisation)
         known = halves.front.state_dict()  # baselines train the plain network: a bottleneck's layers are left out
         load_arrays(halves.front, {name: array for name, array in bundle.weights.items() if name in known})
@@ -175,8 +177,8 @@ def _initial_network(
         if bundle is None:
             calibrate(halves.front, x_NCHW)
         h_NCHW = public_activations(halves.front, x_NCHW)
-        if config.method == "ecofed" and config.ecofed.limit_bits is not None:
-            _note_negative(float((h_NCHW < 0).double().mean()), cut, config.ecofed.codec, note)
+        if coded is not None and coded.limit_bits is not None:
+            _note_negative(float((h_NCHW < 0).double().mean()), cut, coded.codec, note)
         if not published:  # others' statistics are of a million photographs
             calibrate(halves.back, h_NCHW)
     return model.train(), halves, bundle, mean, std, fronts

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from ecofed.activations import configured_codec
 from ecofed.config.class_identity import identity, listed, positions
+from ecofed.config.methods import facts_of
 from ecofed.config.schema import Config
 from ecofed.data import load_dataset, mixed_order, require_test
 from ecofed.data.preparing import tested_input
 from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import parse, read_as
-from ecofed.methods import EcoFed, Method
+from ecofed.methods import Method
 from ecofed.methods.loop import TEST_BATCH
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
@@ -47,7 +48,7 @@ class Evaluation:
 
 
 class TrainedNetwork:
-    """A network that was trained by any method: front, codec (ecofed) and back, ready for new images."""
+    """A network that was trained by any method: front, codec where there is one, and back, ready for new images."""
 
     def __init__(self, task: Task, classes: Sequence[str], halves: Partition, upper_C: np.ndarray | None) -> None:
         self.task = task
@@ -55,6 +56,7 @@ class TrainedNetwork:
         self.front = halves.front.eval()
         self.back = halves.back.eval()
         self.upper_C = upper_C
+        self.coded = facts_of(task.config.method).coded(task.config)
 
     @torch.no_grad()
     def logits(self, images_NHWC: np.ndarray) -> Tensor:
@@ -74,11 +76,9 @@ class TrainedNetwork:
 
     def _forward(self, x_NCHW: Tensor) -> Tensor:
         h_NCHW = self.front(x_NCHW)
-        config = self.task.config
-        if config.method == "ecofed":
-            codec = configured_codec(config.ecofed, tuple(h_NCHW.shape[1:]), self.upper_C)
-            encoded = codec.encode(h_NCHW.numpy(), len(h_NCHW))
-            h_NCHW = torch.from_numpy(codec.decode(encoded.rows, np.repeat(encoded.scales, len(h_NCHW))))
+        if self.coded is not None:
+            codec = configured_codec(self.coded, tuple(h_NCHW.shape[1:]), self.upper_C)
+            h_NCHW = torch.from_numpy(codec.there_and_back(h_NCHW.numpy()))
         output: Tensor = self.back(h_NCHW)
         return output
 
@@ -86,8 +86,9 @@ class TrainedNetwork:
 def save_model(path: Path, method: Method, prepared: Prepared) -> None:
     """Write the trained network with everything that is needed to use it."""
     arrays = {f"model.{name}": array for name, array in method.network().items()}
-    if isinstance(method, EcoFed) and method.config.ecofed.limit_bits is not None:
-        arrays["upper"] = method.bundle.upper[method.config.ecofed.bits]
+    coded, bundle = method.coded(method.config), method.context.bundle
+    if coded is not None and coded.limit_bits is not None and bundle is not None:
+        arrays["upper"] = bundle.upper[coded.limit_bits]
     description = {
         # The classes stand once in the file.
         "task": dataclasses.replace(prepared.task, class_names=()).to_json(),
@@ -124,9 +125,8 @@ def load_model(path: str | Path) -> TrainedNetwork:
         packed = unpack(file_path, max_header_bytes=MAX_HEADER_BYTES)
         described: _Description = read_as(_Description, parse(packed.description))
         task = Task.from_values(parse(described.task), "task")
-        if task.config.method == "send-images" and not task.sent_as:  # of an earlier version
-            sent = task.config.send_images
-            task = dataclasses.replace(task, sent_as=(sent.quality, sent.size or 0))
+        if not task.sent_as:  # of an earlier version
+            task = dataclasses.replace(task, sent_as=facts_of(task.config.method).sent_as(task.config))
         return _network(task, described, packed.arrays)
     except FileNotFoundError as error:
         raise ModelError(f"{file_path}: no such file; a run writes {MODEL_FILE} into its --out folder") from error
@@ -156,10 +156,10 @@ def _network(task: Task, described: _Description, arrays: Mapping[str, np.ndarra
         raise ValueError(f"has an array '{min(others)}' that no network has")
     with torch.device("meta"):  # the sizes must be those of the file before memory is taken for them
         shape_CHW = _check_sizes(task, _halves(task, described, weights), weights)
-    if task.config.method == "ecofed":
+    if (coded := facts_of(task.config.method).coded(task.config)) is not None:
         if upper_C is not None and (upper_C.shape != shape_CHW[:1] or not (upper_C > 0).all()):
             raise ValueError(f"'upper' must have {shape_CHW[0]} limits above 0")
-        configured_codec(task.config.ecofed, shape_CHW, upper_C)
+        configured_codec(coded, shape_CHW, upper_C)
     halves = _halves(task, described, weights)
     for half in (halves.front, halves.back):
         load_arrays(half, {name: weights[name] for name in half.state_dict() if name in weights})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecofed.config import Config, Settings
+from ecofed.config.methods import facts_of
 from ecofed.config.schema import all_methods, section_types
 from ecofed.costs.profiles import dealt
 
@@ -57,7 +58,7 @@ def _dealt_to_nobody(configs: Sequence[Config]) -> list[str]:
     lines: list[str] = []
     for config in configs:
         patterns = {"clock.device": config.clock.device, "clock.link": config.clock.link}
-        if config.method == "ecofed" and config.ecofed.device_cuts not in (None, "auto"):
+        if facts_of(config.method).stops_early and config.ecofed.device_cuts not in (None, "auto"):
             patterns["ecofed.device_cuts"] = str(config.ecofed.device_cuts)
         for key, pattern in patterns.items():
             names = dealt(pattern, f"{key}:")

@@ -109,6 +109,15 @@ class Codec(ABC):
             WireError: rows of the wrong length, or rows that no activation encodes to.
         """
 
+    def there_and_back(self, h_NCHW: np.ndarray) -> np.ndarray:
+        """What the server sees of these activations, coded as one batch: float32 (N, C, H, W).
+
+        Raises:
+            WireError: another shape, or entries that are not finite.
+        """
+        encoded = self.encode(h_NCHW, len(h_NCHW))
+        return self.decode(encoded.rows, np.repeat(encoded.scales, len(h_NCHW)))
+
     def symbols(self, rows: np.ndarray) -> np.ndarray:  # noqa: ARG002 - part of the interface
         """The rows as one code an entry, uint8, (N, C, H, W): what an entropy coder models."""
         raise ConfigError(f"codec '{self.name}' has no codes of single entries")

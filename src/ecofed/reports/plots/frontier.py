@@ -55,10 +55,10 @@ def frontier_figure(points: Sequence[PlottedPoint], marks: Sequence[tuple[str, f
         axes.plot(
             point.bytes_per_device,
             point.accuracy,
-            marker=theme.METHOD_MARKERS.get(point.method, "o"),
+            marker=theme.marker_of(point.method) or "o",
             markersize=7,
             linestyle="none",
-            color=theme.METHOD_COLOURS.get(point.method, theme.INK),
+            color=theme.colour_of(point.method) or theme.INK,
             alpha=1 if point.efficient else 0.5,
             label=f"{number}  {short(point.label, _NAME_LIMIT)}, {point.accuracy:.3f}",
         )

@@ -59,8 +59,8 @@ def cuts_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot(
                 places,
                 [own[cuts[index]] for index in places],
-                color=theme.METHOD_COLOURS.get(method),
-                marker=theme.METHOD_MARKERS.get(method),
+                color=theme.colour_of(method),
+                marker=theme.marker_of(method),
                 label=method,
                 ms=5,
             )

@@ -1,101 +1,19 @@
-"""The methods' own sections of the configuration."""
+"""ecofed, declared."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ecofed.config.facts import Facts
 from ecofed.config.fields import Needs, require
+from ecofed.config.methods.training import PooledTraining
+
+if TYPE_CHECKING:
+    from ecofed.config.schema import Config
 
 #: Bits per entry of an activation as it is.
 LOSSLESS_BITS = 32
-
-
-def cosine(progress: float) -> float:
-    """A learning rate's share of its start, ``progress`` (0..1) through the whole training."""
-    return 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassicFLConfig:
-    """FedAvg of the whole network."""
-
-    schedule: Literal["constant", "cosine"] = "constant"
-    """The devices' learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
-    server: Literal["average", "momentum", "adam"] = "average"
-    """What the server makes of the devices' average. ``average``: the next network (FedAvg). ``momentum``, ``adam``:
-    what it changed is the gradient of one step of that optimiser (FedAvgM, FedAdam), against skewed labels."""
-    server_learning_rate: float = 1.0
-    """Of ``momentum`` and ``adam``; FedAdam wants some 0.01."""
-    server_momentum: float = 0.9
-    """Of ``momentum`` and ``adam`` (there called beta 1)."""
-
-    def __post_init__(self) -> None:
-        rate = self.server_learning_rate
-        require(0 < rate < math.inf, "classic-fl.server_learning_rate", rate, "must be a finite number above 0")
-        momentum = self.server_momentum
-        require(0 <= momentum < 1, "classic-fl.server_momentum", momentum, "must be in [0, 1)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VanillaDPFLConfig:
-    """SplitFed."""
-
-    version: Literal["v1", "v2"] = "v1"
-    """``v1``: one back per device, averaged after the round. ``v2``: one shared back, devices in turn."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LGLConfig:
-    """Local-loss training of the front with an auxiliary classifier."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FedGKTConfig:
-    """Two-way knowledge distillation."""
-
-    temperature: float = 3.0
-    """Both sides soften their logits by it before they teach each other."""
-    alpha: float = 1.0
-    """Weight of the distillation loss beside the cross-entropy."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.temperature <= 1000, "fedgkt.temperature", self.temperature, "must be above 0, at most 1000")
-        require(0 <= self.alpha < math.inf, "fedgkt.alpha", self.alpha, "must not be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PooledTraining:
-    """How the server trains on what devices have sent it, all pooled."""
-
-    server_steps: int | None = None
-    """SGD steps a round on the pooled samples; default as many batches as the sampled devices hold (what the paper
-    does)."""
-    fresh_momentum: bool = False
-    """Start each round with zero momentum (the paper) instead of keeping it. ``fedavg`` always does."""
-    sampling: Literal["uniform", "class", "device"] = "uniform"
-    """What comes equally often in pooled batches: every sample, every class, or every device."""
-    mixup: float = 0.0
-    """Parameter of the beta distribution that weighs two mixed samples of a batch; 0 mixes none."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """The learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
-    weight_decay: float = 0.0005
-    """Of the server's SGD."""
-    ema: float = 0.0
-    """Decay per step of a running average of the weights, which is then what is tested and saved; 0 keeps no average,
-    0.998 averages over about 500 steps."""
-    label_smoothing: float = 0.0
-    """Share of the training target that is spread over all classes."""
-
-    def check(self, section: str) -> None:
-        """Raise :class:`ConfigError` for an impossible value; ``section`` names the key."""
-        steps = self.server_steps
-        most = 10_000_000
-        require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
-        require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
-        for key in ("ema", "label_smoothing", "weight_decay"):
-            require(0 <= getattr(self, key) < 1, f"{section}.{key}", getattr(self, key), "must be in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,33 +139,16 @@ class EcoFedConfig(PooledTraining):
         return self.bits if self.codec in ("uniform", "lloyd-max", "top-k") else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SendImagesConfig(PooledTraining):
-    """A rival: devices send their images once, the server trains the whole network on them."""
+class EcoFedFacts(Facts):
+    """Front down once, coded activations up now and then."""
 
-    quality: int = 75
-    """JPEG quality of what a device sends, 1-95. Headers that all images share are sent once a device."""
-    size: int | None = None
-    """Images are scaled down to ``size`` x ``size`` pixels before they are compressed; ``none``: as they are."""
+    name = "ecofed"
+    Settings = EcoFedConfig
+    role = "paper"
+    colour, dark_colour, marker = "#0f8560", "#3fe0a2", "o"
+    needs_frozen_front = True
+    stops_early = True
 
-    def __post_init__(self) -> None:
-        require(1 <= self.quality <= 95, "send-images.quality", self.quality, "must be in 1..95")
-        if self.size is not None:
-            require(
-                4 <= self.size <= 32, "send-images.size", self.size, "must be in 4..32: networks take 32 x 32 pixels"
-            )
-        self.check("send-images")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClosedFormConfig:
-    """A rival: one upload of feature statistics, and a ridge classifier solved from their sum."""
-
-    features: int = 128
-    """At most this many features: the frozen front's activation, pooled over space until it is no wider."""
-    ridge: float = 0.01
-    """Strength of the penalty, in units of the mean squared feature."""
-
-    def __post_init__(self) -> None:
-        require(1 <= self.features <= 4096, "closed-form.features", self.features, "must be in 1..4096")
-        require(0 < self.ridge < math.inf, "closed-form.ridge", self.ridge, "must be above 0")
+    @classmethod
+    def coded(cls, config: Config) -> EcoFedConfig:
+        return config.ecofed

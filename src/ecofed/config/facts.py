@@ -1,0 +1,60 @@
+"""What everybody outside of a method may ask of it: facts, which are read without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from ecofed.config.methods.ecofed import EcoFedConfig
+    from ecofed.config.schema import Config
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A method without settings of its own."""
+
+
+class Facts:
+    """A method, as those see it who do not run it: set-up, planner, reports, saved networks, devices.
+
+    A built-in method is declared as a subclass in :mod:`ecofed.config.methods`, which its program on the server
+    inherits; a method of a plug-in is its own declaration.
+    """
+
+    name: ClassVar[str]
+    """On the command line, in TOML and in results."""
+    Settings: ClassVar[type] = NoSettings
+    """A frozen dataclass: the section of the configuration that bears the method's name."""
+    role: ClassVar[Literal["paper", "rival", "own"]] = "own"
+    """``paper``: compared unless others are asked for. ``rival``: what a sceptic would do instead."""
+    colour: ClassVar[str | None] = None
+    """For plots, ``#rrggbb``, readable on white; ``None``: a spare one."""
+    dark_colour: ClassVar[str | None] = None
+    """The same where the page is dark; ``None``: as on white."""
+    marker: ClassVar[str | None] = None
+    """For plots, one of Matplotlib's."""
+    labels_leave_device: ClassVar[bool] = True
+    images_leave_device: ClassVar[bool] = False
+    needs_frozen_front: ClassVar[bool] = False
+    """Whether devices are sent a frozen front."""
+    stops_early: ClassVar[bool] = False
+    """Whether weak devices may stop at an earlier layer of it (``ecofed.device_cuts``)."""
+    cuts_network: ClassVar[bool] = True
+    """Whether what it costs depends on where the network is cut."""
+    has_network: ClassVar[bool] = True
+    """Whether what it trains is the network that the configuration names, and can be saved as one."""
+    against_flower: ClassVar[str | None] = None
+    """Why it makes no sense over Flower, to be read after its name; ``None``: it does."""
+
+    # What is done to a test image besides running the network, said once: for evaluation, saved and exported networks.
+
+    @classmethod
+    def sent_as(cls, config: Config) -> tuple[int, int] | tuple[()]:  # noqa: ARG003
+        """The JPEG quality, and side in pixels (0: its own), in which the network sees every image; empty: as it is."""
+        return ()
+
+    @classmethod
+    def coded(cls, config: Config) -> EcoFedConfig | None:  # noqa: ARG003
+        """Settings of the codec that every activation passes at the cut; ``None``: it arrives as it is."""
+        return None

@@ -1,0 +1,35 @@
+"""closed-form, declared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ecofed.config.facts import Facts
+from ecofed.config.fields import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedFormConfig:
+    """A rival: one upload of feature statistics, and a ridge classifier solved from their sum."""
+
+    features: int = 128
+    """At most this many features: the frozen front's activation, pooled over space until it is no wider."""
+    ridge: float = 0.01
+    """Strength of the penalty, in units of the mean squared feature."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.features <= 4096, "closed-form.features", self.features, "must be in 1..4096")
+        require(0 < self.ridge < math.inf, "closed-form.ridge", self.ridge, "must be above 0")
+
+
+class ClosedFormFacts(Facts):
+    """A front down once, sums up once. Labels leave the device only as sums over each class."""
+
+    name = "closed-form"
+    Settings = ClosedFormConfig
+    role = "rival"
+    colour, dark_colour, marker = "#a3355f", "#f08fb0", "X"
+    needs_frozen_front = True
+    labels_leave_device = False
+    has_network = False

@@ -1,0 +1,46 @@
+"""send-images, declared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ecofed.config.facts import Facts
+from ecofed.config.fields import require
+from ecofed.config.methods.training import PooledTraining
+
+if TYPE_CHECKING:
+    from ecofed.config.schema import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendImagesConfig(PooledTraining):
+    """A rival: devices send their images once, the server trains the whole network on them."""
+
+    quality: int = 75
+    """JPEG quality of what a device sends, 1-95. Headers that all images share are sent once a device."""
+    size: int | None = None
+    """Images are scaled down to ``size`` x ``size`` pixels before they are compressed; ``none``: as they are."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.quality <= 95, "send-images.quality", self.quality, "must be in 1..95")
+        if self.size is not None:
+            require(
+                4 <= self.size <= 32, "send-images.size", self.size, "must be in 4..32: networks take 32 x 32 pixels"
+            )
+        self.check("send-images")
+
+
+class SendImagesFacts(Facts):
+    """Images up once, nothing else."""
+
+    name = "send-images"
+    Settings = SendImagesConfig
+    role = "rival"
+    colour, dark_colour, marker = "#00718c", "#4fc3df", "P"
+    cuts_network = False
+    images_leave_device = True
+
+    @classmethod
+    def sent_as(cls, config: Config) -> tuple[int, int]:
+        return config.send_images.quality, config.send_images.size or 0

@@ -1,0 +1,47 @@
+"""How the server trains: what the sections of several methods share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ecofed.config.fields import require
+
+
+def cosine(progress: float) -> float:
+    """A learning rate's share of its start, ``progress`` (0..1) through the whole training."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledTraining:
+    """How the server trains on what devices have sent it, all pooled."""
+
+    server_steps: int | None = None
+    """SGD steps a round on the pooled samples; default as many batches as the sampled devices hold (what the paper
+    does)."""
+    fresh_momentum: bool = False
+    """Start each round with zero momentum (the paper) instead of keeping it. ``fedavg`` always does."""
+    sampling: Literal["uniform", "class", "device"] = "uniform"
+    """What comes equally often in pooled batches: every sample, every class, or every device."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution that weighs two mixed samples of a batch; 0 mixes none."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """The learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
+    weight_decay: float = 0.0005
+    """Of the server's SGD."""
+    ema: float = 0.0
+    """Decay per step of a running average of the weights, which is then what is tested and saved; 0 keeps no average,
+    0.998 averages over about 500 steps."""
+    label_smoothing: float = 0.0
+    """Share of the training target that is spread over all classes."""
+
+    def check(self, section: str) -> None:
+        """Raise :class:`ConfigError` for an impossible value; ``section`` names the key."""
+        steps = self.server_steps
+        most = 10_000_000
+        require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
+        require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
+        for key in ("ema", "label_smoothing", "weight_decay"):
+            require(0 <= getattr(self, key) < 1, f"{section}.{key}", getattr(self, key), "must be in [0, 1)")
