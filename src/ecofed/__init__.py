@@ -16,21 +16,51 @@ from typing import TYPE_CHECKING, Any
 
 from ecofed._version import __version__
 from ecofed.config import Config, Settings
-from ecofed.errors import EcoFedError, MissingExtraError
+from ecofed.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    EcoFedError,
+    InUseError,
+    MissingExtraError,
+    ModelError,
+    Notice,
+    PluginError,
+    StorageError,
+    WireError,
+)
 from ecofed.registry import load_plugin, register, register_network
 
 if TYPE_CHECKING:
-    from ecofed.data import load_dataset
+    from ecofed.api import compare, evaluate, load_model, plan, run
+    from ecofed.data import Dataset, load_dataset
     from ecofed.models import partition
     from ecofed.reports import load
-    from ecofed.runs.experiment import compare, run
+    from ecofed.results import Comparison, RunResult
+    from ecofed.runs.observing import Observer, SilentObserver
     from ecofed.runs.prediction import predict
-    from ecofed.runs.saved_model import evaluate, load_model
 
 __all__ = [
+    "CheckpointError",
+    "Comparison",
     "Config",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DeviceError",
     "EcoFedError",
+    "InUseError",
+    "MissingExtraError",
+    "ModelError",
+    "Notice",
+    "Observer",
+    "PluginError",
+    "RunResult",
     "Settings",
+    "SilentObserver",
+    "StorageError",
+    "WireError",
     "__version__",
     "compare",
     "evaluate",
@@ -39,6 +69,7 @@ __all__ = [
     "load_model",
     "load_plugin",
     "partition",
+    "plan",
     "predict",
     "register",
     "register_network",
@@ -46,14 +77,20 @@ __all__ = [
 ]
 
 _LAZY = {
-    "compare": "runs.experiment",
-    "evaluate": "runs.saved_model",
+    "Comparison": "results",
+    "Dataset": "data",
+    "Observer": "runs.observing",
+    "RunResult": "results",
+    "SilentObserver": "runs.observing",
+    "compare": "api",
+    "evaluate": "api",
     "load": "reports",
     "load_dataset": "data",
-    "load_model": "runs.saved_model",
+    "load_model": "api",
     "partition": "models",
+    "plan": "api",
     "predict": "runs.prediction",
-    "run": "runs.experiment",
+    "run": "api",
 }
 
 

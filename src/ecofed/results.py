@@ -18,6 +18,7 @@ from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
+from ecofed.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -118,8 +119,8 @@ class DataSummary:
         _clean(self, "name", "source", "classes", longest=LONGEST_NAME)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunResult(Shown):
     """Everything about one run; ``result.json``."""
 
     config: dict[str, Any]
@@ -147,6 +148,10 @@ class RunResult:
     def __post_init__(self) -> None:
         _clean(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "inputs", "notes")
         _clean(self, "command", longest=_LONGEST_COMMAND)
+
+    def __repr__(self) -> str:
+        moved = f"{self.totals.final_test_accuracy:.3f}, {self.total_bytes / 1e6:,.2f} MB"
+        return f"<RunResult {self.method}: accuracy {moved}, {len(self.rounds)} rounds, {self.data.name}>"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -203,8 +208,8 @@ class RunGroup:
         return Spread(mean=mean, low=min(values), high=max(values))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Shown):
     """Several runs on the same devices and data, side by side; ``summary.json``."""
 
     results: list[RunResult]
@@ -218,6 +223,9 @@ class Comparison:
             raise ConfigError("a comparison needs at least one result")
         _clean(self, "notes")
         _clean(self, "command", longest=_LONGEST_COMMAND)
+
+    def __repr__(self) -> str:
+        return "\n".join(["<Comparison", *(f"  {result!r}" for result in self.results)]) + ">"
 
     def groups(self) -> list[RunGroup]:
         """The runs by method and settings (the seed apart), in order of first appearance."""

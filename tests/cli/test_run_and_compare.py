@@ -157,5 +157,5 @@ def test_a_missing_pytorch_is_named_with_its_install_command(tmp_path: Path) -> 
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     checkout = Path(__file__).parents[2]
-    assert ended.stderr.startswith("error: ecofed.run needs the package 'torch': ")
+    assert ended.stderr.startswith("error: ecofed run needs the package 'torch': ")
     assert ended.stderr.endswith(f" install -e '{checkout}[train]'\n")

@@ -171,7 +171,8 @@ def test_a_damaged_device_bundle_is_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("delivery", ["float", "int8"])
 def test_the_trained_network_reaches_the_devices_and_is_counted(delivery: str, tmp_path: Path) -> None:
     config = TINY.replace(model__name="lenet", delivery=delivery)
-    plain, delivered = ecofed.run(config.replace(delivery="none")), ecofed.run(config, out=tmp_path, report=False)
+    plain = ecofed.run(config.replace(delivery="none"))
+    delivered = ecofed.run(config, out=tmp_path, report=False, observer=ecofed.SilentObserver())
     size = export_network(tmp_path, tmp_path / "network.onnx", int8=delivery == "int8")
     assert delivered.ledger["weights"]["downlink"] == plain.ledger["weights"]["downlink"] + 2 * size
     assert f"{size:,} bytes of ONNX, went to 2 of 2 devices" in delivered.notes[-1]

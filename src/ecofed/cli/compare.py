@@ -6,12 +6,21 @@ from typing import Annotated
 
 import typer
 
-import ecofed
 from ecofed.cli import completion
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
-from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder, say_what_changes_nothing
+from ecofed.cli.shared import (
+    Json,
+    Out,
+    Resume,
+    Sets,
+    Source,
+    add_command,
+    need_torch,
+    output_folder,
+    say_what_changes_nothing,
+)
 from ecofed.config import Settings
 from ecofed.config.methods import PAPER_METHODS, RIVALS
 from ecofed.config.schema import all_methods
@@ -65,10 +74,11 @@ def compare(
     names, numbers = method_names(methods, settings), seed_numbers(seeds)
     say_what_changes_nothing(settings, names)
     folder = output_folder(out, settings, "", resume=resume, foreign=("result.json", "metrics.jsonl", "frontier.json"))
+    need_torch("ecofed compare")
+    from ecofed.runs.experiment import compare as train
+
     with resumable(folder), progress_view() as view:
-        result = ecofed.compare(
-            settings, names, out=folder, seeds=numbers, resume=resume, observer=view, command=command_line()
-        )
+        result = train(settings, names, out=folder, seeds=numbers, resume=resume, observer=view, command=command_line())
     if json:
         print_json(result.to_dict(), indent=1)
     else:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import typer
 
-import ecofed
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
-from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder, say_what_changes_nothing
+from ecofed.cli.shared import (
+    Json,
+    Out,
+    Resume,
+    Sets,
+    Source,
+    add_command,
+    need_torch,
+    output_folder,
+    say_what_changes_nothing,
+)
 from ecofed.config import Settings
 
 
@@ -32,8 +41,11 @@ def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resum
     config = settings.for_method(settings.method)
     say_what_changes_nothing(settings, [config.method], one=True)
     folder = output_folder(out, settings, f"-{config.method}", resume=resume, foreign=("summary.json", "frontier.json"))
+    need_torch("ecofed run")
+    from ecofed.runs.experiment import run as train
+
     with resumable(folder), progress_view() as view:
-        result = ecofed.run(config, out=folder, resume=resume, observer=view, command=command_line())
+        result = train(config, out=folder, resume=resume, observer=view, command=command_line())
     if json:
         print_json(result.to_dict(), indent=1)
     else:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.config.class_identity import listed, positions, settled
+from ecofed.config.given import ARRAYS
 from ecofed.config.network_input import FULL_WHITE
 from ecofed.data.dataset import PNG_HEADER_BYTES, Dataset, ImageSet
 from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
 from ecofed.data.formats import Format
+from ecofed.data.given import given_dataset
 from ecofed.data.images import Split, as_colour, resize
 from ecofed.data.known import KNOWN, KnownSet
 from ecofed.data.places import cure, find, on_this_machine
@@ -42,6 +44,8 @@ def load_dataset(
 
     Raises :class:`DataError` (missing, malformed), :class:`MissingExtraError`.
     """
+    if name.startswith(ARRAYS):
+        return given_dataset(name, size)
     found, message = find(name)
     if found is None:
         if fallback is None or fallback == name:

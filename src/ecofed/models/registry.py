@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ecofed.config.given import MODULE
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
 from ecofed.models.efficientnet import efficientnet_lite0
+from ecofed.models.given import given_cut, given_module
 from ecofed.models.lenet import lenet
 from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
 from ecofed.models.resnet import resnet9
@@ -50,6 +52,9 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
     if config.name.startswith(PREFIX):  # not built on the meta device first: its layers' own starts are kept
         network = timm_network(config.name, in_channels, classes, config.width)
         return set_normalisation(_with_own_back(network, config, in_channels, classes), normalisation)
+    if config.name.startswith(MODULE):
+        model = set_normalisation(given_module(config.name), normalisation)
+        return model if torch.get_default_device().type == "meta" else _zeroed(model)
     plugin = plugin_networks().get(config.name)
     builder = MODELS.get(config.name) if plugin is None else plugin.build
     if builder is None:
@@ -76,6 +81,8 @@ def default_cut(name: str) -> str:
     """
     if name.startswith(PREFIX):
         return timm_settings(name).cut
+    if name.startswith(MODULE):
+        return given_cut(name)
     plugin = plugin_networks().get(name)
     if plugin is not None:
         return plugin.cut

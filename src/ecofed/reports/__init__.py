@@ -12,6 +12,7 @@ from ecofed.files.disk import write_json
 from ecofed.reports.files import read_result, read_summary, write_result, write_summary
 from ecofed.reports.html import write_report
 from ecofed.reports.joining import changed_inputs, joined, load
+from ecofed.reports.notebook import notebook_html
 from ecofed.reports.plots import write_plots
 from ecofed.reports.tables import html_table, markdown, plain_text, rich_table
 from ecofed.reports.units import human_bytes, human_seconds
@@ -26,6 +27,7 @@ __all__ = [
     "joined",
     "load",
     "markdown",
+    "notebook_html",
     "plain_text",
     "read_result",
     "read_summary",

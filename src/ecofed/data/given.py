@@ -1,0 +1,93 @@
+"""Arrays that were given in Python (``ecofed.run(data=...)``): data sets that this process alone knows.
+
+Each has a name that follows from its content, which configurations and results record. So the same arrays, given again
+in another process, are the same data set, and others are not mistaken for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from ecofed.config.given import ARRAYS
+from ecofed.data.dataset import Dataset, ImageSet
+from ecofed.data.images import Split, native_size
+from ecofed.errors import DataError
+
+_given: dict[str, Dataset] = {}
+
+
+def give_arrays(train: Any, test: Any) -> str:
+    """Make ``(images, labels)`` of two splits known. Returns what ``data.name`` has to be.
+
+    Images are uint8, (N, H, W, C) or grey (N, H, W), with 1 or 3 channels, scaled to 32x32 unless they have 28 to 32
+    pixels a side; labels are whole numbers (N,). Anything that numpy takes for an array is welcome.
+
+    Raises:
+        DataError: they are not; or the test split has labels that the training split does not.
+    """
+    return give_dataset(_assembled(_split(train, "training"), _split(test, "test")))
+
+
+def give_dataset(dataset: Dataset) -> str:
+    """As :func:`give_arrays`, for what ``load_dataset`` returned, perhaps changed."""
+    digest = sha256(repr(dataset.classes).encode())
+    for part in (dataset.train, dataset.test):
+        for array in () if part is None else (part.images_NHWC, part.labels_N):
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    name = f"{ARRAYS}{digest.hexdigest()[:12]}"
+    _given[name] = replace(dataset, name=name)
+    return name
+
+
+def given_dataset(name: str, size: tuple[int, ...] = ()) -> Dataset:
+    """The data set that has this name; ``size`` as for :func:`ecofed.data.load_dataset`.
+
+    Raises:
+        DataError: nobody gave it to this process.
+    """
+    if name not in _given:
+        raise DataError(
+            f"data.name = '{name}': arrays that were given in Python, to another process; give the same again, as "
+            "data=((images, labels), (test_images, test_labels))"
+        )
+    dataset = _given[name]
+    return replace(
+        dataset,
+        train=_scaled(dataset.train, size),
+        test=None if dataset.test is None else _scaled(dataset.test, size),
+    )
+
+
+def _scaled(part: ImageSet, size: tuple[int, ...]) -> ImageSet:
+    return ImageSet(native_size(part.images_NHWC, size), part.labels_N)
+
+
+def _split(pair: Any, part: str) -> Split:
+    where = f"data: the {part} split"
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise DataError(f"{where} must be (images, labels)")
+    images, labels_N = (np.asarray(value) for value in pair)
+    images_NHWC = images[..., np.newaxis] if images.ndim == 3 else images
+    if images_NHWC.dtype != np.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[3] not in (1, 3):
+        raise DataError(
+            f"{where} has images of {images.dtype} and shape {images.shape}; they must be uint8, 0 to 255, of shape "
+            "(N, H, W, C) with 1 or 3 channels last, or (N, H, W)"
+        )
+    if labels_N.dtype.kind not in "iu" or labels_N.ndim != 1:
+        raise DataError(
+            f"{where} has labels of {labels_N.dtype} and shape {labels_N.shape}; they must be whole numbers (N,)"
+        )
+    if len(images_NHWC) != len(labels_N) or not len(labels_N):
+        raise DataError(f"{where} has {len(images_NHWC)} images and {len(labels_N)} labels")
+    return Split(images_NHWC=native_size(images_NHWC), labels_N=labels_N.astype(np.int64))
+
+
+def _assembled(train: Split, test: Split) -> Dataset:
+    from ecofed.data.loading import assemble
+
+    return replace(assemble("arrays", "memory", train, test), title="arrays given in Python")

@@ -1,0 +1,117 @@
+"""Modules that were given in Python (``ecofed.run(model=...)``): networks that this process alone knows.
+
+Each has a name that follows from its layers and its source text, which configurations and results record. So the same
+network, given again in another process, is the same, and another is not mistaken for it.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from hashlib import sha256
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ecofed.config.given import MODULE
+from ecofed.errors import ConfigError
+from ecofed.models.partition import possible_cuts
+
+_SIDE, _QUARTER = 32, 8
+
+
+class _Given(NamedTuple):
+    module: nn.Module
+    cut: str
+
+
+_given: dict[str, _Given] = {}
+
+
+def give_module(module: nn.Module) -> str:
+    """Make a network known. Returns what ``model.name`` has to be.
+
+    Its layers count, not its weights: what starts pre-trained, and what is drawn, is as for any other network.
+
+    Raises:
+        ModelError: it cannot be traced, and so not be cut. ConfigError: it does not take 32x32 images.
+    """
+    name = f"{MODULE}{type(module).__name__}-{_digest(module)}"
+    if name not in _given:
+        own = copy.deepcopy(module).cpu()
+        _given[name] = _Given(own, _default_cut(own))
+    return name
+
+
+def given_module(name: str) -> nn.Module:
+    """A copy of the network that has this name.
+
+    Raises:
+        ConfigError: nobody gave it to this process.
+    """
+    return copy.deepcopy(_find(name).module).to(torch.get_default_device())
+
+
+def given_cut(name: str) -> str:
+    """Where it is cut unless told otherwise: after the first layer at a quarter of the picture's side whose outputs are
+    none below zero; where there is none, after the first at that side, or the last whose output has a height and width.
+    """
+    return _find(name).cut
+
+
+def was_trained(module: nn.Module) -> bool:
+    """Whether its normalisation has seen batches: what it learned is not used."""
+    buffers = dict(module.named_buffers())
+    return any(int(value) > 0 for name, value in buffers.items() if name.endswith("num_batches_tracked"))
+
+
+def _find(name: str) -> _Given:
+    if name not in _given:
+        raise ConfigError(
+            f"model.name = '{name}': a network that was given in Python, to another process; give the same again "
+            "(model= of a run, network= of evaluate and load_model), or a name in a file (docs/how-to/own-model.md)"
+        )
+    return _given[name]
+
+
+def _digest(module: nn.Module) -> str:
+    shapes = [(key, tuple(value.shape)) for key, value in module.state_dict().items()]
+    sources = sorted({_source(type(part)) for part in module.modules()})
+    return sha256(repr((str(module), shapes, sources)).encode()).hexdigest()[:12]
+
+
+def _source(cls: type) -> str:
+    if cls.__module__.partition(".")[0] == "torch":
+        return ""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):  # typed at a prompt
+        return ""
+
+
+@torch.no_grad()
+def _default_cut(module: nn.Module) -> str:
+    cuts = possible_cuts(module)
+    seen: dict[str, Tensor] = {}
+    probe = copy.deepcopy(module).eval()
+    for cut in cuts:
+        probe.get_submodule(cut).register_forward_hook(lambda _, __, output, cut=cut: seen.update({cut: output}))
+    convolution = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    channels = 3 if convolution is None else convolution.in_channels
+    pictures = torch.linspace(-2, 2, 2 * channels * _SIDE * _SIDE).reshape(2, channels, _SIDE, _SIDE)
+    try:
+        probe(pictures)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"model: {type(module).__name__} does not take images of {channels}x{_SIDE}x{_SIDE} ({reason})"
+        ) from None
+    spatial = [cut for cut in cuts if cut in seen and seen[cut].ndim == 4]
+    if not spatial:
+        raise ConfigError(
+            f"model: {type(module).__name__} has no layer to cut after; say one with model__cut, of {', '.join(cuts)}"
+        )
+    quarter = [cut for cut in spatial if 1 < seen[cut].shape[2] <= _QUARTER]
+    plain = [cut for cut in quarter if bool((seen[cut] >= 0).all())]
+    return (plain or quarter or spatial[-1:])[0]

@@ -1,0 +1,21 @@
+"""How results look in a notebook: the reports, which stand above the results, say it here when they are imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_makers: list[Callable[[Any], str]] = []
+
+
+def draw_with(maker: Callable[[Any], str]) -> None:
+    """Have results shown as the HTML that ``maker`` makes of one."""
+    _makers[:] = [maker]
+
+
+class Shown:
+    """Base of what notebooks show as a table and a curve."""
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks; ``None`` (the plain ``repr``) where :mod:`ecofed.reports` is not in use."""
+        return _makers[0](self) if _makers else None

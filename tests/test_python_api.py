@@ -1,0 +1,294 @@
+"""What is exported, and what one types in Python: keywords, a module, arrays, observers, notebooks."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ecofed
+from ecofed import api
+from ecofed.config.schema import Config
+from ecofed.data import given as given_data
+from ecofed.models import default_cut
+from ecofed.models import given as given_models
+from ecofed.results import Comparison
+from ecofed.runs import observing
+
+HOW_TO = Path(__file__).parents[1] / "docs" / "how-to" / "python.md"
+EXPORTED = [
+    *("CheckpointError", "Comparison", "Config", "ConfigError", "DataError", "Dataset", "DeviceError", "EcoFedError"),
+    *("InUseError", "MissingExtraError", "ModelError", "Notice", "Observer", "PluginError", "RunResult", "Settings"),
+    *("SilentObserver", "StorageError", "WireError", "__version__", "compare", "evaluate", "load", "load_dataset"),
+    *("load_model", "load_plugin", "partition", "plan", "predict", "register", "register_network", "run"),
+]
+SMALL: dict[str, Any] = {
+    "rounds": 1,
+    "devices": 2,
+    "sampled_devices": 2,
+    "test_samples": 20,
+    "initialisation": "random",
+    "ecofed__front": "random",
+}
+
+
+def pictures(count: int, shape: tuple[int, ...] = (28, 28, 1)) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(count)
+    return rng.integers(0, 256, (count, *shape), dtype=np.uint8), np.arange(count) % 3
+
+
+def network(channels: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(4 * 64, 3),
+    )
+
+
+ARRAYS = (pictures(40), pictures(20))
+
+
+@pytest.fixture(scope="module")
+def both() -> Comparison:
+    quiet = ecofed.SilentObserver()
+    return ecofed.compare(None, ["classic-fl", "ecofed"], model=network(), data=ARRAYS, observer=quiet, **SMALL)
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """As in another process."""
+    kept = dict(given_data._given), dict(given_models._given)
+    yield
+    given_data._given.update(kept[0])
+    given_models._given.update(kept[1])
+
+
+class TestExported:
+    def test_these_names_and_no_others(self) -> None:
+        assert sorted(ecofed.__all__) == sorted(EXPORTED)
+        assert dir(ecofed) == ecofed.__all__
+
+    @pytest.mark.parametrize("name", EXPORTED)
+    def test_each_can_be_had_and_is_told_of(self, name: str) -> None:
+        value = getattr(ecofed, name)
+        assert name == "__version__" or (value.__doc__ and not value.__doc__.startswith(f"{name}("))
+        assert name == "__version__" or f"`{name}`" in HOW_TO.read_text(encoding="utf-8")
+
+    def test_every_error_is_one_of_them(self) -> None:
+        below = set(ecofed.EcoFedError.__subclasses__()) | set(ecofed.ConfigError.__subclasses__())
+        assert {cls.__name__ for cls in below if cls.__module__ == "ecofed.errors"} <= set(EXPORTED)
+
+
+class TestKeywords:
+    def test_a_configuration_comes_back_as_it_went_in(self) -> None:
+        config = ecofed.Settings.load("paper-vgg11-cifar10").for_method("lgl")
+        assert api.as_settings(config, None, None, {}).for_method("lgl") == config
+        changed = api.as_settings(config, "lenet", Path("pictures"), {"seed": 3, "fedgkt__alpha": 0.5})
+        assert changed.for_method("lgl") == config.replace(
+            seed=3, fedgkt__alpha=0.5, model__name="lenet", data__name="pictures", data__fallback=None
+        )
+
+    def test_nothing_means_plain_defaults(self) -> None:
+        assert api.as_settings(None, None, None, {}).for_method("ecofed") == Config()
+
+    def test_a_word_that_is_no_key(self) -> None:
+        with pytest.raises(ecofed.ConfigError, match=r"unknown key 'round' .did you mean 'rounds'"):
+            ecofed.run("quickstart", round=5)
+
+    def test_a_key_that_changes_nothing_is_said(self) -> None:
+        heard: list[str] = []
+
+        class Listener(ecofed.SilentObserver):
+            def note(self, text: str) -> None:
+                heard.append(text)
+
+        keys = SMALL | {"method": "classic-fl", "ecofed__bits": 4}
+        ecofed.run(model=network(), data=ARRAYS, observer=Listener(), **keys)
+        assert heard[0].startswith("ecofed.bits=4 changes nothing: ecofed is not trained here")
+
+    def test_a_plan_takes_the_same(self) -> None:
+        planned = ecofed.plan(None, "classic-fl", model=network(), data=ARRAYS, **SMALL)
+        assert [(row.method, row.cut) for row in planned.at_cut] == [("classic-fl", "3")]
+
+
+class TestModuleAndArrays:
+    def test_both_methods_run_on_them(self, both: Comparison) -> None:
+        classic, eco = both.results
+        for result in both.results:
+            assert result.config["model"]["name"].startswith("module:Sequential-")
+            assert result.config["model"]["cut"] == "3"
+            assert result.config["data"]["name"].startswith("arrays:")
+            assert result.data.classes == ["0", "1", "2"]
+            assert result.data.train_samples == 40
+        parameters = sum(value.numel() for value in network().parameters())
+        assert classic.ledger["weights"]["uplink"] == 2 * 4 * parameters
+        assert eco.ledger["activations"]["uplink"] > 0
+
+    def test_grey_pictures_and_other_sizes_and_tensors(self) -> None:
+        split = (torch.zeros(6, 28, 28, dtype=torch.uint8), torch.arange(6) % 3)
+        found = given_data.given_dataset(given_data.give_arrays(split, split))
+        assert found.train.images_NHWC.shape == (6, 28, 28, 1)
+        large = given_data.give_arrays(pictures(6, (64, 48, 3)), pictures(3, (64, 48, 3)))
+        assert given_data.given_dataset(large).train.images_NHWC.shape == (6, 32, 32, 3)
+        assert given_data.given_dataset(large, (28, 28)).train.images_NHWC.shape == (6, 28, 28, 3)
+
+    def test_a_data_set_is_one_too(self) -> None:
+        name = given_data.give_dataset(given_data.given_dataset(given_data.give_arrays(*ARRAYS)))
+        assert name == given_data.give_arrays(*ARRAYS)
+        assert api.as_settings(None, None, given_data.given_dataset(name), {}).for_method("ecofed").data.name == name
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            (3, r"must be \(\(images, labels\), \(test_images, test_labels\)\)"),
+            ((ARRAYS[0], ARRAYS[1][0]), r"the test split must be \(images, labels\)"),
+            (
+                ((ARRAYS[0][0] / 255, ARRAYS[0][1]), ARRAYS[1]),
+                r"float64 and shape \(40, 28, 28, 1\); they must be",
+            ),
+            (((ARRAYS[0][0].transpose(0, 3, 1, 2), ARRAYS[0][1]), ARRAYS[1]), "channels last"),
+            (((ARRAYS[0][0], ARRAYS[0][1] / 2), ARRAYS[1]), "labels of float64"),
+            ((ARRAYS[0], (ARRAYS[1][0], ARRAYS[0][1])), "the test split has 20 images and 40 labels"),
+            ((ARRAYS[0], (ARRAYS[1][0], ARRAYS[1][1] + 1)), "class '3' occurs in the test split but not in training"),
+        ],
+    )
+    def test_arrays_that_are_no_data_set(self, data: Any, said: str) -> None:
+        with pytest.raises(ecofed.DataError, match=said):
+            ecofed.run(data=data)
+
+    def test_what_another_process_needs_is_said(self, tmp_path: Path, forgotten: None) -> None:  # noqa: ARG002
+        keys: dict[str, Any] = SMALL | {"method": "classic-fl"}
+        quiet = ecofed.SilentObserver()
+        done = ecofed.run(model=network(), data=ARRAYS, out=tmp_path, report=False, observer=quiet, **keys)
+        here = ecofed.evaluate(tmp_path)
+        given_data._given.clear()
+        given_models._given.clear()
+        with pytest.raises(ecofed.ModelError, match=r"given in Python, to another process; give the same"):
+            ecofed.evaluate(tmp_path)
+        ecofed.load_model(tmp_path, network=network())
+        with pytest.raises(ecofed.DataError, match=r"arrays that were given in Python, to another process"):
+            ecofed.evaluate(tmp_path)
+        assert ecofed.evaluate(tmp_path, ARRAYS, network=network()) == here
+        again = ecofed.run(model=network(), data=ARRAYS, out=tmp_path, resume=True, observer=quiet, **keys)
+        assert again.to_dict() == done.to_dict()
+        with pytest.raises(ecofed.EcoFedError, match="other settings"):
+            ecofed.run(model=network(), data=ARRAYS[::-1], out=tmp_path, resume=True, observer=quiet, **keys)
+
+    def test_other_processes_do_not_know_them(self) -> None:
+        with pytest.raises(ecofed.ConfigError, match="given as model and data; use runtime=in-process"):
+            ecofed.run(model=network(), data=ARRAYS, runtime="processes", devices=2, sampled_devices=1)
+
+    def test_where_a_module_is_cut(self) -> None:
+        assert default_cut(given_models.give_module(network())) == "3"
+        layers = (nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU())
+        strided = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 3))
+        assert default_cut(given_models.give_module(strided)) == "2"
+        flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4096, 3))
+        assert default_cut(given_models.give_module(flat)) == "0"
+        with pytest.raises(ecofed.ConfigError, match="does not take images of 3x32x32"):
+            given_models.give_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 3)))
+
+    def test_a_network_that_was_trained_is_told_that_it_starts_anew(self) -> None:
+        trained = network()
+        trained(torch.zeros(2, 1, 32, 32))
+        with pytest.raises(ecofed.Notice, match="the layers of Sequential are used; its weights are drawn anew"):
+            ecofed.run(model=trained, data=ARRAYS, **SMALL)
+
+    def test_another_network_has_another_name(self) -> None:
+        assert given_models.give_module(network()) == given_models.give_module(network())
+        assert given_models.give_module(network()) != given_models.give_module(network(3))
+
+
+class TestProgress:
+    def test_a_line_at_times_and_one_at_the_end(
+        self, both: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        result = both.results[0]
+        record = result.rounds[0]
+        lines = observing.ProgressLines()
+        lines.started(Config(method="classic-fl", rounds=3), [])
+        lines.round_finished(record, 3)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(observing, "LINE_SECONDS", 0.0)
+        lines.round_finished(record, 3)
+        lines.finished(result)
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith(f"classic-fl: round 1 of 3, accuracy {record.test_accuracy:.3f}, ")
+        assert said[0].endswith(" s left")
+        assert said[1].startswith("classic-fl: accuracy ")
+
+    def test_in_a_notebook_it_is_output_and_no_error(
+        self, both: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+        observing.ProgressLines().finished(both.results[1])
+        captured = capsys.readouterr()
+        assert (captured.out[:8], captured.err) == ("ecofed: ", "")
+
+    def test_notes_are_warnings_where_the_caller_is(self) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            observing.ProgressLines().note("a remark")
+        assert [(str(one.message), one.category, one.filename) for one in caught] == [
+            ("a remark", ecofed.Notice, __file__)
+        ]
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.seen.append(tag)
+        self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+class TestShown:
+    def test_one_line_a_run(self, both: Comparison) -> None:
+        one, two = both.results
+        assert repr(one) == (
+            f"<RunResult classic-fl: accuracy {one.totals.final_test_accuracy:.3f}, {one.total_bytes / 1e6:.2f} MB, "
+            "1 rounds, arrays given in Python>"
+        )
+        assert repr(both) == f"<Comparison\n  {one!r}\n  {two!r}>"
+
+    def test_a_notebook_has_table_and_curve_and_needs_no_matplotlib(
+        self, both: Comparison, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        html = both._repr_html_()
+        assert html is not None
+        tags = _Tags()
+        tags.feed(html)
+        assert tags.open == []
+        assert tags.seen.count("table") == tags.seen.count("svg") == 1
+        assert html.count(">classic-fl</text>") == html.count(">ecofed</text>") == 1
+        assert "<script" not in html
+        single = both.results[0]._repr_html_()
+        assert single is not None
+        assert ">classic-fl</text>" in single
+        assert ">ecofed</text>" not in single
+
+    def test_what_a_result_holds_is_text(self, both: Comparison) -> None:
+        strange = ecofed.RunResult.from_dict(both.results[0].to_dict() | {"method": "<b>me</b>"})
+        assert "&lt;b&gt;me&lt;/b&gt;" in str(strange._repr_html_())
+        assert "<b>me" not in str(strange._repr_html_())
