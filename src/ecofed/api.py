@@ -14,7 +14,8 @@ from torch import nn
 
 from ecofed.config import Config, Settings
 from ecofed.config.fields import flatten
-from ecofed.config.schema import PAPER_METHODS, PLUGINS
+from ecofed.config.methods import PAPER_METHODS
+from ecofed.config.schema import PLUGINS
 from ecofed.data import Dataset
 from ecofed.data.given import give_arrays, give_dataset
 from ecofed.errors import ConfigError, DataError
