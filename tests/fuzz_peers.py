@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ecofed.config.methods import BUILT_IN
 from ecofed.costs import Ledger
 from ecofed.devices import DeviceWorker, LocalImages, OnnxWorker
 from ecofed.errors import WireError
@@ -281,19 +282,24 @@ class Device:
         self._kind, task = kind, self._prepared.task
         own = self._prepared.parts[0]
         train = self._prepared.dataset.train
-        images = (task, 0, train.images_NHWC[own], train.labels_N[own])
-        self._worker = self._prepared.worker(0) if kind == "torch" else OnnxWorker(task, LocalImages(*images))
         self._requests = list(_requests(self._prepared))
+        self._worker_for: dict[str, DeviceWorker | OnnxWorker] = {}
+        for method, facts in BUILT_IN.items():  # a device answers what its own method asks for
+            task = dataclasses.replace(task, config=task.config.replace(method=method))
+            images = (task, 0, train.images_NHWC[own], train.labels_N[own])
+            torch_worker = dataclasses.replace(self._prepared, task=task).worker
+            worker = torch_worker(0) if kind == "torch" else OnnxWorker(task, LocalImages(*images))
+            self._worker_for |= dict.fromkeys((*facts.requests, InstallNetwork.__name__), worker)
 
     def __call__(self, draw: random.Random) -> tuple[str, float]:
-        for request in self._requests[:1]:  # the front, which refresh and statistics need
-            self._worker.handle(encode(request).data)
         request = draw.choice(self._requests)
+        worker = self._worker_for[type(request).__name__]
+        worker.handle(encode(self._requests[0]).data)  # the front, which refresh and statistics need
         data = changed(request, draw)
         if isinstance(request, InstallFront) and draw.randrange(4):
             data = encode(InstallFront(bundle=changed_bundle(request.bundle, draw))).data
         began = time.process_time()
-        reply, _ = decode(self._worker.handle(data))
+        reply, _ = decode(worker.handle(data))
         seconds = time.process_time() - began
         return ("refused" if isinstance(reply, Failure) else "answered"), seconds
 

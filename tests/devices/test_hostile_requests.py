@@ -11,6 +11,7 @@ import pytest
 from front_builders import front_bundle
 from test_onnx_worker import ask, pair, task_of, upload
 
+from ecofed.config.methods import BUILT_IN, METHODS
 from ecofed.errors import ModelError
 from ecofed.models import build_front, load_arrays, state_arrays
 from ecofed.wire import (
@@ -85,8 +86,8 @@ def test_a_front_that_does_not_run_is_refused_when_it_is_installed(case: str, ki
 
 
 def test_more_features_than_the_task_has_are_not_computed() -> None:
-    for worker in pair(task_of(FRONT)):
-        upload(worker, FRONT)
+    for worker in pair(task_of(FRONT, method="closed-form")):
+        ask(worker, InstallFront(bundle=FRONT.encode()))
         reply = ask(worker, AskStatistics(round=1, front_id=FRONT.id, rows=HEIGHT, columns=WIDTH))
         assert isinstance(reply, Failure)
         assert "this task has at most 128" in reply.reason
@@ -94,13 +95,21 @@ def test_more_features_than_the_task_has_are_not_computed() -> None:
 
 @pytest.mark.parametrize("change", [{"size": 1024}, {"quality": 0}, {"quality": 100}, {"size": 1}])
 def test_images_leave_as_the_task_says_or_not_at_all(change: dict[str, int]) -> None:
-    for worker in pair(task_of(FRONT)):
+    for worker in pair(task_of(FRONT, method="send-images")):
         reply = ask(worker, SendImages(**{"round": 1, "quality": 75, "size": 0} | change))
         assert isinstance(reply, Failure)
+        assert "not (75, 0)" in reply.reason
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if "SendImages" not in BUILT_IN[method].requests])
+def test_a_device_is_asked_for_its_images_in_vain_where_its_method_does_not_send_them(method: str) -> None:
+    for worker in pair(task_of(FRONT, method=method)):
+        reply = ask(worker, SendImages(round=1, quality=75, size=0))
+        assert reply == Failure(reason=f"SendImages is not a request that a device in a run of {method} answers")
 
 
 def test_logits_that_training_would_end_at_are_not_kept() -> None:
-    worker, _ = pair(task_of(FRONT))
+    worker, _ = pair(task_of(FRONT, method="fedgkt"))
     for value, refused in ((3e38, True), (-1e6, True), (50.0, False)):
         reply = ask(worker, ServerLogits(round=1, logits_NK=np.full((130, 10), value, np.float32)))
         assert isinstance(reply, Failure) == refused

@@ -30,7 +30,9 @@ def write(folder: Path, classes: dict[str, int]) -> Path:
 
 
 def task(data: Path, *names: str) -> Task:
-    config = Config().replace(data__name=str(data), devices=1, sampled_devices=1, data__augment=False)
+    config = Config(method="send-images").replace(
+        data__name=str(data), devices=1, sampled_devices=1, data__augment=False
+    )
     return Task(
         config=config, in_channels=1, classes=len(names), mean=(0.5,), std=(0.5,), flip=True, class_names=tuple(names)
     )

@@ -112,7 +112,7 @@ def test_without_a_front_or_with_another_one_it_uploads_nothing() -> None:
 
 def test_training_requests_are_refused_with_the_reason() -> None:
     bundle = front_bundle("lenet", "block2", 0.5, "frozen")
-    _, worker = pair(task_of(bundle))
+    _, worker = pair(task_of(bundle, method="classic-fl"))
     reply = ask(worker, TrainWhole(round=1, weights={"a": np.zeros(1, np.float32)}))
     assert isinstance(reply, Failure)
     assert "no PyTorch" in reply.reason

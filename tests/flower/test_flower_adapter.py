@@ -176,7 +176,7 @@ def test_a_devices_classes_are_matched_by_name_or_it_is_refused(
 ) -> None:
     own = write_digits(tmp_path / "own", [f"{number} " for number in range(10)])
     strange = write_digits(tmp_path / "strange", [*"01234567", "eight", "nine"])
-    worker = make_worker(Invitation(task=task_of("data.name=digits")), {"device": 0, "data": own})
+    worker = make_worker(Invitation(task=task_of("data.name=digits", "send-images")), {"device": 0, "data": own})
     images, _ = decode(worker.handle(encode(SendImages(round=1, quality=75, size=0)).data))
     assert images.labels_N.tolist() == sorted(load_dataset("digits").train.labels_N[:200].tolist())  # type: ignore[attr-defined]
     grid = LocalGrid([{"device": 0, "data": own}, {"device": 1}, {"device": 2, "data": strange}])
@@ -240,8 +240,8 @@ def test_a_device_that_was_refused_takes_part_when_it_comes_back_in_order(tmp_pa
     assert any(str(message.metadata.dst_node_id) == "2000" for message in grid.messages)
 
 
-def task_of(sets: str) -> Task:
-    config = Settings.load(None, f"{SETS} {sets}".split()).for_method("ecofed")
+def task_of(sets: str, method: str = "ecofed") -> Task:
+    config = Settings.load(None, f"{SETS} {sets}".split()).for_method(method)
     return prepare(config, lambda _: None).task
 
 

@@ -19,7 +19,7 @@ from ecofed.methods.transport import Answer
 from ecofed.runs.experiment import run
 from ecofed.runs.preparation import Prepared
 from ecofed.runtimes import InProcessTransport
-from ecofed.wire import decode
+from ecofed.wire import Images, decode
 
 
 class Spy(InProcessTransport):
@@ -123,7 +123,7 @@ def test_no_image_crosses_the_wire(method: str, pictures: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_labels_leave_the_device_exactly_when_the_method_says_so(method: str, pictures: Path) -> None:
+def test_labels_and_images_leave_the_device_exactly_when_the_method_says_so(method: str, pictures: Path) -> None:
     spy, _ = spied(pictures, method)
     labels = [
         array
@@ -132,4 +132,8 @@ def test_labels_leave_the_device_exactly_when_the_method_says_so(method: str, pi
         if name.startswith("labels") and len(array)
     ]
     assert bool(labels) == METHOD_CLASSES[method].labels_leave_device
+    replies, requests = ([decode(data)[0] for data in way] for way in (spy.uplink, spy.downlink))
+    assert any(isinstance(reply, Images) for reply in replies) == METHOD_CLASSES[method].images_leave_device
+    # It asks for nothing more than its devices answer, nor less.
+    assert {type(request).__name__ for request in requests} == set(METHOD_CLASSES[method].requests)
     assert all(array.dtype == np.uint8 for array in labels)

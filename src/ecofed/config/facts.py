@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -36,6 +37,9 @@ class Facts:
     """For plots, one of Matplotlib's."""
     labels_leave_device: ClassVar[bool] = True
     images_leave_device: ClassVar[bool] = False
+    requests: ClassVar[Sequence[str]] = ()
+    """The built-in messages that a device in such a run answers, by the names of their classes; all others it refuses.
+    (Its own messages, and the delivery of the trained network, besides.)"""
     needs_frozen_front: ClassVar[bool] = False
     """Whether devices are sent a frozen front."""
     stops_early: ClassVar[bool] = False

@@ -30,6 +30,7 @@ class ClosedFormFacts(Facts):
     Settings = ClosedFormConfig
     role = "rival"
     colour, dark_colour, marker = "#a3355f", "#f08fb0", "X"
+    requests = ("InstallFront", "AskStatistics")
     needs_frozen_front = True
     labels_leave_device = False
     has_network = False

@@ -146,6 +146,7 @@ class EcoFedFacts(Facts):
     Settings = EcoFedConfig
     role = "paper"
     colour, dark_colour, marker = "#0f8560", "#3fe0a2", "o"
+    requests = ("InstallFront", "Refresh")
     needs_frozen_front = True
     stops_early = True
 

@@ -38,6 +38,7 @@ class SendImagesFacts(Facts):
     Settings = SendImagesConfig
     role = "rival"
     colour, dark_colour, marker = "#00718c", "#4fc3df", "P"
+    requests = ("SendImages",)
     cuts_network = False
     images_leave_device = True
 
