@@ -128,14 +128,14 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("lgl.rounds=many", "lgl.rounds = 'many': must be a whole number"),
         ("lgl.rounds=0", "rounds = 0: must be at least 1 (in the settings of lgl)"),
         ("data.augment=yes", "data.augment = 'yes': must be true or false"),
-        ("data.partition=iidd", "data.partition = 'iidd': must be one of iid, shards, dirichlet, quantity"
+        ("data.partition=iidd", "data.partition = 'iidd': must be one of iid, shards, dirichlet, quantity, column"
          " (did you mean 'iid'?)"),
         ("sampled_devices=101", "sampled_devices = 101: must not exceed devices = 100"),
         ("ecofed.codec=minmax", "ecofed.bits = 2: the 'minmax' codec is 8 bits; set ecofed.bits=8"),
         ("batch_size=1000000000000", "batch_size = 1000000000000: must be in 1..65536"),
         ("ecofed.server_steps=1000000000000", "ecofed.server_steps = 1000000000000: must be in 1..10000000"),
         ("fedgkt.temperature=1e300", "fedgkt.temperature = 1e+300: must be above 0, at most 1000"),
-        ("send-images.size=64", "send-images.size = 64: must be in 4..32: networks take 32 x 32 pixels"),
+        ("send-images.size=2", "send-images.size = 2: must be in 4..1024"),
         ("rounds", "--set 'rounds': must be key=value, for example --set rounds=10"),
         ("=3", "--set '=3': must be key=value, for example --set rounds=10"),
     ],

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed.config.network_input import NetworkInput
+from ecofed.config.network_input import Frame, NetworkInput
 from ecofed.data import load_dataset
+from ecofed.data.reading import Reading
 from ecofed.devices.loading import load_worker
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import ModelError
@@ -121,10 +122,10 @@ def test_everybody_sees_the_same_pixels(
 def test_what_the_run_itself_tested_on_is_what_evaluate_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_settings(write(tmp_path / "data", 28, 30))
     ecofed.run(config, out=tmp_path / "run", report=False)
-    x_NCHW, _ = prepare(config, lambda _: None).test_set()
+    inputs, labels_N = prepare(config, lambda _: None).test_set()
     seen = Seen(monkeypatch)
     ecofed.evaluate(tmp_path / "run")
-    np.testing.assert_array_equal(seen.take(), x_NCHW.numpy())
+    np.testing.assert_array_equal(seen.take(), inputs(slice(0, len(labels_N))).numpy())
 
 
 def test_send_images_looks_at_jpegs_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +180,7 @@ def test_a_data_set_is_read_at_the_size_that_is_asked_for_whatever_was_kept_of_i
         ((28, 30), (28, 30)),
         ((30, 28), (30, 28)),
     ):
-        found = load_dataset(data, size=size)
+        found = load_dataset(data, how=Reading(frame=Frame(sides=size)))
         assert found.test is not None
         assert found.train.images_NHWC.shape[1:3] == found.test.images_NHWC.shape[1:3] == expected
     with Image.open(tmp_path / "data" / "test" / "dark" / "0.png") as image:

@@ -16,6 +16,7 @@ from torch import nn
 
 import ecofed
 from ecofed import api
+from ecofed.config.network_input import Frame
 from ecofed.config.schema import Config
 from ecofed.data import given as given_data
 from ecofed.models import default_cut
@@ -141,7 +142,7 @@ class TestModuleAndArrays:
         assert found.train.images_NHWC.shape == (6, 28, 28, 1)
         large = given_data.give_arrays(pictures(6, (64, 48, 3)), pictures(3, (64, 48, 3)))
         assert given_data.given_dataset(large).train.images_NHWC.shape == (6, 32, 32, 3)
-        assert given_data.given_dataset(large, (28, 28)).train.images_NHWC.shape == (6, 28, 28, 3)
+        assert given_data.given_dataset(large, Frame(sides=(28, 28))).train.images_NHWC.shape == (6, 28, 28, 3)
 
     def test_a_data_set_is_one_too(self) -> None:
         name = given_data.give_dataset(given_data.given_dataset(given_data.give_arrays(*ARRAYS)))

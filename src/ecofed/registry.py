@@ -60,6 +60,8 @@ class NetworkEntry:
 
     build: Callable[..., Any]
     cut: str
+    image_size: int | None
+    """Side of the pictures that it takes unless told otherwise; ``None``: 32x32 only, as the paper's networks."""
     origin: Origin
 
 
@@ -107,11 +109,13 @@ def register(cls: C) -> C:
     return cls
 
 
-def register_network(name: str, *, cut: str) -> Callable[[C], C]:
+def register_network(name: str, *, cut: str, image_size: int | None = None) -> Callable[[C], C]:
     """Decorator: make a network known as ``model.name = name``.
 
-    It decorates a function of (in_channels, classes, width, head_width) that returns a ``torch.nn.Module`` for 32x32
-    images, with parts that :func:`ecofed.partition` can cut after ``cut``, its default.
+    It decorates a function of (in_channels, classes, width, head_width) that returns a ``torch.nn.Module`` with
+    parts that :func:`ecofed.partition` can cut after ``cut``, its default. A network for photographs
+    has an ``image_size``, the side of the pictures that it takes unless ``model.image_size`` says otherwise; without
+    one it is for pictures of 32x32.
 
     Raises:
         ConfigError: a name that is taken.
@@ -120,7 +124,7 @@ def register_network(name: str, *, cut: str) -> Callable[[C], C]:
     def known(build: C) -> C:
         others = [key for key, entry in _networks.items() if entry.build.__module__ != build.__module__]
         _require_free(name, "network", (*_built_in("network"), *others))
-        _networks[name] = NetworkEntry(build=build, cut=cut, origin=_origin_of(build))
+        _networks[name] = NetworkEntry(build=build, cut=cut, image_size=image_size, origin=_origin_of(build))
         _changed()
         return build
 

@@ -94,6 +94,9 @@ class Floors:
     compressed_bytes: Count | None
     """In the encoding that the data set is stored in (JPEG, PNG), or as PNG where it is stored raw."""
     compressed_as: str | None
+    jpeg_bytes: dict[str, Count] = field(default_factory=dict)
+    """Of photographs: as JPEG of the side that the network takes, by what it is (``128 px, quality 75``); foreseen from
+    some of them."""
 
     def __post_init__(self) -> None:
         _clean(self, "compressed_as", longest=LONGEST_NAME)

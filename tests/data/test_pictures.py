@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from ecofed.data import images, load_dataset, require_test
 from ecofed.data.pictures import show
+from ecofed.data.reading import Reading
 from ecofed.errors import DataError, MissingExtraError
 
 #: Each quarter has its own brightness, and the picture is not square: every turn and mirror image shows.
@@ -197,15 +198,15 @@ class TestDepth:
         assert int(data.train.images_NHWC.max()) == 249
         assert int(require_test(data).images_NHWC.max()) == 62
         for _ in range(2):  # read, and read again from the cache
-            assert int(load_dataset(str(tmp_path / "set"), white=65535).train.images_NHWC.max()) == 16
+            assert int(load_dataset(str(tmp_path / "set"), how=Reading(white=65535)).train.images_NHWC.max()) == 16
             notes: list[str] = []
-            bright = load_dataset(str(tmp_path / "set"), white=1023, note=notes.append)
+            bright = load_dataset(str(tmp_path / "set"), how=Reading(white=1023), note=notes.append)
             assert int(bright.train.images_NHWC.max()) == 255
             assert notes == [
                 "set: 1 of 1 training pictures hold numbers above 1,023, which is white in the training pictures; "
                 "they are white there",
             ]
-            load_dataset(str(tmp_path / "set"), white=4095)
+            load_dataset(str(tmp_path / "set"), how=Reading(white=4095))
 
     @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
     def test_all_sixteen_bits_of_every_kind_of_png_count(self, colour_type: int, channels: int) -> None:

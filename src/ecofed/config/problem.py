@@ -21,6 +21,9 @@ class ModelConfig:
     head_width: int | None = None
     """Units in each hidden fully connected layer; default 4096 x width (``efficientnet-lite0``: channels of its last
     convolution, 1280 x width). Models without a hidden head ignore it."""
+    image_size: int | None = None
+    """Side in pixels of the square that the network sees of a picture, whose shorter side is scaled to it (and an
+    eighth more, where the picture has it, for crops). Default: the network's own; those of the paper take 32x32."""
     cut: str | None = None
     """Name of the last layer of the front; default: after the second convolution block (``efficientnet-lite0``: after
     the first at a stride of 16, ``block6``; ``timm:``: after the last stage at a stride of 8)."""
@@ -44,6 +47,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(0 < self.width <= 8, "model.width", self.width, "must be above 0 and at most 8")
+        if self.image_size is not None:
+            require(8 <= self.image_size <= 1024, "model.image_size", self.image_size, "must be in 8..1024")
         if self.head_width is not None:
             require(1 <= self.head_width <= 65536, "model.head_width", self.head_width, "must be in 1..65536")
 
@@ -56,8 +61,15 @@ class DataConfig:
     """A known name, or a path (folder or parquet file)."""
     fallback: str | None = None
     """A data set to use, and to say so, when ``name`` is found nowhere. ``None``: a missing data set is an error."""
-    partition: Literal["iid", "shards", "dirichlet", "quantity"] = "iid"
-    """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts."""
+    partition: Literal["iid", "shards", "dirichlet", "quantity", "column"] = "iid"
+    """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts, or as the
+    data say themselves (``device_column``)."""
+    device_column: str | None = None
+    """``column``: where the data say whose image it is: a column of a parquet file; for class folders a column of
+    ``train.csv`` beside ``train/`` (whose column ``file`` has paths in ``train/``), or ``folder``: the folder in the
+    class's folder. Devices are numbered in the order of their names."""
+    least_samples: int = 1
+    """``column``: devices with fewer images are left out."""
     shards_per_device: int = 5
     """``shards``: the label-sorted training set is dealt out in ``devices * shards_per_device`` equal shards."""
     alpha: float = 0.5
@@ -68,6 +80,8 @@ class DataConfig:
     """Random crop with padding 4 and, where a mirrored image is still valid, horizontal flip; on the device."""
 
     NEEDS: ClassVar[Needs] = {
+        "device_column": ("data.partition=column", lambda own: own.partition == "column"),
+        "least_samples": ("data.partition=column", lambda own: own.partition == "column"),
         "shards_per_device": ("data.partition=shards", lambda own: own.partition == "shards"),
         "alpha": (
             "data.partition=dirichlet or data.partition=quantity",
@@ -77,6 +91,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.shards_per_device >= 1, "data.shards_per_device", self.shards_per_device, "must be at least 1")
+        require(self.least_samples >= 1, "data.least_samples", self.least_samples, "must be at least 1")
+        if self.partition == "column":
+            require(
+                bool(self.device_column), "data.device_column", self.device_column, "must name the column, for column"
+            )
         require(0 < self.alpha < math.inf, "data.alpha", self.alpha, "must be a finite number above 0")
         if self.samples_per_device is not None:
             require(self.samples_per_device >= 1, "data.samples_per_device", self.samples_per_device, "at least 1")

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ecofed.config.network_input import FULL_WHITE
+from ecofed.data.stored import ImageRows
 from ecofed.errors import DataError
 
 PNG_HEADER_BYTES = 33
@@ -22,10 +23,12 @@ PNG_HEADER_BYTES = 33
 class ImageSet:
     """Labelled images of one size."""
 
-    images_NHWC: np.ndarray
-    """uint8, 28..32 pixels a side, one or three channels."""
+    images_NHWC: ImageRows
+    """uint8, one or three channels; 28..32 pixels a side, or as was asked for."""
     labels_N: np.ndarray
     """int64, ``0 <= label < classes``."""
+    device_N: np.ndarray | None = None
+    """int64; whose image it is, where the data say it and that was asked for."""
 
     def __len__(self) -> int:
         return len(self.labels_N)

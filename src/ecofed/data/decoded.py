@@ -12,6 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ import PIL
 
 from ecofed.config.network_input import FULL_WHITE
 from ecofed.data.formats import Format
-from ecofed.data.images import Split
+from ecofed.data.images import ANYHOW, Split
 from ecofed.data.places import cache_folder
+from ecofed.data.reading import Reading
+from ecofed.data.stored import ImageRows, RowFile, StoredImages, digest_of
 from ecofed.errors import DataError, StorageError
 from ecofed.files.disk import writing
 
@@ -30,28 +33,29 @@ VERSION = 5
 """Raise when what is stored, or how pictures are decoded, changes."""
 
 _CHUNK = 1 << 20
-_OWN = "own"
 
 Splits = tuple[Split, Split | None]
 
 
-def read_splits(path: Path, layout: Format, white: int | None = None, size: tuple[int, ...] = ()) -> Splits:
+def read_splits(path: Path, layout: Format, how: Reading = ANYHOW) -> Splits:
     """The training split and, where there is one, the test split.
 
-    ``white`` and ``size`` as for :func:`ecofed.data.load_dataset`. Raises :class:`DataError`.
+    Raises :class:`DataError`.
     """
     try:
         files = layout.find(path)
         before = _stamps(files)
         source, content = _digest(str(path.resolve()).encode("utf-8", "surrogateescape")), _content(path, layout, files)
-        # Where its own level is the one that is asked for, or plays no role, what was read without asking serves.
-        cached = _load(_entry(source, content, None, ()))
-        if cached is not None and not _serves(cached, white, size):
-            cached = _load(_entry(source, content, white, size))
-        if cached is not None:
-            return cached
-        train = layout.read(path, "train", white, size)
-        test = layout.read(path, "test", white or (train.white if train is not None else 0) or FULL_WHITE, size)
+        entry = _entry(source, content, how)
+        for place in [*_unasked(entry, source, content, how), entry]:
+            cached = _load(place)
+            if cached is not None and (place == entry or _serves(cached, how)):
+                return cached
+        train, test = None, None
+        train = layout.read(path, "train", replace(how, store=_rows_file(entry, "train")))
+        if train is not None:
+            later = how.of_test(how.white or train.white or FULL_WHITE, train.images_NHWC.shape[1:3])
+            test = layout.read(path, "test", replace(later, store=_rows_file(entry, "test")))
         unchanged = _stamps(files) == before
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -60,13 +64,25 @@ def read_splits(path: Path, layout: Format, white: int | None = None, size: tupl
     if test is not None and len(test.labels_N) == 0:
         raise DataError(f"{path}: its test split is empty")
     if unchanged:  # else these are perhaps the pixels of other bytes than those hashed
-        _store(_entry(source, content, white, size), source, content, train, test)
+        _store(entry, source, content, train, test)
+    else:
+        for part in ("train", "test"):
+            _rows_file(entry, part).unlink(missing_ok=True)
     return train, test
 
 
-def _serves(splits: Splits, white: int | None, size: tuple[int, ...]) -> bool:
+def _unasked(entry: Path, source: str, content: str, how: Reading) -> list[Path]:
+    """What was read without asking for a white level and a size: it serves where these are the ones that are asked for,
+    or play no role. What says whose image it is serves those who do not ask, too."""
+    own = replace(how, white=None, frame=replace(how.frame, sides=()))
+    exact = _entry(source, content, own)
+    others = [] if own.device_column else entry.parent.glob(f"{exact.stem}-by-*.npz")
+    return [place for place in (exact, *sorted(others)) if place != entry]
+
+
+def _serves(splits: Splits, how: Reading) -> bool:
     """Whether what was read without asking for a white level and a size is what these would give."""
-    train, test = splits
+    (train, test), size, white = splits, how.frame.sides, how.white
     if size and any(split is not None and split.images_NHWC.shape[1:3] != size for split in splits):
         return False
     deep = train.white or (test is not None and test.white)
@@ -95,9 +111,13 @@ def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=12).hexdigest()
 
 
-def _entry(source: str, content: str, white: int | None, size: tuple[int, ...]) -> Path:
-    asked = "-".join([str(white or _OWN), *(["x".join(map(str, size))] if size else [])])
-    return cache_folder() / "decoded" / f"{source}-{content}-{asked}.npz"
+def _entry(source: str, content: str, how: Reading) -> Path:
+    return cache_folder() / "decoded" / f"{source}-{content}-{how.key}.npz"
+
+
+def _rows_file(entry: Path, part: str) -> Path:
+    """Where photographs are kept that are not held in memory."""
+    return entry.with_suffix(f".{part}")
 
 
 def _store(entry: Path, source: str, content: str, train: Split, test: Split | None) -> None:
@@ -105,7 +125,7 @@ def _store(entry: Path, source: str, content: str, train: Split, test: Split | N
     try:
         with writing(entry, durable=False) as stream:
             np.savez(stream, allow_pickle=False, **arrays)
-        for stale in entry.parent.glob(f"{source}-*.npz"):
+        for stale in entry.parent.glob(f"{source}-*"):
             if not stale.name.startswith(f"{source}-{content}-"):
                 stale.unlink(missing_ok=True)
     except (OSError, StorageError):
@@ -113,8 +133,10 @@ def _store(entry: Path, source: str, content: str, train: Split, test: Split | N
 
 
 def _to_arrays(part: str, split: Split) -> dict[str, Any]:
+    images_NHWC = split.images_NHWC
+    stored = isinstance(images_NHWC, StoredImages)
     arrays: dict[str, Any] = {
-        "images": split.images_NHWC,
+        "images": np.array(images_NHWC.shape) if stored else images_NHWC,
         "labels": split.labels_N,
         "depth": np.array([split.white, split.too_bright, split.several], np.int64),
     }
@@ -126,21 +148,27 @@ def _to_arrays(part: str, split: Split) -> dict[str, Any]:
             "compressed_bytes": split.compressed_bytes_N,
             "shared_header_bytes": np.array(split.shared_header_bytes),
         }
+    if stored:
+        arrays["digest"] = np.array(digest_of(images_NHWC))
+    if split.device_N is not None:
+        arrays["devices"] = split.device_N
     return {f"{part}_{key}": value for key, value in arrays.items()}
 
 
 def _load(entry: Path) -> Splits | None:
     try:
         with entry.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            train = _from_arrays("train", arrays)
-            return train, _from_arrays("test", arrays) if "test_images" in arrays else None
+            train = _from_arrays("train", arrays, entry)
+            return train, _from_arrays("test", arrays, entry) if "test_images" in arrays else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 
-def _from_arrays(part: str, arrays: Any) -> Split:
-    """Raises ``ValueError`` or ``KeyError`` for what :func:`_to_arrays` did not write."""
+def _from_arrays(part: str, arrays: Any, entry: Path) -> Split:
+    """Raises ``ValueError``, ``KeyError`` or ``OSError`` for what :func:`_to_arrays` did not write."""
     images_NHWC, labels_N = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+    if f"{part}_digest" in arrays:
+        images_NHWC = _rows_of(_rows_file(entry, part), images_NHWC, str(arrays[f"{part}_digest"]))
     if images_NHWC.dtype != np.uint8 or images_NHWC.ndim != 4 or labels_N.dtype != np.int64:
         raise ValueError("not an image cache")
     if labels_N.shape != images_NHWC.shape[:1]:
@@ -154,7 +182,17 @@ def _from_arrays(part: str, arrays: Any) -> Split:
         compressed_as=str(arrays[f"{part}_compressed_as"]) if compressed else None,
         compressed_bytes_N=arrays[f"{part}_compressed_bytes"] if compressed else None,
         shared_header_bytes=int(arrays[f"{part}_shared_header_bytes"]) if compressed else 0,
+        device_N=arrays.get(f"{part}_devices"),
         white=white,
         too_bright=too_bright,
         several=several,
     )
+
+
+def _rows_of(file: Path, shape: np.ndarray, digest: str) -> ImageRows:
+    """The photographs that belong to an entry. Raises ``ValueError`` where they are not what was written."""
+    count, height, width, channels = shape.tolist()
+    images_NHWC = StoredImages(RowFile(file.open("rb")), (height, width, channels), np.arange(count))
+    if file.stat().st_size != count * height * width * channels or digest_of(images_NHWC) != digest:
+        raise ValueError("not the photographs of this cache")
+    return images_NHWC

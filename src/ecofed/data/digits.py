@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from ecofed.config.network_input import ANY_FRAME, Frame
 from ecofed.data.dataset import PNG_HEADER_BYTES, png_bytes
 from ecofed.data.images import Split, native_size
 from ecofed.errors import MissingExtraError
@@ -15,7 +16,7 @@ _TOP_LEVEL = 16
 
 
 @cache
-def read_digits(size: tuple[int, ...] = ()) -> tuple[Split, Split]:
+def read_digits(frame: Frame = ANY_FRAME) -> tuple[Split, Split]:
     """Training and test split, 80/20 by a fixed permutation; 32x32 after resizing.
 
     They never change, so a process makes them once: the arrays cannot be written to.
@@ -26,7 +27,7 @@ def read_digits(size: tuple[int, ...] = ()) -> tuple[Split, Split]:
         raise MissingExtraError("scikit-learn", "digits", "the data set 'digits'") from error
     source = load_digits()
     levels = np.rint(source.images * (255 / _TOP_LEVEL)).astype(np.uint8)
-    images_NHWC, labels_N = native_size(levels[..., None], size), source.target.astype(np.int64)
+    images_NHWC, labels_N = native_size(levels[..., None], frame), source.target.astype(np.int64)
     order = permutation(0, "digits split", len(labels_N))
     count = len(order) * 4 // 5
     # What sending them would cost is that of 8x8 pixels.

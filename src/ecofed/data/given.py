@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.config.given import ARRAYS
+from ecofed.config.network_input import ANY_FRAME, Frame
 from ecofed.data.dataset import Dataset, ImageSet
 from ecofed.data.images import Split, native_size
 from ecofed.errors import DataError
@@ -23,8 +24,8 @@ _given: dict[str, Dataset] = {}
 def give_arrays(train: Any, test: Any) -> str:
     """Make ``(images, labels)`` of two splits known. Returns what ``data.name`` has to be.
 
-    Images are uint8, (N, H, W, C) or grey (N, H, W), with 1 or 3 channels, scaled to 32x32 unless they have 28 to 32
-    pixels a side; labels are whole numbers (N,). Anything that numpy takes for an array is welcome.
+    Images are uint8, (N, H, W, C) or grey (N, H, W), with 1 or 3 channels, of any size (a run scales them as it
+    does pictures of files); labels are whole numbers (N,). Anything that numpy takes for an array is welcome.
 
     Raises:
         DataError: they are not; or the test split has labels that the training split does not.
@@ -38,14 +39,14 @@ def give_dataset(dataset: Dataset) -> str:
     for part in (dataset.train, dataset.test):
         for array in () if part is None else (part.images_NHWC, part.labels_N):
             digest.update(f"{array.dtype.str} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            digest.update(np.ascontiguousarray(array[:]).reshape(-1).view(np.uint8).data)
     name = f"{ARRAYS}{digest.hexdigest()[:12]}"
     _given[name] = replace(dataset, name=name)
     return name
 
 
-def given_dataset(name: str, size: tuple[int, ...] = ()) -> Dataset:
-    """The data set that has this name; ``size`` as for :func:`ecofed.data.load_dataset`.
+def given_dataset(name: str, frame: Frame = ANY_FRAME) -> Dataset:
+    """The data set that has this name, its images as ``frame`` wants them.
 
     Raises:
         DataError: nobody gave it to this process.
@@ -58,13 +59,13 @@ def given_dataset(name: str, size: tuple[int, ...] = ()) -> Dataset:
     dataset = _given[name]
     return replace(
         dataset,
-        train=_scaled(dataset.train, size),
-        test=None if dataset.test is None else _scaled(dataset.test, size),
+        train=_scaled(dataset.train, frame),
+        test=None if dataset.test is None else _scaled(dataset.test, frame),
     )
 
 
-def _scaled(part: ImageSet, size: tuple[int, ...]) -> ImageSet:
-    return ImageSet(native_size(part.images_NHWC, size), part.labels_N)
+def _scaled(part: ImageSet, frame: Frame) -> ImageSet:
+    return ImageSet(native_size(part.images_NHWC[:], frame), part.labels_N)
 
 
 def _split(pair: Any, part: str) -> Split:
@@ -84,7 +85,7 @@ def _split(pair: Any, part: str) -> Split:
         )
     if len(images_NHWC) != len(labels_N) or not len(labels_N):
         raise DataError(f"{where} has {len(images_NHWC)} images and {len(labels_N)} labels")
-    return Split(images_NHWC=native_size(images_NHWC), labels_N=labels_N.astype(np.int64))
+    return Split(images_NHWC=images_NHWC, labels_N=labels_N.astype(np.int64))
 
 
 def _assembled(train: Split, test: Split) -> Dataset:

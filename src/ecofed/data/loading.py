@@ -17,9 +17,11 @@ from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
 from ecofed.data.formats import Format
 from ecofed.data.given import given_dataset
-from ecofed.data.images import Split, as_colour, resize
+from ecofed.data.images import ANYHOW, Split, coloured, resize
 from ecofed.data.known import KNOWN, KnownSet
 from ecofed.data.places import cure, find, on_this_machine
+from ecofed.data.reading import Reading
+from ecofed.data.stored import ImageRows
 from ecofed.errors import DataError, Notice
 
 
@@ -27,8 +29,7 @@ def load_dataset(
     name: str,
     *,
     fallback: str | None = None,
-    white: int | None = None,
-    size: tuple[int, ...] = (),
+    how: Reading = ANYHOW,
     note: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Find and read a data set; see :mod:`ecofed.data.places` for where it is looked for.
@@ -36,16 +37,14 @@ def load_dataset(
     ``fallback`` is loaded instead when ``name`` is found nowhere (the result's ``name`` tells). A path whose last
     part is a known name, such as ``pictures/cifar10``, is that set if its channels and classes fit.
 
-    ``white`` is the number that is white in pictures of more than 8 bits, where a network was trained with one; the
-    default is what the training pictures need (:mod:`ecofed.data.pictures`). ``size`` is the height and width that the
-    pictures are scaled to, where a network was trained with one (:mod:`ecofed.config.network_input`).
+    ``how`` is what a run or a trained network asks for; by default every set is taken as it is, at most 32x32.
 
     ``note`` is told what lies with the data and is not taken as it is; by default it becomes a warning.
 
     Raises :class:`DataError` (missing, malformed), :class:`MissingExtraError`.
     """
     if name.startswith(ARRAYS):
-        return given_dataset(name, size)
+        return given_dataset(name, how.frame)
     found, message = find(name)
     if found is None:
         if fallback is None or fallback == name:
@@ -55,22 +54,38 @@ def load_dataset(
             raise DataError(
                 f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
             )
-        return load_dataset(fallback, white=white, size=size, note=note)
+        return load_dataset(fallback, how=how, note=note)
     if found.path is None or found.layout is None:
-        train, test = read_digits(size)
-        return assemble(found.name, found.place, train, test)
-    train_split, test_split = read_splits(found.path, found.layout, white, size)
-    dataset = assemble(found.name, found.place, train_split, test_split)
-    for text in _notes(found.path, found.layout, dataset.title, train_split, test_split):
+        train, test = read_digits(how.frame)
+        return _with_owners(assemble(found.name, found.place, train, test), train, how)
+    train_split, test_split = read_splits(found.path, found.layout, how)
+    dataset = _with_owners(assemble(found.name, found.place, train_split, test_split), train_split, how)
+    for text in _notes(found.path, found.layout, how, dataset.title, train_split, test_split):
         if note is None:
             warnings.warn(text, Notice, stacklevel=2)
         else:
             note(text)
-    return replace(dataset, white=white or train_split.white or FULL_WHITE)
+    return replace(dataset, white=how.white or train_split.white or FULL_WHITE)
 
 
-def _notes(path: Path, layout: Format, title: str, train: Split, test: Split | None) -> Iterator[str]:
-    yield from layout.notes(path)
+def _with_owners(dataset: Dataset, train: Split, how: Reading) -> Dataset:
+    """With whose image it is.
+
+    Raises:
+        DataError: that was asked for, and the data do not say it.
+    """
+    if how.device_column is None:
+        return dataset
+    if train.device_N is None:
+        raise DataError(
+            f"{dataset.title}: says nowhere whose image it is (data.device_column = '{how.device_column}'); parquet "
+            "files and class folders can; choose another data.partition"
+        )
+    return replace(dataset, train=replace(dataset.train, device_N=train.device_N))
+
+
+def _notes(path: Path, layout: Format, how: Reading, title: str, train: Split, test: Split | None) -> Iterator[str]:
+    yield from layout.notes(path, how)
     yield from _of_pictures(title, (("training", train), ("test", test)))
 
 
@@ -122,13 +137,13 @@ def assemble(name: str, place: str, train: Split, test: Split | None) -> Dataset
     )
 
 
-def _same_shape(train_NHWC: np.ndarray, test_NHWC: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _same_shape(train_NHWC: ImageRows, test_NHWC: ImageRows | None) -> tuple[ImageRows, ImageRows | None]:
     if test_NHWC is None or train_NHWC.shape[1:] == test_NHWC.shape[1:]:
         return train_NHWC, test_NHWC
     if train_NHWC.shape[1:3] != test_NHWC.shape[1:3]:
         train_NHWC, test_NHWC = (np.stack([resize(image) for image in split]) for split in (train_NHWC, test_NHWC))
     if train_NHWC.shape[3] != test_NHWC.shape[3]:
-        train_NHWC, test_NHWC = as_colour(train_NHWC), as_colour(test_NHWC)
+        train_NHWC, test_NHWC = coloured(train_NHWC), coloured(test_NHWC)
     return train_NHWC, test_NHWC
 
 

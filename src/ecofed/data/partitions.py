@@ -20,14 +20,20 @@ FEW_IMAGES = 250
 """A test set below this is not divided."""
 
 
-def partition(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:
+def partition(
+    labels_N: np.ndarray, devices: int, config: DataConfig, seed: int, device_N: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The training indices of each device: disjoint, int64, in an order keyed by (seed, device).
 
-    ``dirichlet`` may leave a device empty. More devices (or shards) than samples is a :class:`ConfigError`.
+    ``dirichlet`` may leave a device empty. More devices (or shards) than samples is a :class:`ConfigError`, and so are
+    more devices than the data name. ``device_N``: whose image it is, for ``column``.
     """
     if devices > len(labels_N):
         raise ConfigError(f"devices = {devices}: the training set has only {len(labels_N):,} samples")
-    parts = _PARTITIONS[config.partition](labels_N, devices, config, seed)
+    if config.partition == "column":
+        parts = _column(device_N, devices, config)
+    else:
+        parts = _PARTITIONS[config.partition](labels_N, devices, config, seed)
     shuffled = [part[permutation(seed, "device order", len(part), device=device)] for device, part in enumerate(parts)]
     return [part[: config.samples_per_device].astype(np.int64) for part in shuffled]
 
@@ -57,6 +63,20 @@ def mixed_order(total: int) -> np.ndarray:
 
 # Not a test, whatever its name looks like to pytest.
 test_indices.__test__ = False  # type: ignore[attr-defined]
+
+
+def _column(device_N: np.ndarray | None, devices: int, config: DataConfig) -> list[np.ndarray]:
+    """As the data say. Fewer devices than they name: the first ones."""
+    assert device_N is not None, "data are read with whose image it is"
+    counts = np.bincount(device_N)
+    large = np.flatnonzero(counts >= config.least_samples)
+    if devices > len(large):
+        few = f" with at least {config.least_samples} images" if config.least_samples > 1 else ""
+        raise ConfigError(
+            f"devices = {devices}: data.device_column = '{config.device_column}' names {len(large)} devices{few}; set "
+            f"devices={len(large)}"
+        )
+    return [np.flatnonzero(device_N == device) for device in large[:devices]]
 
 
 def _iid(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:

@@ -139,6 +139,8 @@ def _folders(name: str) -> list[tuple[str, Path | None, str]]:
 def _layout(path: Path) -> Format | None:
     found: list[Format] = []
     for layout in FORMATS.values():
+        if layout.last_resort and found:
+            continue
         try:
             if layout.find(path):
                 found.append(layout)

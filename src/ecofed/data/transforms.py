@@ -5,15 +5,63 @@ Shape legend: N images, H rows, W columns, C channels.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
-from ecofed.data.images import SIZE
+from ecofed.config.task import Task
+from ecofed.data.images import SIZE, resize
 from ecofed.randomness import generator
 
+CROP_AREA = (0.35, 1.0)
+"""How much of a photograph a random crop shows."""
+CROP_RATIO = (math.log(3 / 4), math.log(4 / 3))
+"""Of its sides, as a logarithm."""
 PADDING = 4
 """Zero pixels on each side before the random crop."""
 # ITU-R BT.601, what image libraries mean by "grey".
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How a run looks at pictures again and again. Every draw is keyed by (seed, device, sample, view) alone, so it is
+    the same in any batch."""
+
+    seed: int
+    device: int
+    flip: bool
+    """Whether a mirrored image is still valid."""
+    crop_to: int | None
+    """Side of what is seen of a photograph; ``None``: images of the network's size, which are shifted instead."""
+
+    @classmethod
+    def of(cls, task: Task, device: int) -> Views:
+        """Of a device of this task; the server's own are those of device -1."""
+        crop_to = task.input_size if task.cover else None
+        return cls(seed=task.config.seed, device=device, flip=task.flip, crop_to=crop_to)
+
+    def __call__(self, images_NHWC: np.ndarray, samples_N: np.ndarray, view: int) -> np.ndarray:
+        """This view of images (N, H, W, C) uint8, whose training indices are ``samples_N``."""
+        if self.crop_to is None:
+            return augment(images_NHWC, samples_N, seed=self.seed, device=self.device, view=view, flip=self.flip)
+        if view == 0:
+            return centre(images_NHWC, self.crop_to)
+        crops = [self._crop(image_HWC, sample, view) for image_HWC, sample in zip(images_NHWC, samples_N, strict=True)]
+        return np.stack(crops) if crops else centre(images_NHWC, self.crop_to)
+
+    def _crop(self, image_HWC: np.ndarray, sample: int, view: int) -> np.ndarray:
+        """A random part, scaled, and mirrored half the time (Szegedy et al., 2015)."""
+        assert self.crop_to is not None
+        draws = generator(self.seed, "crop", device=self.device, sample=int(sample), view=view)
+        side = image_HWC.shape[0]
+        area, ratio = draws.uniform(*CROP_AREA) * side * side, math.exp(draws.uniform(*CROP_RATIO))
+        width, height = min(math.sqrt(area * ratio), side), min(math.sqrt(area / ratio), side)
+        left, top = draws.uniform(0, side - width), draws.uniform(0, side - height)
+        crop_HWC = resize(image_HWC, (self.crop_to, self.crop_to), (left, top, left + width, top + height))
+        mirrored = self.flip and draws.uniform() < 0.5
+        return crop_HWC[:, ::-1] if mirrored else crop_HWC
 
 
 def augment(
@@ -64,6 +112,12 @@ def to_input(images_NHWC: np.ndarray, mean: tuple[float, ...], std: tuple[float,
         table = ((levels - mean[channel]) / std[channel]).astype(np.float32)
         inputs_NCHW[:, channel] = table[padded_NHWC[..., channel]]
     return inputs_NCHW
+
+
+def centre(images_NHWC: np.ndarray, side: int) -> np.ndarray:
+    """The middle of images that are at least ``side`` x ``side``."""
+    top, left = (images_NHWC.shape[1] - side) // 2, (images_NHWC.shape[2] - side) // 2
+    return images_NHWC[:, top : top + side, left : left + side]
 
 
 def with_channels(images_NHWC: np.ndarray, channels: int) -> np.ndarray:

@@ -9,17 +9,19 @@ import torch
 
 from ecofed.config.task import Task
 from ecofed.data import Dataset, load_dataset, partition
+from ecofed.data.stored import part_of
 from ecofed.devices.local_data import LocalData
-from ecofed.devices.local_images import class_numbers
+from ecofed.devices.local_images import class_numbers, task_reading
 from ecofed.devices.worker import DeviceWorker
 from ecofed.errors import DataError
 
 
 def make_worker(task: Task, dataset: Dataset, parts: list[np.ndarray], device: int, torch_device: str) -> DeviceWorker:
     """The worker of a device. ``parts``: training-set indices of every device."""
-    own = parts[device]  # indexing copies, so the worker does not keep the whole set alive
+    own = parts[device]  # in memory a copy, so the worker does not keep the whole set alive
     train = dataset.train
-    return DeviceWorker(task, LocalData(task, device, train.images_NHWC[own], train.labels_N[own], torch_device))
+    images_NHWC = part_of(train.images_NHWC, own)
+    return DeviceWorker(task, LocalData(task, device, images_NHWC, train.labels_N[own], torch_device))
 
 
 def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
@@ -31,9 +33,7 @@ def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
     config = task.config
     torch.set_num_threads(config.threads)
     # The server reads the same, and tells what is left out.
-    dataset = load_dataset(
-        config.data.name, fallback=config.data.fallback, white=task.white, size=task.picture_size, note=lambda _: None
-    )
+    dataset = load_dataset(config.data.name, fallback=config.data.fallback, how=task_reading(task), note=lambda _: None)
     if dataset.channels != task.in_channels:
         raise DataError(
             f"{dataset.title} has {dataset.channels} channels here; the server's task has {task.in_channels}"
@@ -41,5 +41,5 @@ def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:
     train = dataset.train
     numbers_K = class_numbers(dataset, task)
     dataset = replace(dataset, train=replace(train, labels_N=numbers_K[train.labels_N]))
-    parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+    parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed, train.device_N)
     return make_worker(task, dataset, parts, device, torch_device)

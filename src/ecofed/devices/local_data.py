@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ecofed.config.task import Task
+from ecofed.data.stored import ImageRows
 from ecofed.devices.local_images import LocalImages
 from ecofed.randomness import permutation
 
@@ -27,13 +28,13 @@ class LocalData(LocalImages):
     """What a device with PyTorch makes of its images: tensors, and the batches of its local epochs."""
 
     def __init__(
-        self, task: Task, device: int, images_NHWC: np.ndarray, labels_N: np.ndarray, torch_device: str = "cpu"
+        self, task: Task, device: int, images_NHWC: ImageRows, labels_N: np.ndarray, torch_device: str = "cpu"
     ) -> None:
         super().__init__(task, device, images_NHWC, labels_N)
         self.torch_device = torch.device(torch_device)
 
     def inputs(self, samples_B: np.ndarray, view: int) -> Tensor:
-        """:meth:`arrays` as a tensor (B, C, 32, 32) on the training device."""
+        """:meth:`arrays` as a tensor (B, C, input_size, input_size) on the training device."""
         x_BCHW = torch.from_numpy(self.arrays(samples_B, view))
         return x_BCHW.to(self.torch_device).contiguous(memory_format=torch.channels_last)
 

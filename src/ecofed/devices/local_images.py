@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ecofed.config.class_identity import listed, positions
 from ecofed.config.task import Task
-from ecofed.data import Dataset, augment, to_input
+from ecofed.data import Dataset, to_input
 from ecofed.data.jpeg import compress_images
+from ecofed.data.reading import Reading, reading_of
+from ecofed.data.stored import ImageRows
+from ecofed.data.transforms import Views, centre
 from ecofed.errors import DataError, DeviceError
 from ecofed.wire import Images, SendImages
 from ecofed.wire.messages import label_dtype
@@ -16,7 +21,7 @@ from ecofed.wire.messages import label_dtype
 class LocalImages:
     """Images (N, H, W, C) uint8 and labels (N,) that leave the device as images only when :meth:`send` is asked for."""
 
-    def __init__(self, task: Task, device: int, images_NHWC: np.ndarray, labels_N: np.ndarray) -> None:
+    def __init__(self, task: Task, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> None:
         self.task = task
         self.device = device
         self._images_NHWC = images_NHWC
@@ -26,17 +31,13 @@ class LocalImages:
         return len(self.labels_N)
 
     def arrays(self, samples_B: np.ndarray, view: int) -> np.ndarray:
-        """Augmented, normalised network input (B, C, 32, 32) for these samples; a sample's view is always the same."""
+        """Augmented, normalised network input (B, C, input_size, input_size) for these samples; a sample's view is
+        always the same."""
         images_BHWC = self._images_NHWC[samples_B]
         if self.task.config.data.augment:
-            images_BHWC = augment(
-                images_BHWC,
-                samples_B,
-                seed=self.task.config.seed,
-                device=self.device,
-                view=view,
-                flip=self.task.flip,
-            )
+            images_BHWC = Views.of(self.task, self.device)(images_BHWC, samples_B, view)
+        elif self.task.cover:
+            images_BHWC = centre(images_BHWC, self.task.input_size)
         return to_input(images_BHWC, self.task.mean, self.task.std, self.task.input_size)
 
     def send(self, request: SendImages) -> Images:
@@ -45,7 +46,10 @@ class LocalImages:
         wanted = (settings.quality, settings.size or 0)
         if (request.quality, request.size) != wanted:
             raise DeviceError(f"asked for images of quality and size {(request.quality, request.size)}, not {wanted}")
-        batch = compress_images(self._images_NHWC, request.quality, request.size or None)
+        images_NHWC = self._images_NHWC[:]
+        if self.task.cover:
+            images_NHWC = centre(images_NHWC, self.task.input_size)
+        batch = compress_images(images_NHWC, request.quality, request.size or None)
         return Images(
             round=request.round,
             header=batch.header,
@@ -53,6 +57,12 @@ class LocalImages:
             lengths_N=batch.lengths_N,
             labels_N=self.labels_N,
         )
+
+
+def task_reading(task: Task) -> Reading:
+    """For data that a device reads itself."""
+    asked = reading_of(task.config.data, None)
+    return replace(asked, white=task.white, frame=task.frame)
 
 
 def class_numbers(dataset: Dataset, task: Task) -> np.ndarray:

@@ -16,6 +16,7 @@ Node configuration (``flower-supernode --node-config``):
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +26,9 @@ from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from ecofed.data import Dataset, load_dataset, partition
+from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices import LocalImages, OnnxWorker
-from ecofed.devices.local_images import class_numbers
+from ecofed.devices.local_images import class_numbers, task_reading
 from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
 from ecofed.onnx import DeviceBundle
@@ -118,7 +120,7 @@ def make_worker(invitation: Invitation, node_config: Any) -> Worker:
     return DeviceWorker(task, LocalData(task, number, images_NHWC, labels_N), network)
 
 
-def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[np.ndarray, np.ndarray]:
+def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[ImageRows, np.ndarray]:
     """This device's training images (N, H, W, C) and labels (N,), numbered as the server numbers classes.
 
     Raises:
@@ -128,18 +130,18 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[n
     if number >= config.devices:
         raise ConfigError(f"device {number}: this run has devices 0 to {config.devices - 1}")
     own = node_config.get("data")
-    white, size = invitation.task.white, invitation.task.picture_size
+    how = task_reading(invitation.task)
     if own is not None:
-        dataset = load_dataset(str(own), white=white, size=size)
+        dataset = load_dataset(str(own), how=replace(how, device_column=None))
     else:
-        dataset = load_dataset(config.data.name, fallback=config.data.fallback, white=white, size=size)
+        dataset = load_dataset(config.data.name, fallback=config.data.fallback, how=how)
     _check_channels(dataset, invitation.task.in_channels)
     # First the server's numbers: who holds which images may depend on them.
     labels_N = class_numbers(dataset, invitation.task)[dataset.train.labels_N]
     if own is not None:
         return dataset.train.images_NHWC, labels_N
-    chosen = partition(labels_N, config.devices, config.data, config.seed)[number]
-    return dataset.train.images_NHWC[chosen], labels_N[chosen]
+    chosen = partition(labels_N, config.devices, config.data, config.seed, dataset.train.device_N)[number]
+    return part_of(dataset.train.images_NHWC, chosen), labels_N[chosen]
 
 
 def _check_channels(dataset: Dataset, channels: int) -> None:

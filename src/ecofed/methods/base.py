@@ -43,7 +43,7 @@ class Context:
     whole of ``bundle``."""
     torch_device: torch.device
     image_size: tuple[int, int] = (32, 32)
-    """Height and width of the data set's images, before their border."""
+    """Height and width of what the network sees of the data set's images, before their border."""
     samples: Sequence[int] | None = None
     """How many samples each device has, where the server divided the data; ``None`` where devices bring their own."""
     folder: Path | None = None

@@ -21,6 +21,8 @@ from ecofed.results import LAST_ROUNDS, RoundRecord
 
 #: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.
 TEST_BATCH = 100
+#: What a method makes of the test images is kept up to this size, and made anew for each evaluation above.
+KEPT_BYTES = 256 << 20
 #: After so many rounds in a row without a single device a run stops: nobody is there.
 LONELY_ROUNDS = 3
 
@@ -47,15 +49,22 @@ def is_evaluated(config: Config, round_: int) -> bool:
 class Evaluator:
     """Accuracy and loss on fixed test batches; what the method can compute once is computed once."""
 
-    def __init__(self, method: Method, x_NCHW: Tensor, labels_N: np.ndarray) -> None:
-        self._method = method
+    def __init__(self, method: Method, images: Callable[[slice], Tensor], labels_N: np.ndarray) -> None:
+        """``images``: test images as network input, some at a time."""
+        self._method, self._images = method, images
         self._labels_N = torch.from_numpy(labels_N.astype(np.int64)).to(method.context.torch_device)
+        self._kept: list[Tensor] | None = None
         method.model.eval()
         with torch.no_grad():
-            self._inputs = [
-                method.test_input(batch.to(method.context.torch_device, memory_format=torch.channels_last))
-                for batch in torch.split(x_NCHW, TEST_BATCH)
-            ]
+            first = next(iter(self._made()))
+            if first.nbytes * len(labels_N) <= KEPT_BYTES * len(first):
+                self._kept = list(self._made())
+
+    def _made(self) -> Iterator[Tensor]:
+        device = self._method.context.torch_device
+        for at in range(0, len(self._labels_N), TEST_BATCH):
+            x_BCHW = self._images(slice(at, at + TEST_BATCH))
+            yield self._method.test_input(x_BCHW.to(device, memory_format=torch.channels_last))
 
     @torch.no_grad()
     def __call__(self) -> tuple[float, float]:
@@ -65,7 +74,7 @@ class Evaluator:
         for module in modules:
             module.eval()
         correct, loss = 0, 0.0
-        for inputs, y_B in zip(self._inputs, torch.split(self._labels_N, TEST_BATCH), strict=True):
+        for inputs, y_B in zip(self._kept or self._made(), torch.split(self._labels_N, TEST_BATCH), strict=True):
             logits_BK = method.logits(inputs)
             correct += int((logits_BK.argmax(dim=1) == y_B).sum())
             loss += float(F.cross_entropy(logits_BK, y_B, reduction="sum"))

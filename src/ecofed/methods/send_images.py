@@ -20,9 +20,10 @@ from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
 from ecofed.costs.steps import Step, Stop, labels
 from ecofed.costs.workload import Segment, Workload
-from ecofed.data import augment, to_input
+from ecofed.data import to_input
 from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images, received_size
 from ecofed.data.preparing import as_received
+from ecofed.data.transforms import Views
 from ecofed.errors import WireError
 from ecofed.methods.base import Context, Method, RoundOutcome, under
 from ecofed.methods.pooled import PooledTrainer
@@ -64,7 +65,7 @@ class SendImagesMethod(SendImagesFacts, Method):
         )
         self._sent_size = (self._settings.size,) * 2 if self._settings.size else context.image_size
         """Height and width of the images on their way: every device's data are prepared in the same way."""
-        self._size = received_size(self._sent_size)
+        self._size = received_size(self._sent_size, context.task.input_size)
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if not self.buffer.views_of(device)]
@@ -96,7 +97,8 @@ class SendImagesMethod(SendImagesFacts, Method):
         if not self.counts.known and work > FREE_BYTES + MOST_BYTES_A_BYTE * received:
             raise WireError(f"{count} images in {received} bytes")
         batch = JpegBatch(header=reply.header, bodies=reply.bodies, lengths_N=reply.lengths_N)
-        images_NHWC = decompress_images(batch, channels, self._sent_size)
+        side = self.context.task.input_size
+        images_NHWC = decompress_images(batch, channels, self._sent_size, input_size=side)
         if count and images_NHWC.shape[1:3] != self._size:
             raise WireError(f"images of {images_NHWC.shape[1:3]} pixels where others sent {self._size}")
         return View(
@@ -112,9 +114,7 @@ class SendImagesMethod(SendImagesFacts, Method):
         images_BHWC = view.rows[rows_B].reshape(len(rows_B), *self._size, task.in_channels)
         if self.config.data.augment and random is not None:
             number = int(random.integers(1 << 32))
-            images_BHWC = augment(
-                images_BHWC, np.arange(len(rows_B)), seed=self.config.seed, device=-1, view=number, flip=task.flip
-            )
+            images_BHWC = Views.of(task, -1)(images_BHWC, np.arange(len(rows_B)), number)
         return to_input(images_BHWC, task.mean, task.std, task.input_size)
 
     @classmethod
@@ -154,7 +154,9 @@ class SendImagesMethod(SendImagesFacts, Method):
         pixels_NCHW = np.rint((x_NCHW.cpu().numpy() * std + mean) * 255).clip(0, 255).astype(np.uint8)
         top, left = (task.input_size - height) // 2, (task.input_size - width) // 2
         images_NHWC = pixels_NCHW.transpose(0, 2, 3, 1)[:, top : top + height, left : left + width]
-        received_NHWC = as_received(np.ascontiguousarray(images_NHWC), self._settings.quality, self._settings.size)
+        received_NHWC = as_received(
+            np.ascontiguousarray(images_NHWC), self._settings.quality, self._settings.size, task.input_size
+        )
         return self.tensor(to_input(received_NHWC, task.mean, task.std, task.input_size))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:

@@ -34,6 +34,10 @@ MODELS: dict[str, Builder] = {
 }
 _CUTS = {"efficientnet-lite0": "block6"}
 """Default cuts of those that are not cut after their second block: here after the first at a stride of 16."""
+SIZE = 32
+"""Side of the pictures of the paper's networks."""
+_IMAGE_SIZES = {"efficientnet-lite0": 128}
+"""Of built-in networks for photographs: unless told otherwise."""
 
 
 def model_names() -> list[str]:
@@ -89,6 +93,33 @@ def default_cut(name: str) -> str:
     if name not in MODELS:
         raise ConfigError(_unknown(name))
     return _CUTS.get(name, "block2")
+
+
+def image_size(config: ModelConfig) -> int | None:
+    """Side of the pictures that the network takes; ``None``: 32x32 as the paper's, whatever proportions they had.
+
+    Raises:
+        ConfigError: an unknown model, or one that takes no pictures of the size that is asked for.
+    """
+    default_cut(config.name)
+    plugin = plugin_networks().get(config.name)
+    if config.name.startswith(PREFIX):
+        own: int | None = timm_settings(config.name).input_size
+    else:
+        own = _IMAGE_SIZES.get(config.name) if plugin is None else plugin.image_size
+    if own is not None:
+        return config.image_size or own
+    if config.image_size in (None, SIZE):
+        return None
+    raise ConfigError(
+        f"model.image_size = {config.image_size}: {config.name} takes pictures of {SIZE}x{SIZE}; leave the key out, or "
+        "choose a network for photographs"
+    )
+
+
+def input_side(config: ModelConfig) -> int:
+    """Side of the network's input; errors as for :func:`image_size`."""
+    return image_size(config) or SIZE
 
 
 def _unknown(name: str) -> str:

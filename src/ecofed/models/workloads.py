@@ -18,7 +18,7 @@ from ecofed.models.bottleneck import add_expansion, is_linear
 from ecofed.models.counting import CountedNetwork, count_segment
 from ecofed.models.fronts import build_front, build_middle
 from ecofed.models.partition import partition
-from ecofed.models.registry import build_model
+from ecofed.models.registry import build_model, input_side
 from ecofed.wire import FrontBundle
 from ecofed.wire.sizes import Shapes, bundle_size
 
@@ -29,7 +29,7 @@ def counted_network(config: Config, in_channels: int, classes: int) -> CountedNe
     """The configured network, counted."""
     with torch.device("meta"):
         model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation=config.normalisation)
-    return CountedNetwork(model, in_channels)
+    return CountedNetwork(model, in_channels, input_side(config.model))
 
 
 def build_workload(
@@ -110,6 +110,7 @@ def stand_in_bundle(config: Config, network: CountedNetwork, cut: str, in_channe
         width=config.model.width,
         cut=cut,
         in_channels=in_channels,
+        input_size=input_side(config.model),
         mean=(0.5,) * in_channels,
         std=(0.25,) * in_channels,
         activation_shape=shape_CHW,

@@ -19,11 +19,13 @@ from ecofed.costs.clock import fleet_of
 from ecofed.costs.rounds import Fleet
 from ecofed.costs.workload import Workload
 from ecofed.data import Dataset, load_dataset, partition
+from ecofed.data.reading import reading_of
+from ecofed.data.transforms import centre
 from ecofed.devices.loading import make_worker
 from ecofed.errors import DataError
 from ecofed.methods import method_class, sample_devices
 from ecofed.models.counting import CountedNetwork
-from ecofed.models.registry import default_cut
+from ecofed.models.registry import default_cut, image_size
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
@@ -244,7 +246,8 @@ class _Planner:
 
     @cached_property
     def _dataset(self) -> Dataset:
-        return load_dataset(self.base.data.name, fallback=self.base.data.fallback)
+        how = reading_of(self.base.data, image_size(self.base.model))
+        return load_dataset(self.base.data.name, fallback=self.base.data.fallback, how=how)
 
     def _compressed(self, config: Config, work: Workload) -> Workload:
         """With the bytes of a sample as it travels, of methods that send what is compressed."""
@@ -260,6 +263,8 @@ class _Planner:
                 return work
             own = max(1, sum(self.samples) // len(self.samples))
             some_NHWC = images_NHWC[:: max(1, len(images_NHWC) // (TRIED_IMAGES * TRIED_DEVICES))]
+            side = image_size(config.model)
+            some_NHWC = some_NHWC if side is None else centre(some_NHWC, side)
             self._sent[key] = cls.tried_row_bytes(config, some_NHWC, own) or 0.0
             self.notes.append(f"what {config.method} sends depends on the images: bytes are foreseen from some of them")
         return dataclasses.replace(work, sent_row_bytes=self._sent[key])
@@ -270,7 +275,8 @@ class _Planner:
         key = (front.id, settings.codec, settings.bits, settings.early_bits, settings.density, settings.entropy)
         if key in self._sent:
             return self._sent[key]
-        parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+        train = dataset.train
+        parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
         some = [part[:: max(1, len(part) // TRIED_IMAGES)] for part in parts]
         task = Task(
             config=config,
@@ -279,6 +285,9 @@ class _Planner:
             mean=front.mean,
             std=front.std,
             flip=dataset.flip,
+            picture_size=train.images_NHWC.shape[1:3],
+            input_size=front.input_size,
+            cover=image_size(config.model) is not None,
         )
         sent = samples = 0
         for device in sorted(range(config.devices), key=lambda device: -len(parts[device]))[:TRIED_DEVICES]:

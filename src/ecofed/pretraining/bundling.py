@@ -27,7 +27,7 @@ from ecofed.models import (
     set_normalisation,
     state_arrays,
 )
-from ecofed.models.registry import build_model
+from ecofed.models.registry import build_model, input_side
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.limits import ALL_BITS, quantiser_limits, saturated_fraction
 from ecofed.wire.bundle import FrontBundle
@@ -129,7 +129,7 @@ def weights_digest(state: Mapping[str, np.ndarray]) -> str:
 @lru_cache(maxsize=2)
 def public_images(channels: int, size: int = SIZE) -> np.ndarray:
     """Rendered fractals (N, size, size, channels), uint8: public, the same everywhere, no download."""
-    return fractal_images(CALIBRATION_IMAGES, channels=channels, size=size).images_NHWC
+    return fractal_images(CALIBRATION_IMAGES, channels=channels, size=size).images_NHWC[:]
 
 
 def early_bundle(bundle: FrontBundle, cut: str, bits: int | None) -> FrontBundle:
@@ -149,8 +149,9 @@ def early_bundle(bundle: FrontBundle, cut: str, bits: int | None) -> FrontBundle
     early = bundle.stopping_at(cut, empty.state_dict(), shape_CHW, {})
     if bits is None:
         return early
-    images_NHWC = public_images(bundle.in_channels)
-    x_NCHW = to_input(images_NHWC[:: max(1, len(images_NHWC) // LIMIT_IMAGES)], bundle.mean, bundle.std)
+    images_NHWC = public_images(bundle.in_channels, bundle.input_size)
+    some_NHWC = images_NHWC[:: max(1, len(images_NHWC) // LIMIT_IMAGES)]
+    x_NCHW = to_input(some_NHWC, bundle.mean, bundle.std, bundle.input_size)
     h_NCHW = activations(build_front(early, bundle.normalisation), x_NCHW)
     if (h_NCHW < 0).any():
         raise ConfigError(
@@ -176,7 +177,7 @@ def random_front(config: ModelConfig, in_channels: int, seed: int, *, normalisat
         front,
         config=config,
         in_channels=in_channels,
-        public_NHWC=public_images(in_channels),
+        public_NHWC=public_images(in_channels, input_side(config)),
         mean=(0.5,) * in_channels,
         std=(0.25,) * in_channels,
         card={"name": f"random-{config.name}", "origin": "random weights", "images": "none", "seed": seed},

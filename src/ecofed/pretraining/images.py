@@ -74,7 +74,7 @@ def load_images(
     return PublicImages(
         name=source,
         title=title if labels == "labels" else f"{title}, rotations",
-        images_NHWC=images_NHWC,
+        images_NHWC=images_NHWC[:],
         labels_N=labels_N,
         classes=classes,
         # Rounded, so that the constants read well on a card. Public images may be measured; a device's never are.

@@ -70,7 +70,8 @@ def probe_front(bundle: FrontBundle, sample: ProbeSet, bits: int | None = None) 
 def probe_pixels(sample: ProbeSet) -> float:
     """The same for a linear classifier on the raw pixels."""
     train_NF, test_MF = (
-        images.images_NHWC.reshape(len(images), -1).astype(np.float32) / 255 for images in (sample.train, sample.test)
+        images.images_NHWC[:].reshape(len(images), -1).astype(np.float32) / 255
+        for images in (sample.train, sample.test)
     )
     return ridge_accuracy(train_NF, sample.train.labels_N, test_MF, sample.test.labels_N, sample.classes)
 

@@ -12,12 +12,12 @@ import numpy as np
 from ecofed.config.methods import facts_of
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
-from ecofed.data.images import SIZE
 from ecofed.errors import ConfigError
+from ecofed.models.registry import input_side
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front
 from ecofed.pretraining.published import published_front, published_weights
-from ecofed.pretraining.shipped import AUTOMATIC_BYTES, automatic_front, shipped_front, shipped_fronts
+from ecofed.pretraining.shipped import automatic_front, shipped_front, shipped_fronts
 from ecofed.wire import FrontBundle
 
 
@@ -31,7 +31,9 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
     """
     name = config.ecofed.front
     if name == "auto" and starts_published(config):
-        return published_front(_without_back(config.model), cut, channels, input_size=SIZE, code=_code_of(config))
+        return published_front(
+            _without_back(config.model), cut, channels, input_size=input_side(config.model), code=_code_of(config)
+        )
     if name == "random" or config.initialisation == "random":
         return _random_front(config.model, channels, config.seed, _front_normalisation(config))
     if Path(name).is_file():
@@ -92,7 +94,7 @@ def _code_of(config: Config) -> tuple[int, int] | None:
     coded = facts_of(config.method).coded(config)
     if coded is None or coded.codec not in ("uniform", "lloyd-max") or config.normalisation == "batch":
         return None
-    return AUTOMATIC_BYTES, coded.bits
+    return coded.bytes_per_image, coded.bits
 
 
 def _without_back(model: ModelConfig) -> ModelConfig:
@@ -125,6 +127,11 @@ def check_fits(bundle: FrontBundle, config: Config, cut: str, channels: int, nam
         raise ConfigError(
             f"ecofed.front = '{name}' is for {bundle.model} x {bundle.width:g} cut at {bundle.cut}, "
             f"{bundle.in_channels} channels; this run has {wanted[0]} x {wanted[1]:g} cut at {cut}, {channels} channels"
+        )
+    if bundle.input_size != (side := input_side(config.model)):
+        raise ConfigError(
+            f"ecofed.front = '{name}' is for pictures of {bundle.input_size}x{bundle.input_size} pixels; this run has "
+            f"model.image_size = {side}"
         )
 
 

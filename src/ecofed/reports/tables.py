@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ecofed.config.facts import Facts
 from ecofed.config.methods import OURS, REFERENCE, find_facts
+from ecofed.foreign_text import clean
 from ecofed.reports.units import accuracy, fewer_or_more, human_bytes, human_seconds
 from ecofed.results import Comparison, RunResult, Spread
 
@@ -134,6 +135,7 @@ def floors(result: Comparison | RunResult) -> list[tuple[str, int]]:
     table = [("every image once (raw)", sizes.raw_bytes)]
     if sizes.compressed_bytes is not None:
         table.append((f"every image once ({sizes.compressed_as or 'compressed'})", sizes.compressed_bytes))
+    table += [(f"every image once (JPEG, {clean(what)})", count) for what, count in sizes.jpeg_bytes.items()]
     return table
 
 

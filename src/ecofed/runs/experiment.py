@@ -283,13 +283,18 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
         bundle=prepared.bundle,
         early=prepared.early,
         torch_device=prepared.torch_device,
-        image_size=require_test(prepared.dataset).images_NHWC.shape[1:3],
+        image_size=_image_size(prepared),
         samples=samples,
         folder=folder,
     )
     cls = method_class(prepared.task.config.method)
     speak(cls.messages)
     return cls(context)
+
+
+def _image_size(prepared: Prepared) -> tuple[int, int]:
+    height, width = require_test(prepared.dataset).images_NHWC.shape[1:3]
+    return (prepared.task.input_size,) * 2 if prepared.task.cover else (height, width)
 
 
 def _checkpoint(

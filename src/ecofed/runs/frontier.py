@@ -148,9 +148,16 @@ def _missing_limits(config: Config) -> str | None:
 
 def _channels(config: Config) -> int:
     from ecofed.data import load_dataset
+    from ecofed.data.reading import reading_of
+    from ecofed.models.registry import image_size
 
     # What lies there and is not taken: each run tells.
-    return load_dataset(config.data.name, fallback=config.data.fallback, note=lambda _: None).channels
+    return load_dataset(
+        config.data.name,
+        fallback=config.data.fallback,
+        how=reading_of(config.data, image_size(config.model)),
+        note=lambda _: None,
+    ).channels
 
 
 def _points(labels: Sequence[str], results: Sequence[RunResult]) -> list[Point]:

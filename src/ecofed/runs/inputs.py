@@ -19,7 +19,10 @@ from ecofed.costs.profiles import dealt, load_device, load_link, load_server
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import json_text
+from ecofed.data.reading import Reading, reading_of
+from ecofed.data.stored import ImageRows, StoredImages, digest_of
 from ecofed.models import default_cut
+from ecofed.models.registry import image_size
 from ecofed.pretraining.resolve import resolve_front
 from ecofed.results import short_digest
 from ecofed.wire import FrontBundle
@@ -33,13 +36,13 @@ _DIGITS = 32
 def data_inputs(dataset: Dataset, parts: Iterable[np.ndarray]) -> Inputs:
     """Of pictures, labels, class names and of who holds which picture."""
     found = {
-        "training pictures": _of_arrays({"": dataset.train.images_NHWC}),
+        "training pictures": _of_images(dataset.train.images_NHWC),
         "training labels": _of_arrays({"": dataset.train.labels_N}),
         "classes": _of_values(dataset.classes),
         "division of the data": _of_arrays({str(device): part for device, part in enumerate(parts)}),
     }
     if dataset.test is not None:
-        found["test pictures"] = _of_arrays({"": dataset.test.images_NHWC})
+        found["test pictures"] = _of_images(dataset.test.images_NHWC)
         found["test labels"] = _of_arrays({"": dataset.test.labels_N})
     return found
 
@@ -85,7 +88,7 @@ class Now:
     """What runs would read now; a data set that several of them name is read once."""
 
     def __init__(self) -> None:
-        self._datasets: dict[tuple[str, str | None], Dataset] = {}
+        self._datasets: dict[tuple[str, str | None, Reading], Dataset] = {}
 
     def inputs(self, config: Config) -> Inputs:
         """Without those that would have to be computed first.
@@ -93,11 +96,15 @@ class Now:
         Raises:
             EcoFedError: something is not there any more.
         """
-        key = (config.data.name, config.data.fallback)
+        how = reading_of(config.data, image_size(config.model))
+        key = (config.data.name, config.data.fallback, how)
         if key not in self._datasets:
-            self._datasets[key] = load_dataset(config.data.name, fallback=config.data.fallback, note=lambda _: None)
+            self._datasets[key] = load_dataset(
+                config.data.name, fallback=config.data.fallback, how=how, note=lambda _: None
+            )
         dataset = self._datasets[key]
-        parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+        train = dataset.train
+        parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
         found = data_inputs(dataset, parts) | file_inputs(config)
         if config.ecofed.front not in ("random", "pretrain") and config.initialisation != "random":
             cut = config.model.cut or default_cut(config.model.name)
@@ -153,6 +160,12 @@ def _of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:_DIGITS]
+
+
+def _of_images(images_NHWC: ImageRows) -> str:
+    if isinstance(images_NHWC, StoredImages):
+        return digest_of(images_NHWC)[:_DIGITS]
+    return _of_arrays({"": images_NHWC})
 
 
 def _of_values(values: object) -> str:

@@ -103,12 +103,12 @@ class OnnxNetwork:
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W, C) to logits (N, K)."""
-        x_NCHW = tested_input(images_NHWC, self.how)
+        batches = (images_NHWC[at : at + BATCH] for at in range(0, len(images_NHWC), BATCH))
         try:
-            logits_NK = np.concatenate([self._session(x_NCHW[at : at + BATCH]) for at in range(0, len(x_NCHW), BATCH)])
+            logits_NK = np.concatenate([self._session(tested_input(images_BHWC, self.how)) for images_BHWC in batches])
         except ModelError as error:
             raise ModelError(f"{self._path}: {error}") from error
-        if logits_NK.shape != (len(x_NCHW), len(self.classes)):
+        if logits_NK.shape != (len(images_NHWC), len(self.classes)):
             shape = logits_NK.shape
             raise ModelError(f"{self._path}: gives numbers of shape {shape} for {len(self.classes)} classes")
         return logits_NK

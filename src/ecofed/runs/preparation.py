@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ecofed.config.methods import facts_of
+from ecofed.models.registry import image_size, input_side
 from ecofed.config.schema import Config
 from ecofed.data import (
     Dataset,
@@ -22,7 +23,11 @@ from ecofed.data import (
     test_indices,
     to_input,
 )
+from ecofed.data.images import SIZE
+from ecofed.data.jpeg import compress_images
 from ecofed.data.places import cure
+from ecofed.data.reading import reading_of
+from ecofed.data.transforms import centre
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
@@ -49,6 +54,8 @@ from ecofed.wire import FrontBundle
 Note = Callable[[str], None]
 #: More negative activations than this are worth a note where the codec cannot say them.
 NEGATIVE_NOTED = 0.01
+#: Floors of photographs: as JPEGs of these qualities, foreseen from so many.
+FLOOR_QUALITIES, FLOOR_IMAGES = (50, 75, 90), 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +78,18 @@ class Prepared:
     inputs: dict[str, str] = field(default_factory=dict)
     """Fingerprints of what was read (:mod:`ecofed.runs.inputs`)."""
 
-    def test_set(self) -> tuple[Tensor, np.ndarray]:
-        """Test images as network input (N, C, 32, 32), and labels (N,)."""
-        test = require_test(self.dataset)
-        config = self.task.config
-        chosen = test_indices(len(test), config.test_part, config.test_samples)
-        x_NCHW = to_input(test.images_NHWC[chosen], self.task.mean, self.task.std, self.task.input_size)
-        return torch.from_numpy(x_NCHW), test.labels_N[chosen]
+    def test_set(self) -> tuple[Callable[[slice], Tensor], np.ndarray]:
+        """Test images as network input, and labels (N,): a slice of them gives (B, C, input_size, input_size)."""
+        test, task = require_test(self.dataset), self.task
+        chosen = test_indices(len(test), task.config.test_part, task.config.test_samples)
+
+        def inputs(which: slice) -> Tensor:
+            images_BHWC = test.images_NHWC[chosen[which]]
+            if task.cover:
+                images_BHWC = centre(images_BHWC, task.input_size)
+            return torch.from_numpy(to_input(images_BHWC, task.mean, task.std, task.input_size))
+
+        return inputs, test.labels_N[chosen]
 
     def worker(self, device: int) -> DeviceWorker:
         """The worker of one simulated device, with its own samples only."""
@@ -91,11 +103,20 @@ def prepare(config: Config, note: Note) -> Prepared:
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
     """
     torch.set_num_threads(config.threads)
-    dataset = load_dataset(config.data.name, fallback=config.data.fallback, note=note)
+    side = image_size(config.model)
+    sent_as = facts_of(config.method).sent_as(config)
+    if sent_as and sent_as[1] > (side or SIZE):
+        raise ConfigError(
+            f"{config.method}.size = {sent_as[1]}: {config.model.name} takes pictures of {side or SIZE} pixels a side"
+        )
+    dataset = load_dataset(
+        config.data.name, fallback=config.data.fallback, how=reading_of(config.data, side), note=note
+    )
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
     test = require_test(dataset)
-    parts = partition(dataset.train.labels_N, config.devices, config.data, config.seed)
+    train = dataset.train
+    parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
     model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note)
     facts = facts_of(config.method)
     task = Task(
@@ -106,7 +127,9 @@ def prepare(config: Config, note: Note) -> Prepared:
         std=std,
         flip=dataset.flip,
         white=dataset.white,
-        picture_size=dataset.train.images_NHWC.shape[1:3],
+        picture_size=train.images_NHWC.shape[1:3],
+        input_size=side or SIZE,
+        cover=side is not None,
         sent_as=facts.sent_as(config),
         class_names=dataset.classes,
     )
@@ -126,7 +149,7 @@ def prepare(config: Config, note: Note) -> Prepared:
         ),
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
-        summary=_summary(dataset, parts, len(test_indices(len(test), config.test_part, config.test_samples))),
+        summary=_summary(dataset, parts, len(test_indices(len(test), config.test_part, config.test_samples)), side),
         inputs=data_inputs(dataset, parts) | fronts | file_inputs(config),
     )
 
@@ -171,16 +194,15 @@ def _initial_network(
         whole = resolve_whole(config, cut, channels, note)
         fronts |= front_inputs(None, whole)
         load_some(halves.back, without_last_layer(whole, halves.back))
-    if config.normalisation == "frozen":
-        images = public_images(channels)
-        x_NCHW = torch.from_numpy(to_input(images, mean, std))
+    if config.normalisation == "frozen" and not published:  # whose statistics are of a million photographs
+        side = input_side(config.model)
+        x_NCHW = torch.from_numpy(to_input(public_images(channels, side), mean, std, side))
         if bundle is None:
             calibrate(halves.front, x_NCHW)
         h_NCHW = public_activations(halves.front, x_NCHW)
         if coded is not None and coded.limit_bits is not None:
             _note_negative(float((h_NCHW < 0).double().mean()), cut, coded.codec, note)
-        if not published:  # others' statistics are of a million photographs
-            calibrate(halves.back, h_NCHW)
+        calibrate(halves.back, h_NCHW)
     return model.train(), halves, bundle, mean, std, fronts
 
 
@@ -238,7 +260,7 @@ def _card(bundle: FrontBundle, config: Config) -> dict[str, object]:
     }
 
 
-def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int) -> DataSummary:
+def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int, side: int | None) -> DataSummary:
     used = np.concatenate(parts)
     return DataSummary(
         name=dataset.title,
@@ -248,8 +270,21 @@ def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int) -> Da
         classes=list(dataset.classes),
         label_counts=label_counts(dataset.train.labels_N, parts, len(dataset.classes)).tolist(),
         floors=Floors(
-            raw_bytes=raw_bytes(dataset) * len(used),
+            raw_bytes=(raw_bytes(dataset) if side is None else side * side * dataset.channels) * len(used),
             compressed_bytes=sum(compressed_upload_bytes(dataset, own) for own in parts),
             compressed_as=dataset.compressed_as or "PNG",
+            jpeg_bytes={} if side is None else _jpeg_floors(dataset, used, side),
         ),
     )
+
+
+def _jpeg_floors(dataset: Dataset, used_N: np.ndarray, side: int) -> dict[str, int]:
+    """What these photographs would take at the size that the network sees of them: several hundred, and as much for each
+    of the others."""
+    some_N = np.sort(used_N)[:: max(1, len(used_N) // FLOOR_IMAGES)]
+    images_NHWC = centre(dataset.train.images_NHWC[some_N], side)
+    batches = {quality: compress_images(images_NHWC, quality) for quality in FLOOR_QUALITIES}
+    return {
+        f"{side} px, quality {quality}": len(batch.header) + len(batch.bodies) * len(used_N) // len(some_N)
+        for quality, batch in batches.items()
+    }

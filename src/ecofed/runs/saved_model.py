@@ -17,6 +17,8 @@ from ecofed.config.class_identity import identity, listed, positions
 from ecofed.config.methods import facts_of
 from ecofed.config.schema import Config
 from ecofed.data import load_dataset, mixed_order, require_test
+from ecofed.data.reading import Reading
+from ecofed.data.stored import ImageRows, part_of
 from ecofed.data.preparing import tested_input
 from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files.disk import json_text, write_bytes
@@ -59,15 +61,16 @@ class TrainedNetwork:
         self.coded = facts_of(task.config.method).coded(task.config)
 
     @torch.no_grad()
-    def logits(self, images_NHWC: np.ndarray) -> Tensor:
+    def logits(self, images_NHWC: ImageRows) -> Tensor:
         """uint8 images (N, H, W, C) to logits (N, K), in fixed batches; codes are made as in training.
 
         Raises:
             ModelError: its weights are so large that the numbers overflow.
         """
-        x_NCHW = torch.from_numpy(tested_input(images_NHWC, self.task))
+        batches = (images_NHWC[at : at + TEST_BATCH] for at in range(0, len(images_NHWC), TEST_BATCH))
+        inputs = (torch.from_numpy(tested_input(images_BHWC, self.task)) for images_BHWC in batches)
         try:
-            logits_NK = torch.cat([self._forward(batch) for batch in torch.split(x_NCHW, TEST_BATCH)])
+            logits_NK = torch.cat([self._forward(x_BCHW) for x_BCHW in inputs])
         except WireError as error:
             raise ModelError(f"the network's activations cannot be coded ({error})") from error
         if not torch.isfinite(logits_NK).all():
@@ -221,8 +224,7 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     dataset = load_dataset(
         data or config.data.name,
         fallback=None if data else config.data.fallback,
-        white=network.task.white,
-        size=network.task.picture_size,
+        how=Reading(white=network.task.white, frame=network.task.frame),
     )
     test = require_test(dataset)
     if dataset.channels != network.task.in_channels:
@@ -238,7 +240,7 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     )
     # A network that normalises by the batch needs mixed ones, and test sets may be sorted by class.
     order_N = mixed_order(len(test))
-    logits_NK = network.logits(test.images_NHWC[order_N])
+    logits_NK = network.logits(part_of(test.images_NHWC, order_N))
     labels_N = torch.from_numpy(positions_K[test.labels_N[order_N]])
     return Evaluation(
         accuracy=float((logits_NK.argmax(dim=1) == labels_N).double().mean()),

@@ -243,7 +243,7 @@ class Images(Message):
     round: int = round_number()
     header: bytes = carried(Blob("images", limit=1 << 16))
     bodies: bytes = carried(Blob("images"))
-    lengths_N: np.ndarray = carried(Array("images", ("u2",), rank=1))
+    lengths_N: np.ndarray = carried(Array("images", ("u2", "u4"), rank=1))
     labels_N: np.ndarray = carried(_LABELS)
 
 

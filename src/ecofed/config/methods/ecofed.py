@@ -25,6 +25,9 @@ class EcoFedConfig(PooledTraining):
     image where ``bits`` is 2, otherwise the full-size one; without any, ``random``, and a note), ``random``
     (calibrated statistics), ``pretrain`` (built-in pre-training, cached), the name of a shipped front, or a path to a
     bundle."""
+    bytes_per_image: int = 256
+    """Of the bottleneck that a backbone's own front ends in (``front=auto``): as many channels as so many bytes of
+    codes can say, before entropy coding. Shipped fronts have their own (``ecofed front list``)."""
     codec: str = "uniform"
     """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
     the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127
@@ -97,6 +100,8 @@ class EcoFedConfig(PooledTraining):
 
     def __post_init__(self) -> None:
         require(1 <= self.bits <= 8, "ecofed.bits", self.bits, "must be in 1..8")
+        narrow = self.bytes_per_image
+        require(1 <= narrow <= 1 << 20, "ecofed.bytes_per_image", narrow, "must be in 1..1048576")
         early = self.early_bits
         require(1 <= early <= 8 or self.lossless_early, "ecofed.early_bits", early, "must be in 1..8, or 32 (lossless)")
         require(self.codec != "lloyd-max" or 2 <= self.bits <= 4, "ecofed.bits", self.bits, "'lloyd-max' has 2, 3 or 4")

@@ -25,9 +25,7 @@ class SendImagesConfig(PooledTraining):
     def __post_init__(self) -> None:
         require(1 <= self.quality <= 95, "send-images.quality", self.quality, "must be in 1..95")
         if self.size is not None:
-            require(
-                4 <= self.size <= 32, "send-images.size", self.size, "must be in 4..32: networks take 32 x 32 pixels"
-            )
+            require(4 <= self.size <= 1024, "send-images.size", self.size, "must be in 4..1024")
         self.check("send-images")
 
 

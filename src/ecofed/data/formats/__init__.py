@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ecofed.data.formats import cifar, folders, idx, parquet
+from ecofed.data.formats import cifar, folders, idx, parquet, undivided
 from ecofed.data.formats.parts import Part
 from ecofed.data.images import Split
+from ecofed.data.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +23,15 @@ class Format:
     """What the user has to provide, in a few words, for messages."""
     find: Callable[[Path], list[Path]]
     """The files of this layout in a path; empty when it is another layout."""
-    read: Callable[[Path, Part, int | None, tuple[int, ...]], Split | None]
-    """One split, ``None`` when the path has no such split; white level and size as for
-    :func:`ecofed.data.images.decode`.
+    read: Callable[[Path, Part, Reading], Split | None]
+    """One split, ``None`` when the path has no such split.
 
     Raises :class:`DataError` for malformed files.
     """
-    notes: Callable[[Path], list[str]]
+    last_resort: bool = False
+    """Only where the path has no other layout."""
+    notes: Callable[[Path, Reading], list[str]]
     """What lies in the path and is not taken, or is taken for something that its name does not say."""
-
-
-def _of(module: Any) -> dict[str, Any]:
-    return {"find": module.find, "read": module.read, "notes": module.notes}
 
 
 FORMATS: dict[str, Format] = {
@@ -49,5 +46,8 @@ FORMATS: dict[str, Format] = {
     ),
     "folders": Format(
         layout="class folders under train/ and test/", find=folders.find, read=folders.read, notes=folders.notes
+    ),
+    "undivided": Format(
+        layout="class folders", find=undivided.find, read=undivided.read, notes=undivided.notes, last_resort=True
     ),
 }

@@ -14,8 +14,9 @@ import numpy as np
 from ecofed.config.class_identity import listed
 from ecofed.data.archives import Unpacked, tar_members
 from ecofed.data.formats.parts import Part
-from ecofed.data.images import Split, native_size
+from ecofed.data.images import ANYHOW, Split, native_size
 from ecofed.data.inventory import left_out
+from ecofed.data.reading import Reading
 from ecofed.errors import ConfigError, DataError
 from ecofed.files.disk import read_text
 
@@ -60,12 +61,7 @@ def find(path: Path) -> list[Path]:
     return []
 
 
-def read(
-    path: Path,
-    part: Part,
-    white: int | None = None,  # noqa: ARG001 - they have 8 bits
-    size: tuple[int, ...] = (),
-) -> Split | None:
+def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One split, its batches in order."""
     archive, names = _archive(path), None
     if archive is not None:
@@ -79,7 +75,7 @@ def read(
         contents = _from_folder(source, _FOLDERS[folder][1][part])
         names = _names(source / _NAMES[folder])
     split = _parse(source, contents, _FOLDERS[folder][0])
-    split = replace(split, images_NHWC=native_size(split.images_NHWC, size))
+    split = replace(split, images_NHWC=native_size(split.images_NHWC[:], how.frame))
     if names is None:
         return split
     if split.labels_N.max() >= len(names):
@@ -90,7 +86,7 @@ def read(
     return replace(split, label_names=names)
 
 
-def notes(path: Path) -> list[str]:
+def notes(path: Path, how: Reading = ANYHOW) -> list[str]:  # noqa: ARG001
     """What is not taken."""
     files = find(path)
     descriptions = [] if _archive(path) is not None else [files[0].with_name(name) for name in _DESCRIPTIONS]

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.config.class_identity import listed
+from ecofed.data.formats.owners import FOLDER, list_beside, numbered, of_files
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
-from ecofed.data.images import Split, decode
+from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import everything, left_out
 from ecofed.data.loading_progress import counted
 from ecofed.data.pictures import SUFFIXES
+from ecofed.data.reading import Reading
 from ecofed.errors import DataError
 from ecofed.foreign_text import clean
 
@@ -30,39 +32,49 @@ def find(path: Path) -> list[Path]:
     """
     files: list[Path] = []
     for folder in _splits(path).values():
-        classes = _classes(folder)
-        _require_classes(folder, classes)
-        files += _pictures(classes)
-    return files
+        classes = class_folders(folder)
+        require_classes(folder, classes)
+        files += pictures_of(classes)
+    return files + [place for place in map(list_beside, _splits(path).values()) if files and place.is_file()]
 
 
-def read(path: Path, part: Part, white: int | None = None, size: tuple[int, ...] = ()) -> Split | None:
+def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One split; classes are the sub-folders, by name. What lies in folders of theirs is of the class too."""
     folder = _splits(path).get(part)
-    classes = {} if folder is None else {name: files for name, files in _classes(folder).items() if files}
-    if not classes:
+    classes = {} if folder is None else {name: files for name, files in class_folders(folder).items() if files}
+    if folder is None or not classes:
         return None
-    pictures = _pictures(classes)
-    decoded = decode(lambda: counted(_contents(pictures), len(pictures), f"reading {part} pictures"), white, size)
+    return read_classes(classes, folder, part, how)
+
+
+def read_classes(classes: dict[str, list[Path]], folder: Path, part: Part, how: Reading) -> Split:
+    """These pictures of classes, which lie in ``folder``."""
+    pictures = pictures_of(classes)
+    device_N = None
+    if how.device_column:
+        device_N = numbered(of_files(pictures, folder, how.device_column), str(list_beside(folder)))
+    decoded = decode(lambda: counted(contents(pictures), len(pictures), f"reading {part} pictures"), how)
     labels_N = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in classes.values()])
-    return decoded.split(labels_N, tuple(classes))
+    return decoded.split(labels_N, tuple(classes), device_N)
 
 
-def notes(path: Path) -> list[str]:
+def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
     """What is not taken; class folders that are empty, and those with folders of their own."""
     told: list[str] = []
     taken: list[Path] = []
     splits = _splits(path)
     for part, folder in splits.items():
-        classes = _classes(folder)
-        taken += _pictures(classes)
+        classes = class_folders(folder)
+        taken += pictures_of(classes)
         if substitute := stand_in(part, folder.name):
             told.append(f"{path}: {substitute}")
         empty = [name for name, files in classes.items() if not files]
         if empty:
             told.append(f"{folder}: without a picture, and so no class: {', '.join(map(clean, empty))}")
         deeper = [file for name, files in classes.items() for file in files if file.parent != folder / name]
-        if deeper:
+        if how.device_column and how.device_column != FOLDER:
+            taken.append(list_beside(folder))
+        if deeper and how.device_column != FOLDER:
             example = clean(str(deeper[0].relative_to(folder)))
             told.append(
                 f"{folder}: {len(deeper):,} pictures lie in folders of their class's folder ({example}); the outer "
@@ -93,13 +105,13 @@ def _splits(path: Path) -> dict[Part, Path]:
     return {part: found[1] for part, found in chosen.items() if found is not None}
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
+def class_folders(folder: Path) -> dict[str, list[Path]]:
     """Class names, sorted, with their pictures; those of classes without any are empty."""
     entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return {entry.name: [file for file in everything(entry) if _is_picture(file)] for entry in entries}
 
 
-def _pictures(classes: dict[str, list[Path]]) -> list[Path]:
+def pictures_of(classes: dict[str, list[Path]]) -> list[Path]:
     return [file for files in classes.values() for file in files]
 
 
@@ -107,7 +119,7 @@ def _is_picture(file: Path) -> bool:
     return not file.name.startswith(".") and file.suffix.lower() in SUFFIXES and file.is_file()
 
 
-def _require_classes(folder: Path, classes: dict[str, list[Path]]) -> None:
+def require_classes(folder: Path, classes: dict[str, list[Path]]) -> None:
     for name in [name for name, files in classes.items() if not files]:
         others = [file for file in everything(folder / name) if not file.name.startswith(".")]
         if others:
@@ -125,7 +137,7 @@ def _require_classes(folder: Path, classes: dict[str, list[Path]]) -> None:
             )
 
 
-def _contents(files: list[Path]) -> Iterator[tuple[str, bytes]]:
+def contents(files: list[Path]) -> Iterator[tuple[str, bytes]]:
     for file in files:
         try:
             if file.stat().st_size > MAX_FILE_BYTES:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ecofed.data.archives import Unpacked
 from ecofed.data.formats.parts import Part
-from ecofed.data.images import Split, native_size
+from ecofed.data.images import ANYHOW, Split, native_size
 from ecofed.data.inventory import left_out
+from ecofed.data.reading import Reading
 from ecofed.errors import DataError
 
 MAX_BYTES = 4 << 30
@@ -27,12 +28,7 @@ def find(path: Path) -> list[Path]:
     return [file for file in files if file is not None] if files[0] is not None else []
 
 
-def read(
-    path: Path,
-    part: Part,
-    white: int | None = None,  # noqa: ARG001 - they have 8 bits
-    size: tuple[int, ...] = (),
-) -> Split | None:
+def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One split: images and labels in two files."""
     images, labels = _file(path, part, "images-idx3"), _file(path, part, "labels-idx1")
     if images is None:
@@ -42,10 +38,10 @@ def read(
     images_NHW, labels_N = _array(images, 3), _array(labels, 1)
     if len(images_NHW) != len(labels_N):
         raise DataError(f"{images}: {len(images_NHW):,} images but {len(labels_N):,} labels in {labels.name}")
-    return Split(images_NHWC=native_size(images_NHW[..., None], size), labels_N=labels_N.astype(np.int64))
+    return Split(images_NHWC=native_size(images_NHW[..., None], how.frame), labels_N=labels_N.astype(np.int64))
 
 
-def notes(path: Path) -> list[str]:
+def notes(path: Path, how: Reading = ANYHOW) -> list[str]:  # noqa: ARG001
     """What is not taken."""
     return left_out(path, find(path))
 

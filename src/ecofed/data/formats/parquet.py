@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import numpy as np
 
 from ecofed.config.class_identity import identity, listed, positions, settled
 from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
+from ecofed.data.formats.owners import numbered
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
-from ecofed.data.images import Split, decode
+from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import left_out
 from ecofed.data.loading_progress import counted
+from ecofed.data.reading import Reading
 from ecofed.errors import DataError, MissingExtraError
 from ecofed.files.disk import read_text
 from ecofed.files.json_values import parse
@@ -56,25 +59,27 @@ def find(path: Path) -> list[Path]:
     return files + _class_lists(files)
 
 
-def read(path: Path, part: Part, white: int | None = None, size: tuple[int, ...] = ()) -> Split | None:
+def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One split; a single file is a training split."""
     files = _shards(path, part)
     if not files:
         return None
-    opened = [_open(file) for file in files]
+    opened = [_open(file, how.device_column) for file in files]
     labels: list[list[Any]] = [[] for _ in opened]
+    owners: list[list[Any]] = [[] for _ in opened]
     rows = sum(shard.table.metadata.num_rows for shard in opened)
 
     def cells() -> Iterator[tuple[str, bytes]]:
-        each = (cell for shard, own in zip(opened, labels, strict=True) for cell in _rows(shard, own))
+        each = (cell for of_shard in zip(opened, labels, owners, strict=True) for cell in _rows(*of_shard))
         return counted(each, rows, f"reading {part} pictures")
 
-    decoded = decode(cells, white, size)
+    decoded = decode(cells, how)
     labels_N, names = _joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)])
-    return decoded.split(labels_N, _with_list(labels_N, names, _class_lists(files)))
+    device_N = numbered(list(chain(*owners)), str(files[0])) if how.device_column else None
+    return decoded.split(labels_N, _with_list(labels_N, names, _class_lists(files)), device_N)
 
 
-def notes(path: Path) -> list[str]:
+def notes(path: Path, how: Reading = ANYHOW) -> list[str]:  # noqa: ARG001
     """What is not taken, and a split under another name."""
     files = find(path)
     parts = [(part, shards[0]) for part in NAMES if (shards := _shards(path, part)) and path.is_dir()]
@@ -166,10 +171,12 @@ class _Shard:
     """A ``pyarrow.parquet.ParquetFile``."""
     image: str
     label: str
+    device: str | None
+    """The column that says whose image it is, where that was asked for."""
     class_names: tuple[str, ...] | None
 
 
-def _open(file: Path) -> _Shard:
+def _open(file: Path, device: str | None = None) -> _Shard:
     """Read a file's schema; nothing else yet."""
     try:
         import pyarrow.parquet as pq
@@ -182,19 +189,23 @@ def _open(file: Path) -> _Shard:
         schema = table.schema_arrow
         label = _column(file, schema.names, _LABEL_COLUMNS, "label")
         image = _column(file, schema.names, _IMAGE_COLUMNS, "image")
+        if device is not None and device not in schema.names:
+            raise DataError(f"{file}: no column '{device}' (data.device_column); it has {', '.join(schema.names)}")
         most = min(MAX_ROWS, ALWAYS_ALLOWED_ROWS + size // LEAST_ROW_BYTES)
         if table.metadata.num_rows > most:
             raise DataError(f"{file}: {table.metadata.num_rows:,} rows are more than pictures in {size:,} bytes can be")
         names = _class_names(schema.metadata or {}, label)
-    return _Shard(file=file, table=table, image=image, label=label, class_names=names)
+    return _Shard(file=file, table=table, image=image, label=label, device=device, class_names=names)
 
 
-def _rows(shard: _Shard, labels: list[Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures of one file, with where they are, and fill in its labels."""
+def _rows(shard: _Shard, labels: list[Any], owners: list[Any]) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures of one file, with where they are, and fill in its labels and whose they are."""
     labels.clear()
+    owners.clear()
     file, row = shard.file, 0
     left = most = ALWAYS_ALLOWED_BYTES + MOST_TIMES_LARGER * file.stat().st_size
-    for images, numbers in _batches(shard, most):
+    for images, numbers, devices in _batches(shard, most):
+        owners += devices
         labels += [_label(file, row + at, label) for at, label in enumerate(numbers)]
         for cell in images:
             data = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -207,9 +218,9 @@ def _rows(shard: _Shard, labels: list[Any]) -> Iterator[tuple[str, bytes]]:
             row += 1
 
 
-def _batches(shard: _Shard, most_bytes: int) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Image and label cells, some rows at a time."""
-    file, columns = shard.file, [shard.image, shard.label]
+def _batches(shard: _Shard, most_bytes: int) -> Iterator[tuple[list[Any], list[Any], list[Any]]]:
+    """Image, label and device cells, some rows at a time."""
+    file, columns = shard.file, [shard.image, shard.label, *([shard.device] if shard.device else [])]
     for group in range(shard.table.num_row_groups):
         with _readable(file):
             size = shard.table.metadata.row_group(group).total_byte_size
@@ -221,7 +232,8 @@ def _batches(shard: _Shard, most_bytes: int) -> Iterator[tuple[list[Any], list[A
                 batch = next(batches, None)
                 if batch is None:
                     break
-                cells = batch[shard.image].to_pylist(), batch[shard.label].to_pylist()
+                devices = batch[shard.device].to_pylist() if shard.device else []
+                cells = batch[shard.image].to_pylist(), batch[shard.label].to_pylist(), devices
             yield cells
 
 

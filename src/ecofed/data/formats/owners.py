@@ -1,0 +1,83 @@
+"""Whose image it is, where the data say so themselves (``data.partition = "column"``)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecofed.errors import DataError
+from ecofed.files.disk import read_text
+
+FOLDER = "folder"
+"""In class folders: the folder in a class's folder tells."""
+FILE_COLUMN = "file"
+MAX_LIST_BYTES = 64 << 20
+MAX_NAME = 200
+
+
+def numbered(owners: Sequence[Any], where: str) -> np.ndarray:
+    """Names (or whole numbers) of devices, one for each image, as their places in the order of all: int64 (N,).
+
+    Raises:
+        DataError: an image without one, or one that is neither name nor number.
+    """
+    for row, owner in enumerate(owners):
+        if isinstance(owner, bool) or not isinstance(owner, int | str) or owner == "" or len(str(owner)) > MAX_NAME:
+            raise DataError(
+                f"{where}: row {row}: device {str(owner)[:MAX_NAME]!r} is neither a whole number nor a name"
+            )
+    numbers = all(isinstance(owner, int) for owner in owners)
+    names = sorted(set(owners)) if numbers else sorted({str(owner) for owner in owners})
+    place = {name: index for index, name in enumerate(names)}
+    return np.array([place[owner if numbers else str(owner)] for owner in owners], np.int64)
+
+
+def of_files(files: Sequence[Path], folder: Path, column: str) -> list[str]:
+    """Of pictures in class folders below ``folder``: from the list beside it, or from the folders that they lie in.
+
+    Raises:
+        DataError: no such list or column, or one that does not name every picture.
+    """
+    if column == FOLDER:
+        loose = next((file for file in files if len(file.relative_to(folder).parts) < 3), None)
+        if loose is not None:
+            raise DataError(
+                f"{loose}: lies in no folder of its class's folder, from which data.device_column={FOLDER} takes the "
+                "device"
+            )
+        return [file.relative_to(folder).parts[1] for file in files]
+    place = list_beside(folder)
+    owners = _read_list(place, column)
+    names = [file.relative_to(folder).as_posix() for file in files]
+    missing = [name for name in names if name not in owners]
+    if missing:
+        raise DataError(f"{place}: {len(missing):,} of {len(names):,} pictures are not in it, such as {missing[0]}")
+    return [owners[name] for name in names]
+
+
+def list_beside(folder: Path) -> Path:
+    """``train.csv`` beside ``train/``."""
+    return folder.with_name(f"{folder.name}.csv")
+
+
+def _read_list(place: Path, column: str) -> dict[str, str]:
+    if not place.is_file():
+        raise DataError(
+            f"data.device_column = '{column}': {place} is not there; it needs the columns {FILE_COLUMN} and {column}, "
+            f"or set data.device_column={FOLDER} where each class's folder has a folder for each device"
+        )
+    if place.stat().st_size > MAX_LIST_BYTES:
+        raise DataError(f"{place}: larger than {MAX_LIST_BYTES >> 20} MiB, which is no list of pictures")
+    lines = csv.DictReader(read_text(place).splitlines())
+    try:
+        present = list(lines.fieldnames or ())
+        lacking = next((name for name in (FILE_COLUMN, column) if name not in present), None)
+        if lacking is not None:
+            raise DataError(f"{place}: no column '{lacking}'; it has {', '.join(present) or 'none'}")
+        return {str(line[FILE_COLUMN]): str(line[column] or "").strip() for line in lines}
+    except csv.Error as error:
+        raise DataError(f"{place}: line {lines.line_num}: {error}") from error

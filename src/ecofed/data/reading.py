@@ -1,0 +1,44 @@
+"""What a run asks of a data set beside its pictures and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ecofed.config.network_input import ANY_FRAME, Frame
+from ecofed.config.problem import DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the pictures of a data set are read."""
+
+    white: int | None = None
+    """The number that is white in pictures of more than 8 bits, where a network was trained with one; ``None``: what
+    the training pictures need (:mod:`ecofed.data.pictures`)."""
+    frame: Frame = ANY_FRAME
+    """The size that pictures are brought to."""
+    device_column: str | None = None
+    """Where the data say which device holds an image (``data.device_column``)."""
+    store: Path | None = None
+    """Where decoded photographs are kept; ``None``: in a temporary file. Smaller pictures are held in memory."""
+
+    @property
+    def key(self) -> str:
+        """For a cache: equal keys, equal pictures."""
+        frame = self.frame
+        words = [str(self.white or "own"), *(["x".join(map(str, frame.sides))] if frame.sides else [])]
+        words += [f"cover{frame.image_size}"] if frame.cover else []
+        words += [f"by-{self.device_column.encode().hex()}"] if self.device_column else []
+        return "-".join(words)
+
+    def of_test(self, white: int, sides: tuple[int, ...]) -> Reading:
+        """For the test pictures of a set whose training pictures settled these."""
+        frame = replace(self.frame, sides=sides) if self.frame.cover else self.frame
+        return replace(self, white=white, frame=frame, device_column=None)
+
+
+def reading_of(config: DataConfig, image_size: int | None) -> Reading:
+    """What a configuration asks for; ``image_size`` is ``None`` for networks of 32x32 pictures."""
+    column = config.device_column if config.partition == "column" else None
+    return Reading(frame=Frame(image_size=image_size), device_column=column)
