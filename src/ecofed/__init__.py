@@ -30,7 +30,7 @@ from ecofed.errors import (
     StorageError,
     WireError,
 )
-from ecofed.registry import load_plugin, register, register_network
+from ecofed.registry import load_plugin, register, register_codec, register_network
 
 if TYPE_CHECKING:
     from ecofed.api import compare, evaluate, load_model, plan, run
@@ -72,6 +72,7 @@ __all__ = [
     "plan",
     "predict",
     "register",
+    "register_codec",
     "register_network",
     "run",
 ]

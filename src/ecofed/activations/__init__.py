@@ -5,10 +5,13 @@ from ecofed.activations.codecs import (
     CODECS,
     Codec,
     EncodedActivation,
+    Graph,
     configured_codec,
     early_codec,
     make_codec,
+    pack,
     saturation_warned,
+    unpack,
 )
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
 from ecofed.activations.entropy import check_length, compress, decompress
@@ -20,6 +23,7 @@ __all__ = [
     "Codec",
     "DiskBuffer",
     "EncodedActivation",
+    "Graph",
     "RefreshPolicy",
     "ReplayBuffer",
     "Uploads",
@@ -32,5 +36,7 @@ __all__ = [
     "early_codec",
     "make_codec",
     "make_refresh_policy",
+    "pack",
     "saturation_warned",
+    "unpack",
 ]

@@ -1,10 +1,12 @@
-"""What everybody outside of a method may ask of it: facts, which are read without PyTorch."""
+"""What everybody outside of a method or a codec may ask of it: facts, which are read without PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ecofed.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecofed.config.methods.ecofed import EcoFedConfig
@@ -62,3 +64,36 @@ class Facts:
     def coded(cls, config: Config) -> EcoFedConfig | None:  # noqa: ARG003
         """Settings of the codec that every activation passes at the cut; ``None``: it arrives as it is."""
         return None
+
+
+class CodecFacts:
+    """A codec, as those see it who do not encode: settings, set-up, exports.
+
+    A built-in codec is declared as a subclass in :mod:`ecofed.config.codecs`, which its implementation inherits; a
+    codec of a plug-in is its own declaration.
+    """
+
+    name: ClassVar[str]
+    """What ``ecofed.codec`` says."""
+    allowed_bits: ClassVar[range] = range(1, 9)
+    """What ``ecofed.bits`` may say, of 1..8."""
+    uses_limits: ClassVar[bool] = False
+    """Whether it takes quantiser limits, one a channel for so many bits, from the front's bundle."""
+    sparse: ClassVar[bool] = False
+    """Whether it leaves entries out; then no bottleneck, which has none to spare, comes before it by itself."""
+    exportable: ClassVar[bool] = False
+    """Whether what it does to an activation can be written as ONNX."""
+
+    @classmethod
+    def check_bits(cls, bits: int) -> None:
+        """Raise :class:`ConfigError` for bits that it does not have."""
+        allowed = cls.allowed_bits
+        if bits in allowed:
+            return
+        if len(allowed) == 1:
+            rule = f"is {allowed[0]} bits; set ecofed.bits={allowed[0]}"
+        elif allowed[0] == 1:
+            rule = f"has at most {allowed[-1]}"
+        else:
+            rule = f"has {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}"
+        raise ConfigError(f"ecofed.bits = {bits}: the '{cls.name}' codec {rule}")

@@ -32,6 +32,7 @@ from ecofed.config.methods import (
 from ecofed.config.problem import DataConfig, ModelConfig
 from ecofed.config.simulation import AvailabilityConfig, ClockConfig
 from ecofed.errors import ConfigError, nearest
+from ecofed.registry import codecs as plugin_codecs
 from ecofed.registry import forget_when_new, origins, require_plugins
 from ecofed.registry import methods as plugin_methods
 from ecofed.registry import networks as plugin_networks
@@ -160,7 +161,11 @@ class Config:
         """Nested plain dict with the dashed names of TOML; :meth:`from_dict` reads it back."""
         values = {dashed(key): value for key, value in dataclasses.asdict(self).items()}
         own = values.pop("own")
-        entries = plugin_methods().get(self.method), plugin_networks().get(self.model.name)
+        entries = (
+            plugin_methods().get(self.method),
+            plugin_networks().get(self.model.name),
+            plugin_codecs().get(self.ecofed.codec),
+        )
         if own is not None:
             values[self.method] = own
         if found := origins(*entries):

@@ -211,24 +211,6 @@ def linear(graph: Graph, x: str, weight: np.ndarray, bias: np.ndarray | None) ->
     return graph.node("Gemm", x, *inputs, transB=1)
 
 
-def levels(graph: Graph, x: str, upper_C: np.ndarray, bits: int) -> str:
-    """The ``uniform`` codec there and back: round to ``2**bits`` levels between 0 and each channel's limit."""
-    top = (1 << bits) - 1
-    step = graph.constant(_per_channel(upper_C.astype(np.float32) / np.float32(top)))
-    rounded = graph.node("Round", graph.node("Div", x, step))
-    limits = (graph.constant(np.array(limit, np.float32)) for limit in (0, top))
-    return graph.node("Mul", graph.node("Clip", rounded, *limits), step)
-
-
-def minmax_levels(graph: Graph, x: str) -> str:
-    """The ``minmax`` codec there and back: symmetric int8, scale = the batch's maximum / 127."""
-    lowest = graph.constant(np.array(np.finfo(np.float32).tiny, np.float32))
-    largest = graph.node("Max", graph.node("ReduceMax", x, keepdims=0), lowest)
-    scale = graph.node("Div", largest, graph.constant(np.array(127, np.float32)))
-    limits = (graph.constant(np.array(limit, np.float32)) for limit in (-128, 127))
-    return graph.node("Mul", graph.node("Clip", graph.node("Round", graph.node("Div", x, scale)), *limits), scale)
-
-
 def _per_channel(array: np.ndarray) -> np.ndarray:
     return array.reshape(1, -1, 1, 1)
 

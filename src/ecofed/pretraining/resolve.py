@@ -92,7 +92,7 @@ def _code_of(config: Config) -> tuple[int, int] | None:
     Statistics of the batch would undo what it does.
     """
     coded = facts_of(config.method).coded(config)
-    if coded is None or coded.codec not in ("uniform", "lloyd-max") or config.normalisation == "batch":
+    if coded is None or not coded.narrows or config.normalisation == "batch":
         return None
     return coded.bytes_per_image, coded.bits
 

@@ -93,7 +93,7 @@ def automatic_front(config: Config, cut: str, in_channels: int, normalisation: s
     """What ``ecofed.front = "auto"`` means: where 2-bit codes travel a bottleneck front, if one ships."""
     place = (config.model.name, config.model.width, cut, in_channels)
     coded, narrow = facts_of(config.method).coded(config), None
-    if coded is not None and coded.codec in ("uniform", "lloyd-max"):
+    if coded is not None and coded.narrows:
         narrow = find_shipped(*place, normalisation=normalisation, narrow=(AUTOMATIC_BYTES, coded.bits))
     return narrow or find_shipped(*place, normalisation=normalisation)
 

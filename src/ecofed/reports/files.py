@@ -11,6 +11,8 @@ import typing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ecofed.config.codecs import codec_names
+from ecofed.config.methods import OURS
 from ecofed.config.schema import PLUGINS, Config, all_keys, all_methods, section_types
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import write_json
@@ -82,8 +84,11 @@ def _check_settings(values: dict[str, Any], file: Path) -> None:
             known[key] = {name: inner for name, inner in value.items() if f"{key}.{name}" in all_keys()}
         else:
             raise EcoFedError(f"{file}: 'config.{key}' must be an object")
-    if known.get("method") not in all_methods() and values.get(PLUGINS):
-        known["method"] = Config.method  # of a plug-in that is not loaded: what it did can be looked at all the same
+    if values.get(PLUGINS):  # of plug-ins that are not loaded: what they did can be looked at all the same
+        if known.get("method") not in all_methods():
+            known["method"] = Config.method
+        if known.get(OURS, {}).get("codec") not in codec_names():
+            known[OURS] = {name: value for name, value in known.get(OURS, {}).items() if name != "codec"}
     try:
         Config.from_dict(known)
     except ConfigError as error:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from ecofed.activations import configured_codec
 from ecofed.config.methods import OURS, EcoFedConfig, facts_of
 from ecofed.config.schema import Config
 from ecofed.errors import ConfigError, ModelError, StorageError
@@ -17,7 +18,7 @@ from ecofed.methods.channel import Ask
 from ecofed.models import build_front
 from ecofed.models.to_onnx import Value, add_network
 from ecofed.onnx import DeviceBundle, Graph
-from ecofed.onnx.graph import levels, metadata_text, minmax_levels
+from ecofed.onnx.graph import metadata_text
 from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runs.saved_model import MODEL_FILE, TrainedNetwork, load_model, save_model
 from ecofed.wire import Acknowledge, FrontBundle, InstallNetwork
@@ -119,11 +120,5 @@ def _start(graph: Graph) -> Value:
 def _add_codec(graph: Graph, network: TrainedNetwork, settings: EcoFedConfig, value: Value) -> Value:
     """What the codec does to an activation, so that the back sees what it was trained on."""
     name, example = value
-    if settings.codec == "uniform":
-        assert network.upper_C is not None
-        return levels(graph, name, network.upper_C, settings.bits), example
-    if settings.codec == "minmax":
-        return minmax_levels(graph, name), example
-    if settings.codec == "float32":
-        return value
-    raise ModelError(f"ecofed.codec = '{settings.codec}': this codec cannot be written as ONNX")
+    codec = configured_codec(settings, (example.shape[1], example.shape[2], example.shape[3]), network.upper_C)
+    return codec.to_onnx(graph, name), example

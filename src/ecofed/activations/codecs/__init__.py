@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.codecs.base import Codec, EncodedActivation, saturation_warned
+from ecofed.activations.codecs.base import Codec, EncodedActivation, Graph, saturation_warned
 from ecofed.activations.codecs.float32 import Float32Codec
 from ecofed.activations.codecs.lloyd_max import LloydMaxCodec
 from ecofed.activations.codecs.minmax import MinMaxCodec
 from ecofed.activations.codecs.packing import pack, unpack
 from ecofed.activations.codecs.top_k import TopKCodec
 from ecofed.activations.codecs.uniform import UniformCodec
+from ecofed.config.codecs import codec_facts
 from ecofed.config.methods import EcoFedConfig
-from ecofed.errors import ConfigError, nearest
+from ecofed.registry import codecs as plugin_codecs
 
 __all__ = [
     "CODECS",
     "Codec",
     "EncodedActivation",
     "Float32Codec",
+    "Graph",
     "LloydMaxCodec",
     "MinMaxCodec",
     "TopKCodec",
@@ -59,8 +61,6 @@ def make_codec(
     """
     if name == TopKCodec.name:
         return TopKCodec(shape_CHW, upper_C, bits, density)
-    if name in (UniformCodec.name, LloydMaxCodec.name):
-        return {UniformCodec.name: UniformCodec, LloydMaxCodec.name: LloydMaxCodec}[name](shape_CHW, upper_C, bits)
-    if name not in CODECS:
-        raise ConfigError(f"ecofed.codec = '{name}'{nearest(name, CODECS)}: choose from {', '.join(CODECS)}")
-    return CODECS[name](shape_CHW, upper_C)
+    facts = codec_facts(name)
+    cls: type[Codec] = CODECS[name] if name in CODECS else plugin_codecs()[facts.name].cls
+    return cls(shape_CHW, upper_C, bits)

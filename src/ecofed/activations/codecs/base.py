@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from ecofed.errors import ConfigError, WireError
+from ecofed.config.facts import CodecFacts
+from ecofed.errors import ConfigError, ModelError, WireError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class EncodedActivation:
 
     rows: np.ndarray
     """uint8, shape (N, row_bytes)."""
-    scales: np.ndarray
+    scales: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     """float32, one a batch of ``batch_size`` rows for codecs with per-batch scales, otherwise empty."""
     saturated_fraction: float
     """Fraction of entries above the quantiser's upper limit."""
@@ -60,20 +62,27 @@ def saturation_warned(bits: int) -> float:
     return 1 / 3 if bits <= 2 else 0.2
 
 
-class Codec(ABC):
-    """``upper_C`` are a bundle's quantiser limits; codecs that do not use constants ignore them."""
+class Graph(Protocol):
+    """An ONNX graph that is being written (:mod:`ecofed.onnx.graph`); values have names."""
 
-    name: str
+    def constant(self, array: np.ndarray) -> str: ...
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str: ...
+
+
+class Codec(CodecFacts, ABC):
+    """``upper_C`` are a bundle's quantiser limits, ``bits`` those of the configuration; who does not need them ignores
+    them."""
+
     bits_per_entry: float
-    uses_limits: bool = False
     symbol_bits: int | None = None
     """Bits of :meth:`symbols`, 1-8; ``None`` for a codec whose rows are not codes of entries."""
 
-    def __init__(self, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None) -> None:
+    def __init__(self, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None, bits: int = 8) -> None:
         if self.uses_limits and (upper_C is None or upper_C.shape != shape_CHW[:1]):
             raise ConfigError(f"codec '{self.name}' needs one quantiser limit for each of {shape_CHW[0]} channels")
         if self.uses_limits and upper_C is not None and not (np.isfinite(upper_C).all() and (upper_C > 0).all()):
             raise ConfigError(f"codec '{self.name}': quantiser limits must be finite and above 0")
+        self.bits = bits
         self.shape_CHW = shape_CHW
         self.entries = math.prod(shape_CHW)
         self.upper_C11 = np.empty(0) if upper_C is None else upper_C.astype(np.float32).reshape(-1, 1, 1)
@@ -130,6 +139,14 @@ class Codec(ABC):
         """
         raise ConfigError(f"codec '{self.name}' has no codes of single entries")
 
+    def to_onnx(self, graph: Graph, activation: str) -> str:  # noqa: ARG002
+        """Add what encoding and decoding do to an activation. Returns the name of the result.
+
+        Raises:
+            ModelError: it cannot be written as ONNX.
+        """
+        raise ModelError(f"ecofed.codec = '{self.name}': this codec cannot be written as ONNX")
+
     def open(self, codes: bytes, samples: int, scales: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Check an upload; return its rows (N, row_bytes) and each row's scale (N,) or an empty array.
 
@@ -157,19 +174,21 @@ class Codec(ABC):
         if (largest := float(scales.max(initial=0))) * 128 > self.largest:
             raise WireError(f"upload with a scale of {largest:g}: its activations could be above {self.largest:g}")
 
-    def check_content(self, rows: np.ndarray) -> None:  # noqa: B027 - most codecs have nothing to refuse
+    def check_content(self, rows: np.ndarray) -> None:
         """Refuse rows of the right length that are not codes.
 
         Raises:
             WireError: no activation encodes to these rows.
         """
 
-    def _check_input(self, h_NCHW: np.ndarray) -> None:
+    def check_input(self, h_NCHW: np.ndarray) -> None:
+        """Raise :class:`WireError` for another shape, or entries that are not finite."""
         if h_NCHW.shape[1:] != self.shape_CHW:
             raise WireError(f"activation of shape {h_NCHW.shape[1:]} where {self.shape_CHW} is expected")
         if not np.isfinite(h_NCHW).all():
             raise WireError("the activation has non-finite entries (NaN or infinity); check the front and the images")
 
-    def _check_rows(self, rows: np.ndarray) -> None:
+    def check_rows(self, rows: np.ndarray) -> None:
+        """Raise :class:`WireError` for what cannot be codes, by type and length."""
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != self.row_bytes:
             raise WireError(f"codes of {rows.dtype} and shape {rows.shape}; rows of {self.row_bytes} bytes are needed")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ecofed.activations.codecs.base import Codec, Graph
 from ecofed.activations.codecs.uniform import UniformCodec
-from ecofed.errors import ConfigError
+from ecofed.config.codecs import LloydMaxFacts
 
 #: Levels in units of a channel's limit: Lloyd's algorithm on activations of Tiny-ImageNet images after two blocks of
 #: VGG11, all channels pooled; the lowest is held at zero. Against equal steps the squared error on CIFAR-10 (JPEG)
@@ -20,17 +21,14 @@ LEVELS: dict[int, tuple[float, ...]] = {
 }
 
 
-class LloydMaxCodec(UniformCodec):
+class LloydMaxCodec(LloydMaxFacts, UniformCodec):
     """Unsigned levels, dense where entries are frequent; 2-4 bits, packed like ``uniform``.
 
     Best without entropy coding: equal steps give an entropy coder more to save.
     """
 
-    name = "lloyd-max"
-
     def __init__(self, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None, bits: int = 4) -> None:
-        if bits not in LEVELS:
-            raise ConfigError(f"ecofed.bits = {bits}: the 'lloyd-max' codec has 2, 3 or 4")
+        self.check_bits(bits)
         super().__init__(shape_CHW, upper_C, bits)
         self._levels_K = np.array(LEVELS[bits], np.float32)
         self._thresholds = (self._levels_K[1:] + self._levels_K[:-1]) / 2
@@ -44,6 +42,9 @@ class LloydMaxCodec(UniformCodec):
         return codes
 
     def decode(self, rows: np.ndarray, scale_N: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
-        self._check_rows(rows)
+        self.check_rows(rows)
         h_NCHW: np.ndarray = self._levels_K[self.symbols(rows)] * self.upper_C11
         return h_NCHW
+
+    def to_onnx(self, graph: Graph, activation: str) -> str:
+        return Codec.to_onnx(self, graph, activation)

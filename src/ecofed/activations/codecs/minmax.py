@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from ecofed.activations.codecs.base import Codec, EncodedActivation
+from ecofed.activations.codecs.base import Codec, EncodedActivation, Graph
+from ecofed.config.codecs import MinMaxFacts
 from ecofed.errors import WireError
 
 
-class MinMaxCodec(Codec):
+class MinMaxCodec(MinMaxFacts, Codec):
     """The paper's: symmetric int8, ``scale = max / 127`` of each batch. After a ReLU only codes 0..127 occur."""
 
-    name = "minmax"
     bits_per_entry = 8.0
     symbol_bits = 8
 
@@ -21,7 +21,7 @@ class MinMaxCodec(Codec):
         return math.ceil(samples / batch_size)
 
     def encode(self, h_NCHW: np.ndarray, batch_size: int) -> EncodedActivation:
-        self._check_input(h_NCHW)
+        self.check_input(h_NCHW)
         flat = h_NCHW.reshape(len(h_NCHW), self.entries)
         starts = range(0, len(flat), batch_size)
         # An all-zero (or, without a ReLU, all-negative) batch has scale 0 and decodes to zeros.
@@ -34,7 +34,7 @@ class MinMaxCodec(Codec):
         return EncodedActivation(rows=codes.view(np.uint8), scales=scales, saturated_fraction=0.0)
 
     def decode(self, rows: np.ndarray, scale_N: np.ndarray | None = None) -> np.ndarray:
-        self._check_rows(rows)
+        self.check_rows(rows)
         if scale_N is None or scale_N.shape != (len(rows),):
             raise WireError("minmax codes need one scale a row")
         h_NCHW: np.ndarray = (rows.view(np.int8) * scale_N[:, None]).reshape(len(rows), *self.shape_CHW)
@@ -45,3 +45,11 @@ class MinMaxCodec(Codec):
 
     def rows_of_symbols(self, codes_NCHW: np.ndarray) -> np.ndarray:
         return codes_NCHW.reshape(len(codes_NCHW), self.entries)
+
+    def to_onnx(self, graph: Graph, activation: str) -> str:
+        lowest = graph.constant(np.array(np.finfo(np.float32).tiny, np.float32))
+        largest = graph.node("Max", graph.node("ReduceMax", activation, keepdims=0), lowest)
+        scale = graph.node("Div", largest, graph.constant(np.array(127, np.float32)))
+        limits = (graph.constant(np.array(limit, np.float32)) for limit in (-128, 127))
+        rounded = graph.node("Round", graph.node("Div", activation, scale))
+        return graph.node("Mul", graph.node("Clip", rounded, *limits), scale)

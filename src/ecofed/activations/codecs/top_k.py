@@ -8,17 +8,15 @@ import numpy as np
 
 from ecofed.activations.codecs.base import NO_SCALES, Codec, EncodedActivation
 from ecofed.activations.codecs.packing import pack, unpack
-from ecofed.errors import ConfigError, WireError
+from ecofed.config.codecs import TopKFacts
+from ecofed.errors import WireError
 
 
-class TopKCodec(Codec):
+class TopKCodec(TopKFacts, Codec):
     """Of each sample the k largest entries, in units of their channel's limit, with a mask of where they are.
 
     A row is the mask (a bit an entry), then k codes of equal steps between 0 and the limit.
     """
-
-    name = "top-k"
-    uses_limits = True
 
     def __init__(
         self,
@@ -27,10 +25,8 @@ class TopKCodec(Codec):
         bits: int = 2,
         density: float = 0.1,
     ) -> None:
-        super().__init__(shape_CHW, upper_C)
-        if bits > 7:
-            raise ConfigError(f"ecofed.bits = {bits}: the 'top-k' codec has at most 7")
-        self.bits = bits
+        super().__init__(shape_CHW, upper_C, bits)
+        self.check_bits(bits)
         self.symbol_bits = bits + 1
         self.kept = max(1, round(density * self.entries))
         self._mask_bytes = math.ceil(self.entries / 8)
@@ -42,7 +38,7 @@ class TopKCodec(Codec):
         return self._mask_bytes + math.ceil(self.kept * self.bits / 8)
 
     def encode(self, h_NCHW: np.ndarray, batch_size: int) -> EncodedActivation:  # noqa: ARG002
-        self._check_input(h_NCHW)
+        self.check_input(h_NCHW)
         relative_NE = (np.clip(h_NCHW, 0, 2 * self.upper_C11) / self.upper_C11).reshape(len(h_NCHW), self.entries)
         # A stable sort: of equal entries the first are kept, on every machine.
         chosen_NK = np.sort(np.argsort(-relative_NE, axis=1, kind="stable")[:, : self.kept], axis=1)
@@ -55,7 +51,7 @@ class TopKCodec(Codec):
         return EncodedActivation(rows=rows, scales=NO_SCALES, saturated_fraction=saturated)
 
     def decode(self, rows: np.ndarray, scale_N: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
-        self._check_rows(rows)
+        self.check_rows(rows)
         h_NCHW: np.ndarray = np.maximum(self.symbols(rows), 1).astype(np.float32) - 1
         h_NCHW *= self._step_C11
         return h_NCHW

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ecofed.config.codecs import codec_facts
 from ecofed.config.facts import Facts
 from ecofed.config.fields import Needs, require
 from ecofed.config.methods.training import PooledTraining
@@ -31,7 +32,7 @@ class EcoFedConfig(PooledTraining):
     codec: str = "uniform"
     """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
     the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127
-    of each batch) or ``float32`` (lossless)."""
+    of each batch), ``float32`` (lossless), or a plug-in's."""
     bits: int = 2
     """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` needs 8,
     ``float32`` ignores it."""
@@ -104,8 +105,7 @@ class EcoFedConfig(PooledTraining):
         require(1 <= narrow <= 1 << 20, "ecofed.bytes_per_image", narrow, "must be in 1..1048576")
         early = self.early_bits
         require(1 <= early <= 8 or self.lossless_early, "ecofed.early_bits", early, "must be in 1..8, or 32 (lossless)")
-        require(self.codec != "lloyd-max" or 2 <= self.bits <= 4, "ecofed.bits", self.bits, "'lloyd-max' has 2, 3 or 4")
-        require(self.codec != "top-k" or self.bits <= 7, "ecofed.bits", self.bits, "the 'top-k' codec has at most 7")
+        codec_facts(self.codec).check_bits(self.bits)
         require(0 < self.density <= 1, "ecofed.density", self.density, "must be above 0 and at most 1")
         require(self.period >= 1, "ecofed.period", self.period, "must be at least 1")
         require(self.views >= 0, "ecofed.views", self.views, "must be 0 (unbounded) or more")
@@ -121,8 +121,6 @@ class EcoFedConfig(PooledTraining):
         self.check("ecofed")
         for key in ("flip", "shift", "cutout"):
             require(0 <= getattr(self, key) <= 1, f"ecofed.{key}", getattr(self, key), "is a probability, 0..1")
-        if self.codec == "minmax":
-            require(self.bits == 8, "ecofed.bits", self.bits, "the 'minmax' codec is 8 bits; set ecofed.bits=8")
         if not self.replay:
             needs = "ecofed.replay=false needs ecofed.refresh=period and ecofed.period=1"
             require(self.refresh == "period", "ecofed.refresh", self.refresh, needs)
@@ -136,12 +134,18 @@ class EcoFedConfig(PooledTraining):
     @property
     def exportable(self) -> bool:
         """Whether what the codec does to an activation can be written as ONNX."""
-        return self.codec in ("uniform", "minmax", "float32")
+        return codec_facts(self.codec).exportable
 
     @property
     def limit_bits(self) -> int | None:
         """For how many bits the codec takes quantiser limits from the front's bundle; ``None``: it needs none."""
-        return self.bits if self.codec in ("uniform", "lloyd-max", "top-k") else None
+        return self.bits if codec_facts(self.codec).uses_limits else None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a bottleneck suits the codec: codes of every entry, from zero to the limits that come with it."""
+        facts = codec_facts(self.codec)
+        return facts.uses_limits and not facts.sparse
 
 
 class EcoFedFacts(Facts):

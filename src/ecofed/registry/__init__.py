@@ -1,46 +1,33 @@
-"""Methods and networks that come from outside the package: one door for all of them.
+"""Methods, networks and codecs that come from outside the package: one door for all of them.
 
-A plug-in is a Python file or module that calls :func:`register` (methods) or :func:`register_network` when it is
-imported. It is named with ``--plugin FILE.py``, or installed and found by its entry point in the group
-``ecofed.plugins``. What it registers is known everywhere by name: the command line, comparisons, plans, reports. Runs
-and trained networks keep the plug-in's name, version and digest, and ask for it by name; its code never travels.
+A plug-in is a Python file or module that calls :func:`register` (a method), :func:`register_network` or
+:func:`register_codec` when it is imported. It is named with ``--plugin FILE.py``, or installed and found by its entry
+point in the group ``ecofed.plugins``. What it registers is known everywhere by name: the command line, comparisons,
+plans, reports. Runs and trained networks keep the plug-in's name, version and digest, and ask for it by name; its code
+never travels.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecofed.config.facts import Facts, NoSettings
+from ecofed.config.facts import CodecFacts, Facts, NoSettings
 from ecofed.errors import ConfigError, PluginError
 from ecofed.foreign_text import clean
+from ecofed.registry.sources import Origin, digest, from_file, from_module, version_of
 
 GROUP = "ecofed.plugins"
 #: Messages of a plug-in's method are numbered from here, in their order.
 FIRST_MESSAGE, MOST_MESSAGES = 128, 100
 
 C = TypeVar("C", bound=type)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where something that is registered comes from."""
-
-    plugin: str
-    """Name of the file or module."""
-    version: str
-    """Of the installed package; empty for a file."""
-    digest: str
-    """Of the source text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +52,20 @@ class NetworkEntry:
     origin: Origin
 
 
+@dataclass(frozen=True, kw_only=True)
+class CodecEntry:
+    """A codec of a plug-in."""
+
+    cls: Any
+    """A subclass of :class:`ecofed.activations.Codec`, and so its own :class:`ecofed.config.facts.CodecFacts`."""
+    origin: Origin
+
+
+Entry = MethodEntry | NetworkEntry | CodecEntry
+
 _methods: dict[str, MethodEntry] = {}
 _networks: dict[str, NetworkEntry] = {}
+_codecs: dict[str, CodecEntry] = {}
 _loaded: dict[str, Origin] = {}
 _loading: list[Origin] = []
 #: To be emptied when something new is known.
@@ -90,9 +89,7 @@ def register(cls: C) -> C:
     Raises:
         ConfigError: a name that is taken or cannot be one, settings or messages that are none, or no method at all.
     """
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not name.replace("-", "").isalnum() or not name.isascii() or name != name.lower():
-        raise ConfigError(f"method {name!r}: a name is lower-case letters, digits and dashes")
+    name = _checked_name(cls, "method")
     _require_free(name, "method", (*_built_in("method"), *(key for key in _methods if _methods[key].cls is not cls)))
     settings = getattr(cls, "Settings", NoSettings)
     if not dataclasses.is_dataclass(settings) or not settings.__dataclass_params__.frozen:  # type: ignore[attr-defined]
@@ -131,6 +128,25 @@ def register_network(name: str, *, cut: str, image_size: int | None = None) -> C
     return known
 
 
+def register_codec(cls: C) -> C:
+    """Make a codec known as ``ecofed.codec = cls.name``; usable as a decorator.
+
+    The class is a :class:`ecofed.activations.Codec`, made with the shape of an activation (C, H, W), the front's limits
+    of its channels (or ``None``) and ``ecofed.bits``. Its facts (:class:`ecofed.config.facts.CodecFacts`) say which
+    bits it has and whether it needs limits; with ``exportable`` it also has ``to_onnx``.
+
+    Raises:
+        ConfigError: a name that is taken or cannot be one, or no codec at all.
+    """
+    name = _checked_name(cls, "codec")
+    _require_free(name, "codec", (*_built_in("codec"), *(key for key in _codecs if _codecs[key].cls is not cls)))
+    if not issubclass(cls, CodecFacts):
+        raise ConfigError(f"codec '{name}': must be a subclass of ecofed.activations.Codec")
+    _codecs[name] = CodecEntry(cls=cls, origin=_origin_of(cls))
+    _changed()
+    return cls
+
+
 def load_plugin(named: str | Path) -> Origin:
     """Import a plug-in: a file ``FILE.py``, or a module by its name. A second time it does nothing.
 
@@ -143,7 +159,7 @@ def load_plugin(named: str | Path) -> Origin:
     if key in _loaded:
         return _loaded[key]
     try:
-        origin, run = _from_file(Path(text)) if is_file else _from_module(text)
+        origin, run = from_file(Path(text)) if is_file else from_module(text)
         _loading.append(origin)
         try:
             run()
@@ -187,7 +203,13 @@ def networks() -> Mapping[str, NetworkEntry]:
     return _networks
 
 
-def origins(*entries: MethodEntry | NetworkEntry | None) -> list[dict[str, str]]:
+def codecs() -> Mapping[str, CodecEntry]:
+    """The codecs of all plug-ins, those of installed packages included."""
+    _find_installed()
+    return _codecs
+
+
+def origins(*entries: Entry | None) -> list[dict[str, str]]:
     """What a run records of the plug-ins that it needs, each once."""
     found = [dataclasses.asdict(entry.origin) for entry in entries if entry is not None]
     return [origin for at, origin in enumerate(found) if origin not in found[:at]]
@@ -199,9 +221,9 @@ def messages_of(method: str) -> Sequence[Any]:
     return () if entry is None else getattr(entry.cls, "messages", ())
 
 
-def all_entries() -> list[MethodEntry | NetworkEntry]:
+def all_entries() -> list[Entry]:
     """Everything that plug-ins registered."""
-    return [*methods().values(), *networks().values()]
+    return [*methods().values(), *networks().values(), *codecs().values()]
 
 
 def require_plugins(recorded: Any) -> None:
@@ -222,23 +244,26 @@ def require_plugins(recorded: Any) -> None:
 @contextmanager
 def only_here() -> Iterator[None]:
     """Forget at the end what was registered within; for tests and notebooks."""
-    kept = [(table, dict(table)) for table in (_methods, _networks, _loaded)]
+    kept = [(table, dict(table)) for table in (*_tables(), _loaded)]
     try:
         yield
     finally:
         for table, content in kept:
             table.clear()
-            table.update(content)  # type: ignore[arg-type]
+            table.update(content)
         _changed()
 
 
 def _forget(origin: Origin) -> None:
     """Of a plug-in that failed half-way nothing stays."""
-    tables: tuple[dict[str, Any], ...] = (_methods, _networks)
-    for table in tables:
+    for table in _tables():
         for name in [name for name, entry in table.items() if entry.origin is origin]:
             del table[name]
     _changed()
+
+
+def _tables() -> tuple[dict[str, Any], ...]:
+    return _methods, _networks, _codecs
 
 
 def _changed() -> None:
@@ -247,10 +272,18 @@ def _changed() -> None:
 
 
 def _built_in(kind: str) -> tuple[str, ...]:
+    from ecofed.config.codecs import BUILT_IN_CODECS
     from ecofed.config.methods import METHODS
     from ecofed.config.schema import BUILT_IN_NETWORKS
 
-    return METHODS if kind == "method" else BUILT_IN_NETWORKS
+    return {"method": METHODS, "network": BUILT_IN_NETWORKS, "codec": tuple(BUILT_IN_CODECS)}[kind]
+
+
+def _checked_name(cls: type, kind: str) -> str:
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not name.replace("-", "").isalnum() or not name.isascii() or name != name.lower():
+        raise ConfigError(f"{kind} {name!r}: a name is lower-case letters, digits and dashes")
+    return name
 
 
 def _require_free(name: str, kind: str, taken: Sequence[str]) -> None:
@@ -269,45 +302,4 @@ def _origin_of(registered: Any) -> Origin:
     file = getattr(module, "__file__", None)
     if name == "__main__" and file:  # a script that registers, and runs
         name = Path(file).name
-    return Origin(plugin=name, version=_version_of(name), digest=_digest(Path(file)) if file else "")
-
-
-def _from_file(file: Path) -> tuple[Origin, Callable[[], Any]]:
-    if not file.is_file():
-        raise ConfigError(f"plug-in {file}: no such file")
-    origin = Origin(plugin=file.name, version="", digest=_digest(file))
-    # Under its own name, so that a file of its folder can import it, unless that name is taken.
-    name = file.stem if file.stem not in sys.modules else f"ecofed_plugin_{origin.digest[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"plug-in {file}: must be a Python file")
-    module, loader = importlib.util.module_from_spec(spec), spec.loader
-
-    def run() -> None:
-        sys.modules[name] = module  # dataclasses look their module up
-        try:
-            loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-
-    return origin, run
-
-
-def _from_module(name: str) -> tuple[Origin, Callable[[], Any]]:
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        raise ConfigError(f"plug-in {name}: no such module, nor a file (which ends in .py)")
-    digest = _digest(Path(spec.origin)) if spec.origin and Path(spec.origin).is_file() else ""
-    return Origin(plugin=name, version=_version_of(name), digest=digest), lambda: importlib.import_module(name)
-
-
-def _digest(file: Path) -> str:
-    return sha256(file.read_bytes()).hexdigest()[:32]
-
-
-def _version_of(module: str) -> str:
-    from importlib.metadata import packages_distributions, version
-
-    owners = packages_distributions().get(module.partition(".")[0], [])
-    return version(owners[0]) if owners else ""
+    return Origin(plugin=name, version=version_of(name), digest=digest(Path(file)) if file else "")

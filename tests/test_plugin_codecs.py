@@ -1,0 +1,137 @@
+"""A codec of one's own, through the one door."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ecofed
+from ecofed import registry
+from ecofed.activations import CODECS, compress, decompress, make_codec
+from ecofed.cli import main
+from ecofed.config import Config, Settings
+from ecofed.config.codecs import BUILT_IN_CODECS, codec_facts
+from ecofed.errors import ConfigError, WireError
+from ecofed.planning.planner import plan
+from ecofed.runs.exporting import export_network
+from ecofed.runs.prediction import OnnxNetwork
+
+PLUGIN = Path(__file__).parents[1] / "examples" / "own_codec.py"
+SHAPE = (3, 5, 4)
+UPPER = np.array([0.5, 2.0, 100.0], np.float32)
+KEYS: dict[str, Any] = {
+    **{"data.name": "digits", "model.name": "lenet", "model.width": 0.5, "rounds": 1, "devices": 2},
+    **{"sampled_devices": 2, "data.samples_per_device": 30, "initialisation": "random", "test_samples": 50},
+    **{"ecofed.codec": "root", "ecofed.bits": 3, "ecofed.entropy": "none"},
+}
+SMALL = [f"{key}={value}" for key, value in KEYS.items()]
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    with registry.only_here():
+        yield
+
+
+@pytest.fixture
+def root() -> registry.Origin:
+    return ecofed.load_plugin(PLUGIN)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["ecofed", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.usefixtures("root")
+class TestTheCodec:
+    @pytest.mark.parametrize("bits", [2, 3, 8])
+    def test_there_and_back(self, bits: int) -> None:
+        codec = make_codec("root", bits, SHAPE, UPPER)
+        h_NCHW = np.random.default_rng(0).exponential(0.3, (6, *SHAPE)).astype(np.float32)
+        encoded = codec.encode(h_NCHW, 3)
+        assert encoded.rows.shape == (6, codec.row_bytes)
+        rows, _ = codec.open(encoded.rows.tobytes(), 6, encoded.scales, 3)
+        wanted = np.clip(h_NCHW, 0, UPPER.reshape(-1, 1, 1))
+        step = UPPER.reshape(-1, 1, 1) / ((1 << bits) - 1)
+        assert (np.abs(codec.decode(rows) - wanted) <= step * 1.001).all()
+        assert np.array_equal(codec.encode(codec.decode(rows), 3).rows, rows)
+        packed = compress(rows.tobytes(), 6, codec, "range")
+        assert decompress(packed, 6, codec, "range") == rows.tobytes()
+        with pytest.raises(WireError, match="samples need"):
+            codec.open(encoded.rows.tobytes()[:-1], 6, encoded.scales, 3)
+
+    def test_its_bits_rule_and_its_limits(self) -> None:
+        with pytest.raises(ConfigError, match=r"ecofed.bits = 1: the 'root' codec has 2, 3, 4, 5, 6, 7 or 8"):
+            Settings.load(None, [*SMALL, "ecofed.bits=1"])
+        with pytest.raises(ConfigError, match=r"'rooot' .did you mean 'root'..: choose from uniform, .*, root"):
+            Settings.load(None, [*SMALL, "ecofed.codec=rooot"])
+        config = Settings.load(None, SMALL).for_method("ecofed")
+        assert (config.ecofed.limit_bits, config.ecofed.exportable, config.ecofed.narrows) == (3, True, True)
+
+    def test_the_forecast_is_the_ledger(self) -> None:
+        settings = Settings.load(None, SMALL)
+        (row,) = plan(settings, ["ecofed"]).at_cut
+        result = ecofed.run(settings, method="ecofed", report=False, observer=ecofed.SilentObserver())
+        assert row.total_uplink_bytes == result.totals.uplink_bytes
+
+
+def test_from_the_command_line_and_as_onnx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = [word for pair in SMALL for word in ("--set", pair)]
+    words = ["--plugin", str(PLUGIN)]
+    assert command(monkeypatch, "run", *sets, *words, "--out", str(tmp_path / "run")) == 0, capsys.readouterr().err
+    config = json.loads((tmp_path / "run" / "result.json").read_text())["config"]
+    assert [origin["plugin"] for origin in config["plugins"]] == ["own_codec.py"]
+    assert command(monkeypatch, "evaluate", str(tmp_path / "run"), *words) == 0
+    export_network(tmp_path / "run", tmp_path / "network.onnx")
+    images_NHWC = ecofed.load_dataset("digits").train.images_NHWC[:60]
+    exported, trained = OnnxNetwork(tmp_path / "network.onnx"), ecofed.load_model(tmp_path / "run")
+    np.testing.assert_allclose(exported(images_NHWC), trained.logits(images_NHWC).numpy(), atol=2e-3)
+    registry._codecs.clear()
+    registry._loaded.clear()
+    for ask in (lambda: ecofed.load_model(tmp_path / "run"), lambda: Config.from_dict(config)):
+        with pytest.raises(ecofed.EcoFedError, match=r"made with the plug-in own_codec\.py: load it with --plugin"):
+            ask()
+    assert ecofed.load(tmp_path / "run").config["ecofed"]["codec"] == "root"
+
+
+def test_the_built_in_codecs_are_those_that_are_declared() -> None:
+    assert list(CODECS) == list(BUILT_IN_CODECS)
+    assert all(issubclass(CODECS[name], codec_facts(name)) for name in CODECS)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_what_is_declared_exportable_can_be(name: str) -> None:
+    from ecofed.onnx import Graph
+
+    codec = make_codec(name, codec_facts(name).allowed_bits[-1], SHAPE, UPPER)
+    graph = Graph(SHAPE)
+    if codec_facts(name).exportable:
+        assert codec.to_onnx(graph, graph.input)
+    else:
+        with pytest.raises(ecofed.ModelError, match=f"'{name}': this codec cannot be written as ONNX"):
+            codec.to_onnx(graph, graph.input)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("@ecofed.register_codec\nclass A(Codec): name = 'uniform'", "codec 'uniform': the name is taken"),
+        ("@ecofed.register_codec\nclass A(Codec): name = 'A b'", "codec 'A b': a name is lower-case letters"),
+        ("@ecofed.register_codec\nclass A: name = 'a'", "codec 'a': must be a subclass of ecofed.activations.Codec"),
+    ],
+)
+def test_what_is_no_codec(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "strange_codec.py").write_text(f"import ecofed\nfrom ecofed.activations import Codec\n{text}")
+    with pytest.raises(ConfigError, match=said):
+        ecofed.load_plugin(tmp_path / "strange_codec.py")
