@@ -65,7 +65,7 @@ def given_dataset(name: str, frame: Frame = ANY_FRAME) -> Dataset:
 
 
 def _scaled(part: ImageSet, frame: Frame) -> ImageSet:
-    return ImageSet(native_size(part.images_NHWC[:], frame), part.labels_N)
+    return replace(part, images_NHWC=native_size(part.images_NHWC[:], frame))
 
 
 def _split(pair: Any, part: str) -> Split:
