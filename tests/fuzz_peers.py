@@ -27,9 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.config.methods import BUILT_IN
+from ecofed.config.methods import METHODS
 from ecofed.costs import Ledger
 from ecofed.devices import DeviceWorker, LocalImages, OnnxWorker
+from ecofed.devices.answering import side_of
 from ecofed.errors import WireError
 from ecofed.methods import METHOD_CLASSES, Channel, Context
 from ecofed.methods.transport import Answer
@@ -283,17 +284,17 @@ class Device:
         own = self._prepared.parts[0]
         train = self._prepared.dataset.train
         self._requests = list(_requests(self._prepared))
-        self._worker_for: dict[str, DeviceWorker | OnnxWorker] = {}
-        for method, facts in BUILT_IN.items():  # a device answers what its own method asks for
+        self._worker_for: dict[type[Message], DeviceWorker | OnnxWorker] = {}
+        for method in METHODS:  # a device answers what its own method asks for
             task = dataclasses.replace(task, config=task.config.replace(method=method))
             images = (task, 0, train.images_NHWC[own], train.labels_N[own])
             torch_worker = dataclasses.replace(self._prepared, task=task).worker
             worker = torch_worker(0) if kind == "torch" else OnnxWorker(task, LocalImages(*images))
-            self._worker_for |= dict.fromkeys((*facts.requests, InstallNetwork.__name__), worker)
+            self._worker_for |= dict.fromkeys((*side_of(method).answers, InstallNetwork), worker)
 
     def __call__(self, draw: random.Random) -> tuple[str, float]:
         request = draw.choice(self._requests)
-        worker = self._worker_for[type(request).__name__]
+        worker = self._worker_for[type(request)]
         worker.handle(encode(self._requests[0]).data)  # the front, which refresh and statistics need
         data = changed(request, draw)
         if isinstance(request, InstallFront) and draw.randrange(4):

@@ -54,7 +54,10 @@ APPLICATIONS = {"cli", "flower", "api", "__main__"}
 #: Rooms that work where only numpy is installed.
 WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "reports", "costs", "cli"}
 #: Modules that do so in a room that does not.
-ALSO_WITHOUT_TORCH = {"runs/prediction.py", "runs/observing.py"}
+ALSO_WITHOUT_TORCH = {
+    *("runs/prediction.py", "runs/observing.py", "devices/onnx_worker.py"),
+    *(f"devices/methods/{name}.py" for name in ("ecofed", "closed_form", "send_images")),
+}
 
 
 def modules() -> list[Path]:

@@ -18,7 +18,7 @@ from ecofed.config.keys import configuration_keys
 from ecofed.config.methods import BUILT_IN
 from ecofed.config.schema import BUILT_IN_NETWORKS, all_keys, all_methods
 from ecofed.errors import ConfigError, WireError
-from ecofed.methods import METHOD_CLASSES
+from ecofed.methods import METHOD_CLASSES, ClassicFL
 from ecofed.models import MODELS
 from ecofed.planning.planner import plan
 from ecofed.reports.theme import styles
@@ -146,6 +146,16 @@ class TestAMethodInOneFile:
         ecofed.run(settings().for_method("classic-fl"))
         with pytest.raises(WireError, match="unknown message number 128"):
             decode(data)
+
+
+def test_a_variant_of_a_built_in_method_uses_its_side_on_devices() -> None:
+    @ecofed.register
+    class Twin(ClassicFL):
+        name = "twin"
+
+    of_classic, of_twin = (ecofed.run(settings("rounds=1").for_method(name)) for name in ("classic-fl", "twin"))
+    assert losses(of_twin) == losses(of_classic)
+    assert of_twin.ledger == of_classic.ledger
 
 
 class TestWhatARunKeeps:

@@ -14,6 +14,7 @@ from torch import nn
 
 from ecofed.config.methods import METHODS
 from ecofed.devices import DeviceWorker
+from ecofed.devices.answering import side_of
 from ecofed.methods import METHOD_CLASSES
 from ecofed.methods.transport import Answer
 from ecofed.runs.experiment import run
@@ -135,5 +136,5 @@ def test_labels_and_images_leave_the_device_exactly_when_the_method_says_so(meth
     replies, requests = ([decode(data)[0] for data in way] for way in (spy.uplink, spy.downlink))
     assert any(isinstance(reply, Images) for reply in replies) == METHOD_CLASSES[method].images_leave_device
     # It asks for nothing more than its devices answer, nor less.
-    assert {type(request).__name__ for request in requests} == set(METHOD_CLASSES[method].requests)
+    assert {type(request) for request in requests} == set(side_of(method).answers)
     assert all(array.dtype == np.uint8 for array in labels)

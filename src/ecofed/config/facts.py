@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -39,9 +38,11 @@ class Facts:
     """For plots, one of Matplotlib's."""
     labels_leave_device: ClassVar[bool] = True
     images_leave_device: ClassVar[bool] = False
-    requests: ClassVar[Sequence[str]] = ()
-    """The built-in messages that a device in such a run answers, by the names of their classes; all others it refuses.
-    (Its own messages, and the delivery of the trained network, besides.)"""
+    Device: ClassVar[type | str | None] = None
+    """Its side on devices: a class, or where it is, as ``module:Class``. ``answers`` map each request to the name of a
+    method there; devices refuse all others (but take the trained network)."""
+    trains_on_device: ClassVar[bool] = True
+    """Whether its devices need PyTorch."""
     needs_frozen_front: ClassVar[bool] = False
     """Whether devices are sent a frozen front."""
     stops_early: ClassVar[bool] = False

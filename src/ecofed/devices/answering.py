@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from ecofed.config.methods import facts_of
 from ecofed.config.task import Task
+from ecofed.devices.kept_network import KeptNetwork
 from ecofed.errors import EcoFedError, WireError
 from ecofed.wire import Failure, InstallNetwork, Message, decode, encode
-
-Handlers = Mapping[type[Message], Callable[[Any], Message]]
 
 
 class Answering:
@@ -20,31 +21,33 @@ class Answering:
 
     Args:
         task: whose method it is.
-        handlers: what this kind of device can do.
-        own: what the method brings itself.
+        side: the method's side on this device; ``None`` where it has none.
+        network: where to write the trained network, if it is delivered.
+        refusal: said after the name of any other request.
     """
 
-    cannot: ClassVar[str] = "this device cannot do it"
-    """Said where the method asks for what this kind of device has no handler for."""
-
-    def __init__(self, task: Task, handlers: Handlers, own: Handlers | None = None) -> None:
-        self._method = task.config.method
-        self._asked = {InstallNetwork.__name__, *facts_of(self._method).requests}
-        self._handlers, self._own = handlers, own or {}
+    def __init__(self, task: Task, side: Any, network: Path | None, refusal: str | None = None) -> None:
+        self._refusal = refusal or f"is not a request that a device in a run of {task.config.method} answers"
+        answers = {} if side is None else {request: getattr(side, name) for request, name in side.answers.items()}
+        self._handlers: dict[type[Message], Callable[[Any], Message]] = answers
+        self._handlers[InstallNetwork] = KeptNetwork(network).install
 
     def handle(self, request: bytes) -> bytes:
         """Answer one encoded request."""
         try:
             message, _ = decode(request)
-            return encode(self._handler(type(message))(message)).data
+            handler = self._handlers.get(type(message))
+            if handler is None:
+                raise WireError(f"{type(message).__name__} {self._refusal}")
+            return encode(handler(message)).data
         except EcoFedError as error:
             return encode(Failure(reason=str(error))).data
 
-    def _handler(self, kind: type[Message]) -> Callable[[Any], Message]:
-        if kind in self._own:
-            return self._own[kind]
-        if kind.__name__ not in self._asked:
-            raise WireError(f"{kind.__name__} is not a request that a device in a run of {self._method} answers")
-        if kind not in self._handlers:
-            raise WireError(f"{kind.__name__}: {self.cannot}")
-        return self._handlers[kind]
+
+def side_of(method: str) -> Any:
+    """The class that is a method's side on devices, or ``None``."""
+    named = facts_of(method).Device
+    if isinstance(named, str):
+        module, _, name = named.partition(":")
+        return getattr(import_module(module), name)
+    return named

@@ -24,7 +24,7 @@ class TorchFront(FrozenFront):
 
     def load(self, bundle: bytes) -> FrontBundle:
         self.check_fits(FrontBundle.decode(bundle))
-        front, decoded = front_by_bytes(bundle, self._task.config.normalisation)
+        front, decoded = front_by_bytes(bundle, self.task.config.normalisation)
         self._front = front.to(self._local.torch_device)
         return decoded
 

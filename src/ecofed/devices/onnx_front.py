@@ -32,7 +32,7 @@ class OnnxFront(FrozenFront):
     def load(self, bundle: bytes) -> FrontBundle:
         decoded = FrontBundle.decode(bundle)
         self.check_fits(decoded)
-        config = self._task.config
+        config = self.task.config
         if self._exported is not None and self._exported.front_id == decoded.id:
             model = self._exported.front
         else:
@@ -50,4 +50,4 @@ class OnnxFront(FrozenFront):
     def activations(self, samples_B: np.ndarray, view: int) -> np.ndarray:
         if self._session is None:
             raise DeviceError("no front is installed on this device")
-        return self._session(self._data.arrays(samples_B, view))
+        return self._session(self.data.arrays(samples_B, view))

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from ecofed.config.methods import OURS, facts_of
 from ecofed.config.task import Task
-from ecofed.devices.answering import Answering, Handlers
-from ecofed.devices.kept_network import KeptNetwork
+from ecofed.devices.answering import Answering, side_of
+from ecofed.devices.frozen_front import OnFront
 from ecofed.devices.local_images import LocalImages
 from ecofed.devices.onnx_front import OnnxFront
 from ecofed.onnx import DeviceBundle
-from ecofed.wire import AskStatistics, InstallFront, InstallNetwork, Refresh, SendImages
 
 
 class OnnxWorker(Answering):
     """One device, with the same messages as the PyTorch worker."""
 
-    cannot = "this device has no PyTorch and cannot train; it takes part in ecofed"
-
     def __init__(
         self, task: Task, data: LocalImages, exported: DeviceBundle | None = None, network: Path | None = None
     ) -> None:
-        front = OnnxFront(task, data, exported)
-        handlers: Handlers = {
-            InstallFront: front.install,
-            Refresh: front.refresh,
-            AskStatistics: front.statistics,
-            SendImages: data.send,
-            InstallNetwork: KeptNetwork(network).install,
-        }
-        super().__init__(task, handlers)
+        side: Any = None
+        refusal = None
+        if facts_of(task.config.method).trains_on_device:
+            refusal = f"is nothing for a device that has no PyTorch and cannot train; it takes part in {OURS}"
+        else:
+            kind = side_of(task.config.method)
+            side = kind(OnnxFront(task, data, exported)) if issubclass(kind, OnFront) else kind(task, data)
+        super().__init__(task, side, network, refusal)

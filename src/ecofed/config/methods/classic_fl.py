@@ -38,6 +38,6 @@ class ClassicFLFacts(Facts):
     Settings = ClassicFLConfig
     role = "paper"
     colour, dark_colour, marker = "#16397f", "#b4d8ff", "s"
-    requests = ("TrainWhole",)
+    Device = "ecofed.devices.methods.classic_fl:WholeTrainer"
     cuts_network = False
     labels_leave_device = False

@@ -30,7 +30,8 @@ class ClosedFormFacts(Facts):
     Settings = ClosedFormConfig
     role = "rival"
     colour, dark_colour, marker = "#a3355f", "#f08fb0", "X"
-    requests = ("InstallFront", "AskStatistics")
+    Device = "ecofed.devices.methods.closed_form:Summer"
+    trains_on_device = False
     needs_frozen_front = True
     labels_leave_device = False
     has_network = False

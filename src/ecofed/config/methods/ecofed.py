@@ -155,7 +155,8 @@ class EcoFedFacts(Facts):
     Settings = EcoFedConfig
     role = "paper"
     colour, dark_colour, marker = "#0f8560", "#3fe0a2", "o"
-    requests = ("InstallFront", "Refresh")
+    Device = "ecofed.devices.methods.ecofed:Uploader"
+    trains_on_device = False
     needs_frozen_front = True
     stops_early = True
 

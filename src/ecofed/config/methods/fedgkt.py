@@ -30,5 +30,5 @@ class FedGKTFacts(Facts):
     Settings = FedGKTConfig
     role = "paper"
     colour, dark_colour, marker = "#8f6f06", "#f5d565", "v"
-    requests = ("TrainDistilled", "ServerLogits")
+    Device = "ecofed.devices.methods.fedgkt:Distiller"
     against_flower = "keeps logits on the device between messages, where a Flower device starts anew for each"

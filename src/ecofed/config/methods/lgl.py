@@ -19,4 +19,4 @@ class LGLFacts(Facts):
     Settings = LGLConfig
     role = "paper"
     colour, dark_colour, marker = "#a838c9", "#d65cf0", "D"
-    requests = ("TrainLocally",)
+    Device = "ecofed.devices.methods.lgl:LocalLossTrainer"

@@ -36,7 +36,8 @@ class SendImagesFacts(Facts):
     Settings = SendImagesConfig
     role = "rival"
     colour, dark_colour, marker = "#00718c", "#4fc3df", "P"
-    requests = ("SendImages",)
+    Device = "ecofed.devices.methods.send_images:Sender"
+    trains_on_device = False
     cuts_network = False
     images_leave_device = True
 

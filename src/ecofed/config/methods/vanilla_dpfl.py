@@ -23,5 +23,5 @@ class VanillaDPFLFacts(Facts):
     Settings = VanillaDPFLConfig
     role = "paper"
     colour, dark_colour, marker = "#8f1d0a", "#ea6a58", "^"
-    requests = ("StartSplit", "ApplyGradient")
+    Device = "ecofed.devices.methods.vanilla_dpfl:SplitTrainer"
     against_flower = "sends a message for every batch, and a Flower message takes seconds"

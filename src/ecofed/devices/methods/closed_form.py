@@ -1,0 +1,43 @@
+"""closed-form on the device: sums over a frozen front's features. numpy only."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ecofed.activations.statistics import pack_triangle, pooled_features
+from ecofed.devices.frozen_front import OnFront
+from ecofed.errors import DeviceError
+from ecofed.wire import AskStatistics, InstallFront, Message, Statistics
+
+
+class Summer(OnFront):
+    """Sends sums when asked."""
+
+    answers: ClassVar[dict[type[Message], str]] = {InstallFront: "install", AskStatistics: "statistics"}
+
+    def statistics(self, request: AskStatistics) -> Statistics:
+        """Sums over pooled features of every sample."""
+        bundle, task, data = self.front.held(request.front_id), self.front.task, self.front.data
+        channels, height, width = bundle.activation_shape
+        grid = (request.rows, request.columns)
+        if 0 in grid or height % grid[0] or width % grid[1]:
+            raise DeviceError(f"an activation of {height}x{width} cannot be divided into {grid[0]}x{grid[1]} parts")
+        most = task.config.closed_form.features
+        if channels * grid[0] * grid[1] > most:
+            raise DeviceError(f"asked for {channels * grid[0] * grid[1]} features; this task has at most {most}")
+        count = channels * grid[0] * grid[1] + 1
+        gram_DD, cross_DK = np.zeros((count, count)), np.zeros((count, task.classes))
+        for at in range(0, len(data), self.front.chunk):
+            samples_B = np.arange(at, min(at + self.front.chunk, len(data)))
+            features_BD = pooled_features(self.front.activations(samples_B, 0), grid)
+            gram_DD += features_BD.T @ features_BD
+            cross_DK += features_BD.T @ np.eye(task.classes)[data.labels_N[samples_B]]
+        return Statistics(
+            round=request.round,
+            front_id=bundle.id,
+            samples=len(data),
+            gram=pack_triangle(gram_DD),
+            cross_DK=cross_DK.astype(np.float32),
+        )
