@@ -12,7 +12,7 @@ from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_con
 
 from ecofed.activations.augmentation import FeatureAugmentation, shifted
 from ecofed.methods.ecofed import EcoFed
-from ecofed.methods.pooled import balanced_rows
+from ecofed.methods.pooled import balanced_rows, has_running_statistics
 from ecofed.models import state_arrays
 
 EVERYTHING: dict[str, Any] = {
@@ -31,7 +31,12 @@ EVERYTHING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    "changes", [EVERYTHING, {"ecofed__refresh": "plateau", "ecofed__memorised": 1.0, "ecofed__sampling": "device"}]
+    "changes",
+    [
+        EVERYTHING,
+        {"ecofed__refresh": "plateau", "ecofed__memorised": 1.0, "ecofed__sampling": "device"},
+        {"ecofed__optimiser": "adamw", "ecofed__warm_up": 0.4, "ecofed__statistics": "frozen", "learning_rate": 0.001},
+    ],
 )
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -44,6 +49,47 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     parts = run(config, out=tmp_path / "parts", resume=True, report=False)
     assert outcome(parts) == outcome(whole)
     assert_same_weights(tmp_path / "parts", tmp_path / "whole", config.method)
+
+
+def test_frozen_statistics_stay_while_scales_and_shifts_are_trained() -> None:
+    for statistics, stay in (("frozen", True), ("running", False)):
+        method, _ = started(tiny_config("ecofed", ecofed__statistics=statistics))
+        before = state_arrays(method.back)  # type: ignore[attr-defined]
+        method.train_round(1, [0, 1])
+        after = state_arrays(method.back)  # type: ignore[attr-defined]
+        moved = {name for name in before if not np.array_equal(before[name], after[name])}
+        means = {name for name in before if name.endswith("running_mean")}
+        assert means
+        assert (means.isdisjoint(moved), means <= moved) == (stay, not stay)
+        assert {name.replace("running_mean", "weight") for name in means} <= moved
+
+
+def test_published_weights_keep_their_statistics_unless_told_otherwise() -> None:
+    method, _ = started(tiny_config("ecofed"))
+    for published, statistics, running in (
+        (False, "auto", True),
+        (True, "auto", False),
+        (True, "running", True),
+        (False, "frozen", False),
+    ):
+        context = dataclasses.replace(method.context, published=published)
+        settings = dataclasses.replace(method.config.ecofed, statistics=statistics)
+        assert has_running_statistics(context, settings) is running
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    changes = {"ecofed__warm_up": 0.5, "ecofed__optimiser": "adamw", "rounds": 1, "learning_rate": 0.01}
+    method, _ = started(tiny_config("ecofed", **changes, ecofed__server_steps=4))
+    trainer = method.trainer  # type: ignore[attr-defined]
+    rates = []
+    for step in range(4):
+        trainer._set_learning_rate(step / 4, (step + 1) / 4)
+        rates.append(trainer._optimiser.param_groups[1]["lr"])
+    shares = [0.5 * 1.0, 1.0 * 0.5 * (1 + np.cos(np.pi / 4)), 0.5, 0.5 * (1 + np.cos(3 * np.pi / 4))]
+    np.testing.assert_allclose(rates, [0.01 * share for share in shares])
+    decays = [group["weight_decay"] for group in trainer._optimiser.param_groups]
+    assert decays == [method.config.ecofed.weight_decay, 0.0]
+    assert all(one.ndim <= 1 for one in trainer._optimiser.param_groups[1]["params"])
 
 
 def test_entropy_coding_changes_the_bytes_and_nothing_else() -> None:

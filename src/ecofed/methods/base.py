@@ -44,6 +44,8 @@ class Context:
     torch_device: torch.device
     image_size: tuple[int, int] = (32, 32)
     """Height and width of what the network sees of the data set's images, before their border."""
+    published: bool = False
+    """Whether the network starts from weights that others have published (``model.weights``)."""
     samples: Sequence[int] | None = None
     """How many samples each device has, where the server divided the data; ``None`` where devices bring their own."""
     folder: Path | None = None

@@ -38,7 +38,7 @@ from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
-from ecofed.methods.pooled import PooledTrainer
+from ecofed.methods.pooled import PooledTrainer, has_running_statistics
 from ecofed.methods.replay import EcoFedAgenda, replayed_devices
 from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
@@ -85,8 +85,7 @@ class EcoFed(EcoFedFacts, Method):
         self.refresh = make_refresh_policy(settings, self.config.rounds)
         self.buffer = configured_buffer(settings, self.bundle.id, context.folder)
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
-        if settings.server == "pooled" and self.config.normalisation == "frozen":
-            # Pooled batches are mixed over devices, so the back may use ordinary BatchNorm with running averages.
+        if settings.server == "pooled" and has_running_statistics(context, settings):
             set_normalisation(self.halves.back, "running")
         self.back: nn.Module = self.halves.back.to(context.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainer = PooledTrainer(self.back, self._inputs, self.config, settings, torch_device=context.torch_device)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW, Optimizer
 
 from ecofed.activations import View
 from ecofed.config.methods import PooledTraining, cosine
 from ecofed.config.schema import Config
 from ecofed.files.json_values import Count, read_as
-from ecofed.methods.base import check_converging, expect, under
+from ecofed.methods.base import Context, check_converging, expect, under
 from ecofed.models import load_arrays, state_arrays
 from ecofed.randomness import generator
 
@@ -28,6 +28,15 @@ from ecofed.randomness import generator
 Inputs = Callable[[View, np.ndarray, np.random.Generator | None], np.ndarray]
 #: Weights enter the average every so many steps: as good as every step, and ten times cheaper.
 AVERAGE_EVERY = 10
+#: What an optimiser remembers of a parameter, and what it is called in checkpoints.
+_SLOTS = {"momentum_buffer": "momentum", "exp_avg": "first-moment", "exp_avg_sq": "second-moment"}
+
+
+def has_running_statistics(context: Context, settings: PooledTraining) -> bool:
+    """Whether what is trained has ordinary BatchNorm with running averages: pooled batches are mixed over devices, so
+    their statistics may be learned."""
+    asked = settings.statistics == "running" or (settings.statistics == "auto" and not context.published)
+    return asked and context.config.normalisation == "frozen"
 
 
 class PooledTrainer:
@@ -60,7 +69,7 @@ class PooledTrainer:
         self.back.train()
         total = 0.0
         for step in range(steps):
-            self._set_learning_rate((round_ - 1 + step / steps) / self._config.rounds)
+            self._set_learning_rate(*((round_ - 1 + part / steps) / self._config.rounds for part in (step, step + 1)))
             random = generator(self._config.seed, "feature-augmentation", round_=round_, view=step)
             h_BCHW, y_B = self._batch(pool, order[step * size : (step + 1) * size], random)
             total += self._step(h_BCHW, y_B, random)
@@ -103,20 +112,27 @@ class PooledTrainer:
         check_converging(value)
         return value
 
-    def _fresh_optimiser(self) -> SGD:
-        config = self._config
-        return SGD(
-            self.back.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=self._settings.weight_decay,
-        )
+    def _fresh_optimiser(self) -> Optimizer:
+        rate, decay = self._config.learning_rate, self._settings.weight_decay
+        if self._settings.optimiser == "sgd":
+            return SGD(self.back.parameters(), lr=rate, momentum=self._config.momentum, weight_decay=decay)
+        parameters = list(self.back.parameters())
+        groups = [
+            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": decay},
+            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return AdamW(groups, lr=rate)
 
-    def _set_learning_rate(self, progress: float) -> None:
-        """``progress`` through the whole training, 0..1."""
-        if self._settings.schedule == "cosine":
-            for group in self._optimiser.param_groups:
-                group["lr"] = self._config.learning_rate * cosine(progress)
+    def _set_learning_rate(self, progress: float, after: float) -> None:
+        """``progress`` through the whole training before and after this step, 0..1."""
+        settings = self._settings
+        if settings.schedule == "constant" and not settings.warm_up:
+            return
+        share = cosine(progress) if settings.schedule == "cosine" else 1.0
+        if settings.warm_up:
+            share *= min(1.0, after / settings.warm_up)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._config.learning_rate * share
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -132,8 +148,9 @@ class PooledTrainer:
         if self._average is not None:
             arrays |= {f"average/{name}": array for name, array in state_arrays(self._average).items()}
         for index, slot in self._optimiser.state_dict()["state"].items():
-            if slot.get("momentum_buffer") is not None:
-                arrays[f"momentum/{index}"] = slot["momentum_buffer"].cpu().numpy().copy()
+            for name, value in slot.items():
+                if name in _SLOTS and value is not None:
+                    arrays[f"{_SLOTS[name]}/{index}"] = value.cpu().numpy().copy()
         return arrays, {"steps": self._steps}
 
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, int]) -> None:
@@ -141,17 +158,21 @@ class PooledTrainer:
         load_arrays(self.back, under("back/", arrays))
         if self._average is not None:
             load_arrays(self._average, under("average/", arrays))
-        momentum = {}
-        parameters = list(self.back.parameters())
-        for index, array in under("momentum/", arrays).items():
-            expect(f"momentum/{index}", array, np.float32, *parameters[int(index)].shape)
-            buffer = torch.from_numpy(array).to(self._device)
-            # As the parameter lies in memory: sums over it then run in the same order as before the interruption.
-            momentum[int(index)] = {
-                "momentum_buffer": buffer.contiguous(memory_format=torch.channels_last) if buffer.ndim == 4 else buffer
-            }
-        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": momentum})
         self._steps = read_as(Count, values["steps"], "values.trainer.steps")
+        slots: dict[int, dict[str, Tensor]] = {}
+        parameters = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+        for name, kept_as in _SLOTS.items():
+            for index, array in under(f"{kept_as}/", arrays).items():
+                expect(f"{kept_as}/{index}", array, np.float32, *parameters[int(index)].shape)
+                buffer = torch.from_numpy(array).to(self._device)
+                # As the parameter lies in memory: sums over it then run in the same order as before the interruption.
+                slots.setdefault(int(index), {})[name] = (
+                    buffer.contiguous(memory_format=torch.channels_last) if buffer.ndim == 4 else buffer
+                )
+        if self._settings.optimiser == "adamw":
+            for slot in slots.values():
+                slot["step"] = torch.tensor(float(self._steps))
+        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": slots})
 
 
 def balanced_rows(seed: int, round_: int, groups_N: np.ndarray, wanted: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from ecofed.data.preparing import as_received
 from ecofed.data.transforms import Views
 from ecofed.errors import WireError
 from ecofed.methods.base import Context, Method, RoundOutcome, under
-from ecofed.methods.pooled import PooledTrainer
+from ecofed.methods.pooled import PooledTrainer, has_running_statistics
 from ecofed.models import set_normalisation, state_arrays
 from ecofed.wire import Images, SendImages
 from ecofed.wire.sizes import ArrayShape
@@ -55,8 +55,7 @@ class SendImagesMethod(SendImagesFacts, Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = self.config.send_images
-        if self.config.normalisation == "frozen":
-            # As the back of ecofed: batches are mixed over devices, so statistics may be learned.
+        if has_running_statistics(context, self._settings):
             for half in (self.model, self.halves.front, self.halves.back):
                 set_normalisation(half, "running")
         self.buffer = ReplayBuffer("images", views_kept=1)

@@ -27,6 +27,7 @@ from ecofed.methods.transport import Transport
 from ecofed.runs.observing import Observer as Observer
 from ecofed.runs.observing import SilentObserver as SilentObserver
 from ecofed.runs.preparation import Prepared, prepare
+from ecofed.pretraining.resolve import starts_published
 from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import totals_of, write_unfinished
@@ -284,6 +285,7 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
         early=prepared.early,
         torch_device=prepared.torch_device,
         image_size=_image_size(prepared),
+        published=starts_published(prepared.task.config),
         samples=samples,
         folder=folder,
     )

@@ -21,6 +21,15 @@ class PooledTraining:
     server_steps: int | None = None
     """SGD steps a round on the pooled samples; default as many batches as the sampled devices hold (what the paper
     does)."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """``sgd`` with ``momentum``, or ``adamw`` (Loshchilov and Hutter, 2019), whose weight decay is for matrices only. A
+    pre-trained backbone wants ``adamw`` and a ``learning_rate`` of about 0.001."""
+    warm_up: float = 0.0
+    """The share of the whole training over which the learning rate rises from zero."""
+    statistics: Literal["auto", "running", "frozen"] = "auto"
+    """BatchNorm statistics of what is trained, where ``normalisation`` is ``frozen``: ``running`` ones, since pooled
+    batches are mixed over devices; or ``frozen``, as they are at the start, while scales and shifts are trained.
+    ``auto``: frozen where the network starts from published weights, whose statistics are of many more pictures."""
     fresh_momentum: bool = False
     """Start each round with zero momentum (the paper) instead of keeping it. ``fedavg`` always does."""
     sampling: Literal["uniform", "class", "device"] = "uniform"
@@ -30,7 +39,7 @@ class PooledTraining:
     schedule: Literal["constant", "cosine"] = "cosine"
     """The learning rate over all rounds. ``cosine`` falls from ``learning_rate`` to zero."""
     weight_decay: float = 0.0005
-    """Of the server's SGD."""
+    """Of the server's optimiser."""
     ema: float = 0.0
     """Decay per step of a running average of the weights, which is then what is tested and saved; 0 keeps no average,
     0.998 averages over about 500 steps."""
@@ -43,5 +52,11 @@ class PooledTraining:
         most = 10_000_000
         require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
         require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
-        for key in ("ema", "label_smoothing", "weight_decay"):
+        require(
+            not (self.fresh_momentum and self.optimiser == "adamw"),
+            f"{section}.fresh_momentum",
+            self.fresh_momentum,
+            f"needs {section}.optimiser=sgd",
+        )
+        for key in ("ema", "label_smoothing", "weight_decay", "warm_up"):
             require(0 <= getattr(self, key) < 1, f"{section}.{key}", getattr(self, key), "must be in [0, 1)")
