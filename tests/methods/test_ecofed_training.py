@@ -15,6 +15,7 @@ from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import balanced_rows, has_running_statistics
 from ecofed.models import state_arrays
 
+BATCH_NORM: dict[str, Any] = {"model__name": "vgg11", "model__width": 0.0625, "model__head_width": 8}
 EVERYTHING: dict[str, Any] = {
     "ecofed__sampling": "class",
     "ecofed__flip": 0.5,
@@ -53,7 +54,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
 
 def test_frozen_statistics_stay_while_scales_and_shifts_are_trained() -> None:
     for statistics, stay in (("frozen", True), ("running", False)):
-        method, _ = started(tiny_config("ecofed", ecofed__statistics=statistics))
+        method, _ = started(tiny_config("ecofed", ecofed__statistics=statistics, **BATCH_NORM))
         before = state_arrays(method.back)  # type: ignore[attr-defined]
         method.train_round(1, [0, 1])
         after = state_arrays(method.back)  # type: ignore[attr-defined]
@@ -78,8 +79,14 @@ def test_published_weights_keep_their_statistics_unless_told_otherwise() -> None
 
 
 def test_the_learning_rate_rises_then_falls() -> None:
-    changes = {"ecofed__warm_up": 0.5, "ecofed__optimiser": "adamw", "rounds": 1, "learning_rate": 0.01}
-    method, _ = started(tiny_config("ecofed", **changes, ecofed__server_steps=4))
+    changes: dict[str, Any] = {
+        "ecofed__warm_up": 0.5,
+        "ecofed__schedule": "cosine",
+        "ecofed__optimiser": "adamw",
+        "rounds": 1,
+        "learning_rate": 0.01,
+    }
+    method, _ = started(tiny_config("ecofed", **changes, rounds=1, learning_rate=0.01, ecofed__server_steps=4))
     trainer = method.trainer  # type: ignore[attr-defined]
     rates = []
     for step in range(4):
@@ -132,7 +139,8 @@ def test_the_average_is_what_is_tested_and_saved() -> None:
     method, prepared = started(tiny_config("ecofed", ecofed__ema=0.9, ecofed__server_steps=30))
     assert isinstance(method, EcoFed)
     method.train_round(1, [0, 1])
-    images, _ = prepared.test_set()
+    inputs, labels_N = prepared.test_set()
+    images = inputs(slice(0, len(labels_N)))
     inputs = method.test_input(images)
     assert not np.array_equal(method.logits(inputs).detach(), method.back.eval()(inputs).detach())
     saved, averaged = method.network(), method.trainer.evaluated.state_dict()
