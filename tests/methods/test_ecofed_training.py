@@ -83,8 +83,6 @@ def test_the_learning_rate_rises_then_falls() -> None:
         "ecofed__warm_up": 0.5,
         "ecofed__schedule": "cosine",
         "ecofed__optimiser": "adamw",
-        "rounds": 1,
-        "learning_rate": 0.01,
     }
     method, _ = started(tiny_config("ecofed", **changes, rounds=1, learning_rate=0.01, ecofed__server_steps=4))
     trainer = method.trainer  # type: ignore[attr-defined]
