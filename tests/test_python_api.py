@@ -29,17 +29,8 @@ EXPORTED = [
     *("CheckpointError", "Comparison", "Config", "ConfigError", "DataError", "Dataset", "DeviceError", "EcoFedError"),
     *("InUseError", "MissingExtraError", "ModelError", "Notice", "Observer", "PluginError", "RunResult", "Settings"),
     *("SilentObserver", "StorageError", "WireError", "__version__", "compare", "evaluate", "load", "load_dataset"),
-    *(
-        "load_model",
-        "load_plugin",
-        "partition",
-        "plan",
-        "predict",
-        "register",
-        "register_codec",
-        "register_network",
-        "run",
-    ),
+    *("load_model", "load_plugin", "partition", "plan", "predict", "register", "register_codec", "register_format"),
+    *("register_network", "run"),
 ]
 SMALL: dict[str, Any] = {
     "rounds": 1,

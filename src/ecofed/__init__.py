@@ -30,7 +30,7 @@ from ecofed.errors import (
     StorageError,
     WireError,
 )
-from ecofed.registry import load_plugin, register, register_codec, register_network
+from ecofed.registry import load_plugin, register, register_codec, register_format, register_network
 
 if TYPE_CHECKING:
     from ecofed.api import compare, evaluate, load_model, plan, run
@@ -73,6 +73,7 @@ __all__ = [
     "predict",
     "register",
     "register_codec",
+    "register_format",
     "register_network",
     "run",
 ]

@@ -58,7 +58,7 @@ class DataConfig:
     """The images, and which device holds which of them."""
 
     name: str = "fashion-mnist"
-    """A known name, or a path (folder or parquet file)."""
+    """A known name, a path (folder or parquet file), or ``FORMAT:PATH`` for a plug-in's format."""
     fallback: str | None = None
     """A data set to use, and to say so, when ``name`` is found nowhere. ``None``: a missing data set is an error."""
     partition: Literal["iid", "shards", "dirichlet", "quantity", "column"] = "iid"

@@ -34,6 +34,7 @@ from ecofed.config.simulation import AvailabilityConfig, ClockConfig
 from ecofed.errors import ConfigError, nearest
 from ecofed.registry import codecs as plugin_codecs
 from ecofed.registry import forget_when_new, origins, require_plugins
+from ecofed.registry import formats as plugin_formats
 from ecofed.registry import methods as plugin_methods
 from ecofed.registry import networks as plugin_networks
 
@@ -165,6 +166,7 @@ class Config:
             plugin_methods().get(self.method),
             plugin_networks().get(self.model.name),
             plugin_codecs().get(self.ecofed.codec),
+            plugin_formats().get(self.data.name.partition(":")[0]),
         )
         if own is not None:
             values[self.method] = own

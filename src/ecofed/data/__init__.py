@@ -2,6 +2,7 @@
 
 from ecofed.data.dataset import Dataset, ImageSet, compressed_sizes, compressed_upload_bytes, raw_bytes, require_test
 from ecofed.data.fetching import fetch
+from ecofed.data.formats.own import Pictures
 from ecofed.data.loading import list_datasets, load_dataset
 from ecofed.data.partitions import label_counts, mixed_order, partition, test_indices
 from ecofed.data.transforms import augment, to_input
@@ -9,6 +10,7 @@ from ecofed.data.transforms import augment, to_input
 __all__ = [
     "Dataset",
     "ImageSet",
+    "Pictures",
     "augment",
     "compressed_sizes",
     "compressed_upload_bytes",

@@ -95,7 +95,8 @@ def _stamps(files: Sequence[Path]) -> list[tuple[int, ...]]:
 
 def _content(path: Path, layout: Format, files: Sequence[Path]) -> str:
     """Of the names and the bytes of a source's files, and of what decodes them."""
-    whole = blake2b(repr((VERSION, PIL.__version__, layout.layout)).encode(), digest_size=20)
+    read_by = (VERSION, PIL.__version__, layout.layout, *filter(None, [layout.version]))
+    whole = blake2b(repr(read_by).encode(), digest_size=20)
     for file in files:
         # With their folders: a picture's folder is its label, and moving it changes nothing else.
         name = os.path.relpath(file, path).encode("utf-8", "surrogateescape")

@@ -72,7 +72,17 @@ def _split(pair: Any, part: str) -> Split:
     where = f"data: the {part} split"
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{where} must be (images, labels)")
-    images, labels_N = (np.asarray(value) for value in pair)
+    images_NHWC, labels_N = checked_arrays(pair[0], pair[1], where)
+    return Split(images_NHWC=images_NHWC, labels_N=labels_N)
+
+
+def checked_arrays(images: Any, labels: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """As images (N, H, W, C), uint8, and labels (N,), int64.
+
+    Raises:
+        DataError: they are not; the message begins with ``where``.
+    """
+    images, labels_N = np.asarray(images), np.asarray(labels)
     images_NHWC = images[..., np.newaxis] if images.ndim == 3 else images
     if images_NHWC.dtype != np.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[3] not in (1, 3):
         raise DataError(
@@ -85,7 +95,7 @@ def _split(pair: Any, part: str) -> Split:
         )
     if len(images_NHWC) != len(labels_N) or not len(labels_N):
         raise DataError(f"{where} has {len(images_NHWC)} images and {len(labels_N)} labels")
-    return Split(images_NHWC=images_NHWC, labels_N=labels_N.astype(np.int64))
+    return images_NHWC, labels_N.astype(np.int64)
 
 
 def _assembled(train: Split, test: Split) -> Dataset:

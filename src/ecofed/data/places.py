@@ -13,10 +13,12 @@ from pathlib import Path
 
 from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
+from ecofed.data.formats.own import own_format
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
 from ecofed.foreign_text import clean
 from ecofed.installation import install_command
+from ecofed.registry import formats as plugin_formats
 
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 
@@ -65,6 +67,9 @@ def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found
     holds something malformed is a
     :class:`DataError`.
     """
+    own, colon, where = name.partition(":")
+    if colon and own in plugin_formats():
+        return _of_own_format(name, own, where)
     if is_path(name):
         return _at_path(name)
     looked: list[str] = []
@@ -94,13 +99,29 @@ def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found
 def _at_path(name: str) -> tuple[Found | None, str]:
     path = _expanded(name)
     if not path.exists():
-        return None, f"data.name = '{name}': no such file or folder{nearest(path.name, KNOWN)}"
+        return None, f"data.name = '{name}': no such file or folder{nearest(path.name, KNOWN)}{_no_format(name)}"
     layout = _layout(path)
     if layout is None:
         expected = "; ".join(layout.layout for layout in FORMATS.values())
         return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
     stem = path.resolve().stem if path.is_file() else path.resolve().name
     return Found(name=stem, place="path", path=path, layout=layout), ""
+
+
+def _of_own_format(name: str, own: str, where: str) -> tuple[Found | None, str]:
+    path = _expanded(where)
+    if not path.exists():
+        return None, f"data.name = '{name}': no such file or folder"
+    layout = own_format(plugin_formats()[own])
+    if not layout.find(path):
+        return None, f"data.name = '{name}': holds no such data; expected {layout.layout}{_contents(path)}"
+    stem = path.resolve().stem if path.is_file() else path.resolve().name
+    return Found(name=stem, place="path", path=path, layout=layout), ""
+
+
+def _no_format(name: str) -> str:
+    own, colon, _ = name.partition(":")
+    return f"; a data format '{own}' is not known, load its plug-in with --plugin" if colon and own.isalnum() else ""
 
 
 def _contents(path: Path) -> str:
@@ -159,6 +180,8 @@ def cure(name: str) -> str:
     """What to do to get a data set that was not found."""
     if is_path(name):
         return "there is no such file or folder"
+    if name not in KNOWN and (hint := _no_format(name)):
+        return hint.removeprefix("; ")
     if name not in KNOWN:
         close = nearest(name, KNOWN)
         return f"known names are {', '.join(KNOWN)}{close}; for your own images give the path of their folder"

@@ -1,10 +1,10 @@
-"""Methods, networks and codecs that come from outside the package: one door for all of them.
+"""Methods, networks, codecs and data formats that come from outside the package: one door for all of them.
 
-A plug-in is a Python file or module that calls :func:`register` (a method), :func:`register_network` or
-:func:`register_codec` when it is imported. It is named with ``--plugin FILE.py``, or installed and found by its entry
-point in the group ``ecofed.plugins``. What it registers is known everywhere by name: the command line, comparisons,
-plans, reports. Runs and trained networks keep the plug-in's name, version and digest, and ask for it by name; its code
-never travels.
+A plug-in is a Python file or module that calls :func:`register` (a method), :func:`register_network`,
+:func:`register_codec` or :func:`register_format` when it is imported. It is named with ``--plugin FILE.py``, or
+installed and found by its entry point in the group ``ecofed.plugins``. What it registers is known everywhere by name:
+the command line, comparisons, plans, reports. Runs and trained networks keep the plug-in's name, version and digest,
+and ask for it by name; its code never travels.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from ecofed.registry.sources import Origin, digest, from_file, from_module, vers
 GROUP = "ecofed.plugins"
 #: Messages of a plug-in's method are numbered from here, in their order.
 FIRST_MESSAGE, MOST_MESSAGES = 128, 100
+#: What mean something else in ``data.name`` before a colon.
+NO_FORMATS = ("arrays", "file", "hf", "http", "https")
 
 C = TypeVar("C", bound=type)
 
@@ -61,11 +63,21 @@ class CodecEntry:
     origin: Origin
 
 
-Entry = MethodEntry | NetworkEntry | CodecEntry
+@dataclass(frozen=True, kw_only=True)
+class FormatEntry:
+    """A data format of a plug-in."""
+
+    cls: Any
+    """Has what :func:`register_format` says."""
+    origin: Origin
+
+
+Entry = MethodEntry | NetworkEntry | CodecEntry | FormatEntry
 
 _methods: dict[str, MethodEntry] = {}
 _networks: dict[str, NetworkEntry] = {}
 _codecs: dict[str, CodecEntry] = {}
+_formats: dict[str, FormatEntry] = {}
 _loaded: dict[str, Origin] = {}
 _loading: list[Origin] = []
 #: To be emptied when something new is known.
@@ -147,6 +159,26 @@ def register_codec(cls: C) -> C:
     return cls
 
 
+def register_format(cls: C) -> C:
+    """Make a data format known: ``data.name = "NAME:PATH"`` is read by it; usable as a decorator.
+
+    The class has ``name``; ``layout``, what a user has to provide, in a few words; and two static methods:
+    ``find(path)`` gives the files that the data consist of (an empty list: they are not of this format), and
+    ``read(path, part)`` the :class:`ecofed.data.Pictures` of ``"train"`` or ``"test"`` (``None``: no such part).
+
+    Raises:
+        ConfigError: a name that is taken or cannot be one, or something that is missing.
+    """
+    name = _checked_name(cls, "format")
+    _require_free(name, "format", (*_built_in("format"), *(key for key in _formats if _formats[key].cls is not cls)))
+    for needed in ("layout", "find", "read"):
+        if not hasattr(cls, needed):
+            raise ConfigError(f"format '{name}': has no '{needed}'")
+    _formats[name] = FormatEntry(cls=cls, origin=_origin_of(cls))
+    _changed()
+    return cls
+
+
 def load_plugin(named: str | Path) -> Origin:
     """Import a plug-in: a file ``FILE.py``, or a module by its name. A second time it does nothing.
 
@@ -209,6 +241,12 @@ def codecs() -> Mapping[str, CodecEntry]:
     return _codecs
 
 
+def formats() -> Mapping[str, FormatEntry]:
+    """The data formats of all plug-ins, those of installed packages included."""
+    _find_installed()
+    return _formats
+
+
 def origins(*entries: Entry | None) -> list[dict[str, str]]:
     """What a run records of the plug-ins that it needs, each once."""
     found = [dataclasses.asdict(entry.origin) for entry in entries if entry is not None]
@@ -223,7 +261,7 @@ def messages_of(method: str) -> Sequence[Any]:
 
 def all_entries() -> list[Entry]:
     """Everything that plug-ins registered."""
-    return [*methods().values(), *networks().values(), *codecs().values()]
+    return [*methods().values(), *networks().values(), *codecs().values(), *formats().values()]
 
 
 def require_plugins(recorded: Any) -> None:
@@ -263,7 +301,7 @@ def _forget(origin: Origin) -> None:
 
 
 def _tables() -> tuple[dict[str, Any], ...]:
-    return _methods, _networks, _codecs
+    return _methods, _networks, _codecs, _formats
 
 
 def _changed() -> None:
@@ -276,7 +314,8 @@ def _built_in(kind: str) -> tuple[str, ...]:
     from ecofed.config.methods import METHODS
     from ecofed.config.schema import BUILT_IN_NETWORKS
 
-    return {"method": METHODS, "network": BUILT_IN_NETWORKS, "codec": tuple(BUILT_IN_CODECS)}[kind]
+    tables = {"method": METHODS, "network": BUILT_IN_NETWORKS, "codec": tuple(BUILT_IN_CODECS)}
+    return tables.get(kind, NO_FORMATS)
 
 
 def _checked_name(cls: type, kind: str) -> str:

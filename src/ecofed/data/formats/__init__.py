@@ -30,6 +30,8 @@ class Format:
     """
     last_resort: bool = False
     """Only where the path has no other layout."""
+    version: str = ""
+    """Of what reads it, for caches: of a plug-in's format, its digest."""
     notes: Callable[[Path, Reading], list[str]]
     """What lies in the path and is not taken, or is taken for something that its name does not say."""
 
