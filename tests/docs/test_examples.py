@@ -31,7 +31,7 @@ from ecofed.config.presets import read_toml
 from ecofed.runs import experiment
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 TINY: dict[str, Any] = {
     "rounds": 2,
