@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 from tiny import StopAfter, outcome, run, started, tiny_config
 
-from ecofed.activations.statistics import feature_grid, pack_triangle, pooled_features, unpack_triangle
+from ecofed.activations.statistics import (
+    feature_grid,
+    gram_from_means,
+    outer_of_means,
+    pack_triangle,
+    pooled_features,
+    unpack_triangle,
+)
 from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images
 from ecofed.errors import ConfigError, WireError
 from ecofed.methods import ClosedForm, SendImagesMethod
 from ecofed.methods.channel import BelowQuorumError
+from ecofed.planning.planner import plan_run
 
 
 def pictures(count: int = 5, size: int = 32, channels: int = 3) -> np.ndarray:
@@ -101,6 +109,62 @@ def test_closed_form_is_the_ridge_regression_of_all_features_together(ridge: flo
     expected_DK = np.linalg.solve(gram_DD + np.diag(penalty_D), features_ND.T @ targets_NK)
     logits_NK = method.logits(method.test_input(method.tensor(x_NCHW))).numpy()
     assert np.allclose(logits_NK / 10, features_ND @ expected_DK, atol=1e-3)
+
+
+def class_sums(features_ND: np.ndarray, labels_N: np.ndarray, device_N: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What the server has after all devices have sent class means: outer products, sums, devices of each class."""
+    classes = int(labels_N.max()) + 1
+    crosses = [features_ND[device_N == one].T @ np.eye(classes)[labels_N[device_N == one]] for one in set(device_N)]
+    outer_DD = sum(outer_of_means(cross, int(cross[-1].sum()), 10.0) for cross in crosses)
+    return np.asarray(outer_DD), np.sum(crosses, axis=0), np.sum([cross[-1] > 0 for cross in crosses], axis=0)
+
+
+def test_class_means_of_many_devices_tell_how_features_vary() -> None:
+    random = np.random.default_rng(0)
+    labels_N = random.integers(0, 3, 6000)
+    mixing = random.normal(size=(4, 4)) / 3
+    values = random.normal(size=(6000, 4)) @ mixing + random.normal(size=(3, 4))[labels_N]
+    features_ND = np.c_[np.clip(values, -9, 9), np.ones(6000)]
+    exact_DD = features_ND.T @ features_ND
+    errors = {}
+    for devices in (2, 400):
+        means = class_sums(features_ND, labels_N, random.integers(0, devices, 6000))
+        errors[devices] = np.abs(gram_from_means(*means) - exact_DD).max() / np.abs(exact_DD).max()
+    assert errors[400] < 0.04 < errors[2]
+
+
+def test_class_means_of_one_device_say_nothing_about_that() -> None:
+    features_ND = np.c_[[[0.0], [2.0], [5.0]], np.ones(3)]
+    gram_DD = gram_from_means(*class_sums(features_ND, np.array([0, 0, 1]), np.zeros(3, int)))
+    np.testing.assert_allclose(gram_DD, [[2 + 25, 2 + 5], [2 + 5, 3]])
+
+
+@pytest.mark.parametrize(
+    ("sums", "samples", "said"),
+    [
+        ([[1.0, 2.0], [2.0, 2.0]], 5, "class means of 4 samples, said to be of 5"),
+        ([[1.0, 2.0], [1.5, 2.5]], 4, "class means of 4 samples"),
+        ([[25.0, 2.0], [2.0, 2.0]], 4, "sums over classes that no features of at most 10 have"),
+        ([[0.0, 2.0], [-1.0, 5.0]], 4, "sums over classes that no features"),
+    ],
+)
+def test_class_means_that_no_samples_have_are_refused(sums: list[list[float]], samples: int, said: str) -> None:
+    with pytest.raises(WireError, match=said):
+        outer_of_means(np.array(sums), samples, 10.0)
+
+
+def test_class_means_are_fewer_bytes_and_cost_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = run(tiny_config("closed-form", rounds=6))
+    config = tiny_config("closed-form", rounds=6, closed_form__sends="class-means")
+    monkeypatch.setattr("ecofed.runs.experiment.CHECKPOINT_SECONDS", -1.0)
+    means = run(config, out=tmp_path / "whole", report=False)
+    assert means.ledger["statistics"]["uplink"] * 5 < exact.ledger["statistics"]["uplink"]
+    assert 0.5 < means.totals.final_test_accuracy < exact.totals.final_test_accuracy  # few devices: little is known
+    with pytest.raises(KeyboardInterrupt):
+        run(config, out=tmp_path / "parts", observer=StopAfter(3), report=False)
+    assert outcome(run(config, out=tmp_path / "parts", resume=True, report=False)) == outcome(means)
+    foreseen = plan_run(config)
+    assert foreseen.total_uplink_bytes == means.totals.uplink_bytes
 
 
 def test_closed_form_sends_one_upload_of_statistics_and_no_labels() -> None:

@@ -78,3 +78,46 @@ def check_sums(gram_DD: np.ndarray, cross_DK: np.ndarray, samples: int, largest:
         np.linalg.cholesky(together + slack * np.eye(len(together)))
     except np.linalg.LinAlgError:
         raise WireError(f"sums that no {samples} samples have") from None
+
+
+def outer_of_means(cross_DK: np.ndarray, samples: int, largest: float) -> np.ndarray:
+    """Of one device's sums F^T Y: the sum over classes of s s^T / n, with the sum s of n samples' features (D, D).
+
+    Raises:
+        WireError: no ``samples`` samples with features of at most ``largest`` have these sums.
+    """
+    counts_K, tolerance = cross_DK[-1], _ROUNDING * max(1, samples)
+    if abs(counts_K.sum() - samples) > tolerance or np.abs(counts_K - np.rint(counts_K)).max() > tolerance:
+        raise WireError(f"class means of {counts_K.sum():.6g} samples, said to be of {samples}")
+    if counts_K.min() < -tolerance or (np.abs(cross_DK[:-1]) > counts_K * largest * (1 + _ROUNDING) + tolerance).any():
+        raise WireError(f"sums over classes that no features of at most {largest:.3g} have")
+    present_K = counts_K > 0.5
+    scaled_DK = cross_DK[:, present_K] / np.sqrt(counts_K[present_K])
+    outer_DD: np.ndarray = scaled_DK @ scaled_DK.T
+    return outer_DD
+
+
+def gram_from_means(outer_DD: np.ndarray, cross_DK: np.ndarray, devices_K: np.ndarray) -> np.ndarray:
+    """An estimate of F^T F from class means alone (FedCOF, 2025, with one covariance for all classes, drawn towards a
+    multiple of the identity).
+
+    If the images of a class are drawn alike everywhere, n (mean - overall mean)(...)^T of a device's n images has the
+    class's covariance as its expectation, but for the one degree of freedom that the overall mean takes.
+
+    Args:
+        outer_DD: sum over devices and classes of :func:`outer_of_means`.
+        cross_DK: F^T Y of all devices.
+        devices_K: how many devices have each class. With one device a class, nothing is known of how features vary.
+    """
+    present_K = cross_DK[-1] > 0.5
+    scaled_DK = cross_DK[:, present_K] / np.sqrt(cross_DK[-1, present_K])
+    between_DD = scaled_DK @ scaled_DK.T
+    degrees = float((devices_K[present_K] - 1).sum())
+    within_DD = (outer_DD - between_DD) / degrees if degrees > 0 else np.zeros_like(outer_DD)
+    # Few device means say little of each direction: the fewer, the more it is taken to vary as the others do.
+    features = len(within_DD) - 1
+    share = features / (features + degrees)
+    even_D = np.append(np.full(features, np.trace(within_DD) / features), 0.0)
+    within_DD = (1 - share) * within_DD + share * np.diag(even_D)
+    gram_DD: np.ndarray = between_DD + within_DD * (cross_DK[-1].sum() - present_K.sum())
+    return gram_DD

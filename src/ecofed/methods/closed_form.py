@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from ecofed.activations.codecs.base import TIMES_THE_LIMIT
-from ecofed.activations.statistics import check_sums, feature_grid, pooled_features, triangle_size, unpack_triangle
+from ecofed.activations.statistics import (
+    check_sums,
+    feature_grid,
+    gram_from_means,
+    outer_of_means,
+    pooled_features,
+    triangle_size,
+    unpack_triangle,
+)
 from ecofed.config.methods import ClosedFormFacts
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
@@ -45,7 +53,10 @@ class ClosedForm(ClosedFormFacts, Method):
         self._grid = feature_grid(self.bundle.activation_shape, self.config.closed_form.features)
         width = self.bundle.activation_shape[0] * self._grid[0] * self._grid[1] + 1
         self._gram_DD: np.ndarray = np.zeros((width, width))
+        """F^T F; of class means the sum of s s^T / n over devices and classes, with sums s of n features."""
         self._cross_DK: np.ndarray = np.zeros((width, context.task.classes))
+        self._devices_K: np.ndarray = np.zeros(context.task.classes)
+        """How many devices have images of a class."""
         self._weights_DK: np.ndarray = np.zeros((width, context.task.classes))
         self._samples = 0
         self._heard: set[int] = set()
@@ -67,6 +78,7 @@ class ClosedForm(ClosedFormFacts, Method):
             self._samples += samples
             self._gram_DD += gram_DD
             self._cross_DK += cross_DK
+            self._devices_K += cross_DK[-1] > 0.5
         self._solve()
         return RoundOutcome(refreshed=bool(asked))
 
@@ -76,10 +88,14 @@ class ClosedForm(ClosedFormFacts, Method):
         if reply.front_id != self.bundle.id:
             raise WireError(f"statistics of front {reply.front_id}, not {self.bundle.id}")
         width = len(self._gram_DD)
-        if reply.gram.shape != (triangle_size(width),) or reply.cross_DK.shape != self._cross_DK.shape:
+        expected = (_entries(self.config, width),)
+        if reply.gram.shape != expected or reply.cross_DK.shape != self._cross_DK.shape:
             raise WireError(f"statistics of shapes {reply.gram.shape} and {reply.cross_DK.shape} for {width} features")
         self.counts.check(device, reply.samples)
-        gram_DD, cross_DK = unpack_triangle(reply.gram, width), reply.cross_DK.astype(np.float64)
+        cross_DK = reply.cross_DK.astype(np.float64)
+        if self.config.closed_form.sends == "class-means":
+            return reply.samples, outer_of_means(cross_DK, reply.samples, self._largest), cross_DK
+        gram_DD = unpack_triangle(reply.gram, width)
         check_sums(gram_DD, cross_DK, reply.samples, self._largest)
         return reply.samples, gram_DD, cross_DK
 
@@ -87,10 +103,12 @@ class ClosedForm(ClosedFormFacts, Method):
         """Ridge regression of one-hot labels; the constant is not penalised."""
         if not self._samples:
             return
-        penalty_D = np.full(len(self._gram_DD), self.config.closed_form.ridge * np.trace(self._gram_DD))
-        penalty_D /= len(self._gram_DD)
+        gram_DD = self._gram_DD
+        if self.config.closed_form.sends == "class-means":
+            gram_DD = gram_from_means(self._gram_DD, self._cross_DK, self._devices_K)
+        penalty_D = np.full(len(gram_DD), self.config.closed_form.ridge * np.trace(gram_DD) / len(gram_DD))
         penalty_D[-1] = 1e-6 * self._samples
-        penalised_DD = self._gram_DD + np.diag(penalty_D)
+        penalised_DD = gram_DD + np.diag(penalty_D)
         try:
             self._weights_DK = np.linalg.solve(penalised_DD, self._cross_DK)
         except np.linalg.LinAlgError:  # fewer samples than features and next to no penalty: the smallest solution
@@ -114,7 +132,7 @@ class ClosedForm(ClosedFormFacts, Method):
             reply=Statistics,
             up={
                 "front_id": FRONT_ID,
-                "gram": ArrayShape((triangle_size(width),), "f4"),
+                "gram": ArrayShape((_entries(config, width),), "f4"),
                 "cross_DK": ArrayShape((width, work.classes), "f4"),
             },
         )
@@ -138,13 +156,20 @@ class ClosedForm(ClosedFormFacts, Method):
         return {}
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        arrays = {"sums/gram": self._gram_DD, "sums/cross": self._cross_DK}
+        arrays = {"sums/gram": self._gram_DD, "sums/cross": self._cross_DK, "sums/devices": self._devices_K}
         return arrays, {"heard": sorted(self._heard), "samples": self._samples}
 
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         sums = under("sums/", arrays)
         self._gram_DD = expect("sums/gram", sums["gram"], np.float64, *self._gram_DD.shape)
         self._cross_DK = expect("sums/cross", sums["cross"], np.float64, *self._cross_DK.shape)
+        devices_K = sums.get("devices", self._devices_K)  # not in checkpoints of earlier versions
+        self._devices_K = expect("sums/devices", devices_K, np.float64, *self._devices_K.shape)
         self._heard = set(read_as(list[Count], values["heard"], "values.heard"))
         self._samples = read_as(Count, values["samples"], "values.samples")
         self._solve()
+
+
+def _entries(config: Config, width: int) -> int:
+    """Of the sums of products that a device sends."""
+    return 0 if config.closed_form.sends == "class-means" else triangle_size(width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from ecofed.config.facts import Facts
 from ecofed.config.fields import require
@@ -15,6 +16,10 @@ class ClosedFormConfig:
 
     features: int = 128
     """At most this many features: the frozen front's activation, pooled over space until it is no wider."""
+    sends: Literal["second-moments", "class-means"] = "second-moments"
+    """What a device sends of its features: all sums that the ridge regression needs, which is exact; or of each class
+    the number of images and the sum of their features, a few kB (FedCOF, 2025): how features vary within classes is
+    then estimated from how the devices' class means differ."""
     ridge: float = 0.01
     """Strength of the penalty, in units of the mean squared feature."""
 
