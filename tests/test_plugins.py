@@ -23,6 +23,7 @@ from ecofed.models import MODELS
 from ecofed.planning.planner import plan
 from ecofed.reports.theme import styles
 from ecofed.results import Comparison, RunResult
+from ecofed.runs.without_effect import without_effect
 from ecofed.wire import decode, encode, speak
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -156,6 +157,11 @@ def test_a_variant_of_a_built_in_method_uses_its_side_on_devices() -> None:
     of_classic, of_twin = (ecofed.run(settings("rounds=1").for_method(name)) for name in ("classic-fl", "twin"))
     assert losses(of_twin) == losses(of_classic)
     assert of_twin.ledger == of_classic.ledger
+    # Its section is that of the method that it varies; a general key is meant for one of them alone.
+    assert not [key for key in all_keys() if key.startswith("twin.")]
+    sets = settings("classic-fl.schedule=cosine", "classic-fl.momentum=0.5", "twin.learning_rate=0.1")
+    (line,) = without_effect(sets, ["twin"], one=False)
+    assert line == "classic-fl.momentum=0.5 changes nothing: classic-fl is not trained here, twin is"
 
 
 class TestWhatARunKeeps:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecofed.config.facts import CodecFacts, Facts, NoSettings
+from ecofed.config.facts import CodecFacts, Facts
 from ecofed.errors import ConfigError, PluginError
 from ecofed.foreign_text import clean
 from ecofed.registry.sources import Origin, digest, from_file, from_module, version_of
@@ -101,9 +101,11 @@ def register(cls: C) -> C:
     Raises:
         ConfigError: a name that is taken or cannot be one, settings or messages that are none, or no method at all.
     """
+    from ecofed.config.methods import own_settings
+
     name = _checked_name(cls, "method")
     _require_free(name, "method", (*_built_in("method"), *(key for key in _methods if _methods[key].cls is not cls)))
-    settings = getattr(cls, "Settings", NoSettings)
+    settings = own_settings(cls)
     if not dataclasses.is_dataclass(settings) or not settings.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise ConfigError(f"method '{name}': Settings must be a frozen dataclass")
     messages: Sequence[Any] = getattr(cls, "messages", ())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecofed.config import Config, Settings
-from ecofed.config.methods import facts_of
-from ecofed.config.schema import all_methods, section_types
+from ecofed.config.methods import BUILT_IN, facts_of
+from ecofed.config.schema import all_methods, hints_of_keys, section_types
 from ecofed.costs.profiles import dealt
 
 #: Keys of ``[ecofed]`` that other methods read, too: where their network starts, and how a front travels.
@@ -40,7 +40,7 @@ def _reason(path: tuple[str, ...], configs: Sequence[Config], *, one: bool) -> s
     trained = [config.method for config in configs]
     key = ".".join(path)
     if path[0] in all_methods() and key not in SHARED:
-        configs = [config for config in configs if config.method == path[0]]
+        configs = [config for config in configs if _reads(config.method, path[0], key)]
         if not configs:
             return f"{path[0]} is not trained here, {', '.join(trained)} {'is' if len(trained) == 1 else 'are'}"
         if path[1] in all_methods() and path[1] != path[0] and ".".join(path[1:]) not in SHARED:
@@ -52,6 +52,12 @@ def _reason(path: tuple[str, ...], configs: Sequence[Config], *, one: bool) -> s
     condition, holds = needs
     sections = [getattr(config, section.replace("-", "_")) for config in configs]
     return "" if any(holds(own) for own in sections) else f"it needs {condition}"
+
+
+def _reads(method: str, section: str, key: str) -> bool:
+    """Whether a method reads what stands in another's section: a variant of it does, of the keys that are its own."""
+    variant = section in BUILT_IN and issubclass(facts_of(method), BUILT_IN[section])
+    return method == section or (variant and key in hints_of_keys())
 
 
 def _dealt_to_nobody(configs: Sequence[Config]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ecofed.config.facts import Facts
+from ecofed.config.facts import Facts, NoSettings
 from ecofed.config.methods.classic_fl import ClassicFLConfig, ClassicFLFacts
 from ecofed.config.methods.closed_form import ClosedFormConfig, ClosedFormFacts
 from ecofed.config.methods.ecofed import LOSSLESS_BITS, EcoFedConfig, EcoFedFacts
@@ -38,6 +38,13 @@ def find_facts(method: str) -> type[Facts] | None:
         return BUILT_IN[method]
     entry = plugin_methods().get(method)
     return None if entry is None else entry.cls
+
+
+def own_settings(cls: type) -> type:
+    """The section of a plug-in's method. A variant of a built-in method reads the section of that one, as its program
+    does; its own is empty."""
+    settings: type = getattr(cls, "Settings", NoSettings)
+    return NoSettings if any(settings is facts.Settings for facts in BUILT_IN.values()) else settings
 
 
 def facts_of(method: str) -> type[Facts]:
@@ -73,4 +80,5 @@ __all__ = [
     "cosine",
     "facts_of",
     "find_facts",
+    "own_settings",
 ]
