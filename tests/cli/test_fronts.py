@@ -15,6 +15,7 @@ from ecofed.data import load_dataset
 from ecofed.pretraining import fractal_images, published
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.checkpoint_front import read_checkpoint
+from ecofed.pretraining.int8_weights import read_int8
 from ecofed.pretraining.probe import probe_front, probe_pixels, probe_set
 from ecofed.pretraining.published import Published
 from ecofed.wire import FrontBundle
@@ -112,7 +113,10 @@ def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path)
 
 
 def test_weights_become_a_file_that_model_weights_takes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays = {"stem.conv.weight": np.ones((2, 3, 3, 3), np.float32), "head.classifier.bias": np.zeros(5, np.float32)}
+    arrays = {
+        "stem.conv.weight": np.ones((2, 3, 3, 3), np.float32),
+        "head.classifier.weight": np.zeros((5, 1), np.float32),
+    }
     found = Published(arrays=arrays, mean=(0.5,) * 3, std=(0.25,) * 3, origin="a test")
     words = ("weights", "efficientnet-lite0", "--weights", "theirs.pt", "--out", "lite0.safetensors")
     monkeypatch.setattr(published, "_published", lambda *asked: found if asked == words[1:4:2] else None)
@@ -123,7 +127,11 @@ def test_weights_become_a_file_that_model_weights_takes(cli: Cli, monkeypatch: p
     assert again.keys() == arrays.keys()
     assert all(np.array_equal(again[name], array) for name, array in arrays.items())
     assert "is there already; add --overwrite" in cli(*words).err
-    assert cli(*words, "--overwrite").code == 0
+    assert cli(*words, "--overwrite", "--int8").out.startswith("lite0.safetensors: 54 numbers, ")
+    card, compact = read_int8(Path("lite0.safetensors")) or (None, {})
+    assert card is not None
+    assert (card.model, card.origin, card.licence) == ("efficientnet-lite0", "a test", "unknown")
+    assert compact.keys() == {"stem.conv.weight"}
 
 
 def test_only_backbones_have_weights(cli: Cli) -> None:

@@ -20,8 +20,15 @@ Source = Annotated[
     str,
     typer.Option(
         "--weights",
-        metavar="auto|FILE",
-        help="'auto': the installed package, or timm's hub; or a file (safetensors, or PyTorch's with plain tensors).",
+        metavar="published|auto|FILE",
+        help="'published': the installed package, or timm's hub; 'auto': what 'model.weights' takes unless told "
+        "otherwise; or a file (safetensors, or PyTorch's with plain tensors).",
+    ),
+]
+Int8 = Annotated[
+    bool,
+    typer.Option(
+        "--int8", help="Convolutions in 8 bits with a scale for each output channel, without the last layer: a quarter."
     ),
 ]
 File = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.", parser=named_path)]
@@ -34,17 +41,23 @@ def register(app: typer.Typer) -> None:
         weights,
         "ecofed weights efficientnet-lite0 --out lite0.safetensors",
         "ecofed run quickstart --set model.name=efficientnet-lite0 --set model.weights=lite0.safetensors",
+        "ecofed weights timm:mobilenetv3_small_100 --int8 --out mobilenet.safetensors",
     )
 
 
 def weights(
-    model: Model, source: Source = "auto", out: File = Path("weights.safetensors"), overwrite: Overwrite = False
+    model: Model,
+    source: Source = "published",
+    int8: Int8 = False,
+    out: File = Path("weights.safetensors"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a backbone's published weights into one safetensors file, for machines that cannot fetch them.
 
     The file is what 'model.weights' takes.
     """
     need_torch("converting weights")
+    from ecofed.pretraining.int8_weights import pack_int8, without_last
     from ecofed.pretraining.published import published_weights
 
     config = ModelConfig(name=model, weights=source)
@@ -55,7 +68,12 @@ def weights(
     check_file(out)
     refuse_existing(out, overwrite=overwrite)
     found = published_weights(config, 3)
-    described = {"weights": model, "origin": found.origin, "mean": found.mean, "std": found.std}
-    content = pack(found.arrays, json_text(described))
+    arrays = found.arrays
+    if int8:
+        arrays = without_last(arrays)
+        content = pack_int8(arrays, model=model, origin=found.origin, licence=found.licence)
+    else:
+        described = {"weights": model, "origin": found.origin, "mean": found.mean, "std": found.std}
+        content = pack(arrays, json_text(described))
     write_bytes(out, content)
-    print_text(f"{out}: {sum(array.size for array in found.arrays.values()):,} numbers, {len(content):,} bytes")
+    print_text(f"{out}: {sum(array.size for array in arrays.values()):,} numbers, {len(content):,} bytes")

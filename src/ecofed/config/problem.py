@@ -30,7 +30,8 @@ class ModelConfig:
 
     weights: str = "auto"
     """What a backbone (``efficientnet-lite0``, ``timm:NAME``) starts from, whatever the method: ``auto`` (its published
-    weights), ``none`` (random ones), or a file of weights (safetensors, or PyTorch's format with plain tensors)."""
+    weights; for ``efficientnet-lite0`` the int8 copy in this package), ``published`` (these as they are: in float),
+    ``none`` (random ones), or a file of weights (safetensors, or PyTorch's format with plain tensors)."""
     back: Literal["rest", "small"] = "rest"
     """What follows a backbone's front: ``rest`` (the rest of the network, pre-trained as the front is), or ``small`` (a
     new head of one convolution and a linear layer)."""

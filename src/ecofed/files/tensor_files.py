@@ -15,7 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-_DESCRIPTION, _CHECKSUM = "ecofed", "checksum"
+#: Of the entries in front of the arrays: where the description stands, and where the checksum.
+DESCRIPTION, _CHECKSUM = "ecofed", "checksum"
 #: Of the names, shapes and description in front of the arrays. Those of a long run's checkpoint are the longest.
 MAX_HEADER_BYTES = 64 << 20
 
@@ -33,7 +34,7 @@ class TensorFile:
 def pack(arrays: Mapping[str, np.ndarray], description: str) -> bytes:
     """The content of a file."""
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(whole, metadata={_DESCRIPTION: description, _CHECKSUM: str(checksum(description, whole))})
+    return save(whole, metadata={DESCRIPTION: description, _CHECKSUM: str(checksum(description, whole))})
 
 
 def unpack(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES) -> TensorFile:
@@ -52,24 +53,24 @@ def unpack(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES) -> TensorFil
     # Element types that numpy lacks and sizes that no machine has each raise an error of their own.
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
         raise ValueError(f"is not a safetensors file ({error})") from error
-    if _DESCRIPTION not in metadata:
+    if DESCRIPTION not in metadata:
         raise ValueError("has no description of ecofed's in it")
     verify(metadata, arrays)
-    return TensorFile(description=metadata[_DESCRIPTION], arrays=arrays, has_checksum=_CHECKSUM in metadata)
+    return TensorFile(description=metadata[DESCRIPTION], arrays=arrays, has_checksum=_CHECKSUM in metadata)
 
 
 def is_described(path: Path) -> bool:
     """Whether a file has a description of ecofed's in it, and so was written by :func:`pack` or is a front."""
     try:
         with safe_open(path, "numpy") as file:
-            return _DESCRIPTION in (file.metadata() or {})
+            return DESCRIPTION in (file.metadata() or {})
     except Exception:  # an unreadable file fails in many ways
         return False
 
 
 def verify(metadata: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ``ValueError`` where a file's metadata has a checksum and it is not that of the content."""
-    if _CHECKSUM in metadata and metadata[_CHECKSUM] != str(checksum(str(metadata[_DESCRIPTION]), arrays)):
+    if _CHECKSUM in metadata and metadata[_CHECKSUM] != str(checksum(str(metadata[DESCRIPTION]), arrays)):
         raise ValueError("is damaged or was changed: its checksum is wrong")
 
 

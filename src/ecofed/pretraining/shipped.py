@@ -1,4 +1,4 @@
-"""The fronts inside the package: which there are, and the one for a model."""
+"""The fronts inside the package: which there are, and the one for a model; and the backbones."""
 
 from __future__ import annotations
 
@@ -123,8 +123,17 @@ def card_of(bundle: FrontBundle) -> dict[str, Any]:
     }
 
 
+def shipped_weights(model: str) -> Traversable:
+    """Where the weights of a whole backbone are in the package (:mod:`ecofed.pretraining.int8_weights`)."""
+    return _package() / "backbones" / f"{model}{_SUFFIX}"
+
+
 def _folder() -> Traversable:
-    return resources.files("ecofed") / "fronts"
+    return _package() / "fronts"
+
+
+def _package() -> Traversable:
+    return resources.files("ecofed")
 
 
 def _read(name: str) -> ShippedFront:
