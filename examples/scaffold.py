@@ -100,7 +100,7 @@ class Scaffold(Method):
             correction = {name: self.common[name] - own[name] for name in self.common}
             return [Ask(request=TrainCorrected(round=round_, weights=sent, correction=correction), reply=TrainedWhole)]
 
-        for device, (reply,) in self.channel.visit(sampled, ask, self._checked):
+        for device, reply in self.channel.visit(sampled, ask, self._checked):
             replies[device] = reply
             if reply.samples:
                 average.add(reply.weights, self.weight(reply.samples))
@@ -108,15 +108,13 @@ class Scaffold(Method):
         # Only now, when enough devices have answered, does anything change: a round that fails leaves no trace.
         self.counts.keep({device: reply.samples for device, reply in replies.items()})
         if losses:
-            rate = np.float32(self.settings.server_learning_rate)
-            load_arrays(
-                self.model, {name: sent[name] + rate * (a - sent[name]) for name, a in average.result().items()}
-            )
             news = {device: self._variate(device, sent, reply) for device, reply in replies.items() if reply.samples}
             for name in self.common:
                 gain = sum(new[name] - self.own.get(device, self.none)[name] for device, new in news.items())
                 self.common[name] = self.common[name] + gain / np.float32(self.config.devices)
             self.own |= news
+            rate, target = np.float32(self.settings.server_learning_rate), average.result()
+            load_arrays(self.model, {name: sent[name] + rate * (target[name] - sent[name]) for name in target})
         return RoundOutcome(train_loss=mean(losses))
 
     def _variate(self, device: int, sent: Mapping[str, np.ndarray], reply: TrainedWhole) -> dict[str, np.ndarray]:
@@ -127,13 +125,13 @@ class Scaffold(Method):
             name: own[name] - self.common[name] + (sent[name] - reply.weights[name]) / length for name in self.common
         }
 
-    def _checked(self, device: int, replies: Sequence[Message]) -> tuple[TrainedWhole]:
+    def _checked(self, device: int, replies: Sequence[Message]) -> TrainedWhole:
         (reply,) = replies
         assert isinstance(reply, TrainedWhole)  # the channel takes no other
         self.counts.check(device, reply.samples)
         check_loss(reply.loss)
         self.check_weights(reply.weights, self.model)
-        return (reply,)
+        return reply
 
     # What the next round depends on besides the network: without it a resumed run would be another.
 

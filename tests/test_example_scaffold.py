@@ -54,4 +54,3 @@ def test_it_begins_as_classic_fl_and_goes_on_otherwise_also_when_resumed(tmp_pat
     (row,) = plan(settings, ["scaffold"]).at_cut
     assert row.total_uplink_bytes + row.total_downlink_bytes == whole.total_bytes
     assert whole.totals.uplink_bytes == classic.totals.uplink_bytes
-    # Karimireddy et al., section 4: what all do is the mean of what each does.
