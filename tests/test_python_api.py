@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ecofed.config.schema import Config
 from ecofed.data import given as given_data
 from ecofed.models import default_cut
 from ecofed.models import given as given_models
+from ecofed.reports import notebook
 from ecofed.results import Comparison
 from ecofed.runs import observing
 
@@ -121,7 +123,10 @@ class TestKeywords:
 
     def test_a_plan_takes_the_same(self) -> None:
         planned = ecofed.plan(None, "classic-fl", model=network(), data=ARRAYS, **SMALL)
-        assert [(row.method, row.cut) for row in planned.at_cut] == [("classic-fl", "3")]
+        (row,) = planned.at_cut
+        assert (row.method, row.cut) == ("classic-fl", "3")
+        moved = (row.total_uplink_bytes + row.total_downlink_bytes) / 1e6
+        assert repr(planned) == f"<Plan, cut after 3\n  classic-fl: {moved:.2f} MB>"
 
 
 class TestModuleAndArrays:
@@ -265,6 +270,14 @@ class _Tags(HTMLParser):
 
 
 class TestShown:
+    def test_many_names_stay_in_the_picture(self) -> None:
+        drawn = notebook._labels([(240.0, f"method-{number} with settings", "#000000") for number in range(9)], 10)
+        places = [float(part.partition("cy='")[2].partition("'")[0]) for part in drawn if "circle" in part]
+        assert len(places) == 9
+        assert max(places) < 260
+        assert min(later - before for before, later in pairwise(places)) >= 16
+        assert "method-0 with setti…" in drawn[1]
+
     def test_one_line_a_run(self, both: Comparison) -> None:
         one, two = both.results
         assert repr(one) == (

@@ -41,7 +41,7 @@ TRIED_IMAGES, TRIED_DEVICES = 64, 4
 EQUAL_CLASSES = {"cifar10": (50_000, 3, 10), "cifar100": (50_000, 3, 100), "fashion-mnist": (60_000, 1, 10)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Plan:
     """The answer of ``ecofed plan``."""
 
@@ -58,6 +58,13 @@ class Plan:
     """The methods at the configured cut, then those that depend on it at every other cut."""
     recommendation: Recommendation | None
     notes: list[str]
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {row.method}: {(row.total_uplink_bytes + row.total_downlink_bytes) / 1e6:,.2f} MB"
+            for row in self.at_cut
+        ]
+        return "\n".join([f"<Plan, cut after {self.cut}", *rows]) + ">"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; timelines are left out."""

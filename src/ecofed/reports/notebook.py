@@ -1,7 +1,7 @@
 """A result as a notebook shows it: a headline, the table, and accuracy against bytes as inline SVG.
 
-Nothing but numbers and text is needed: no Matplotlib, no styles or scripts of the page around it. Lines have the
-colours of the reports; text takes the page's own colour, so that it reads on light and dark ones.
+Nothing but numbers and text is needed: no Matplotlib, no styles or scripts of the page around it. The drawing has a
+paper of its own, so that the reports' colours read in dark notebooks, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ecofed.foreign_text import clean_lines
 from ecofed.reports import words
 from ecofed.reports.curves import Curve, curve
 from ecofed.reports.tables import as_comparison, html_table
-from ecofed.reports.theme import styles
+from ecofed.reports.theme import GRID, INK, PAPER, styles
 from ecofed.reports.units import human_bytes
 from ecofed.results import Comparison, RunResult
 from ecofed.shown import draw_with
@@ -24,6 +24,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 150, 14, 40
 _DASHES = {"-": "", "--": "7 4", "-.": "7 3 2 3", ":": "2 3"}
 _MOST_TICKS = 5
 _LINE_HEIGHT = 17
+_LONGEST_LABEL = 20
 
 
 def notebook_html(result: Comparison | RunResult) -> str:
@@ -58,13 +59,14 @@ def accuracy_svg(comparison: Comparison) -> str:
 
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' "
-        "aria-label='Test accuracy against bytes' style='max-width:640px;width:100%;font:12px sans-serif'>"
+        "aria-label='Test accuracy against bytes' style='max-width:640px;width:100%;font:12px sans-serif'>",
+        f"<rect width='{_WIDTH}' height='{_HEIGHT}' fill='{PAPER}'/>",
     ]
     left, right, base = _LEFT, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     for step in range(3):
         value = bottom + step * (top - bottom) / 2
         y = base - step * (base - _TOP) / 2
-        parts.append(f"<path d='M{left} {y:.1f}H{right}' stroke='currentColor' stroke-opacity='.2'/>")
+        parts.append(f"<path d='M{left} {y:.1f}H{right}' stroke='{GRID}'/>")
         parts.append(_text(left - 6, y + 4, f"{value:.2f}", "end"))
     for exponent in _decades(low, high):
         x, _ = place(10**exponent, bottom)
@@ -108,16 +110,20 @@ def _decades(low: float, high: float) -> Sequence[float]:
 
 def _labels(ends: list[tuple[float, str, str]], x: float) -> list[str]:
     """Names beside the ends of the lines, none on another."""
-    parts, lowest = [], -math.inf
-    for y, label, colour in sorted(ends):
-        lowest = max(y, lowest + _LINE_HEIGHT)
-        parts.append(f"<circle cx='{x:.1f}' cy='{lowest:.1f}' r='4' fill='{escape(colour)}'/>")
-        parts.append(_text(x + 8, lowest + 4, label, "start"))
+    places: list[float] = []
+    for y, _, _ in sorted(ends):
+        places.append(max(y, places[-1] + _LINE_HEIGHT) if places else y)
+    above = max(0.0, places[-1] - (_HEIGHT - _LINE_HEIGHT))
+    parts = []
+    for y, (_, label, colour) in zip(places, sorted(ends), strict=True):
+        name = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
+        parts.append(f"<circle cx='{x:.1f}' cy='{y - above:.1f}' r='4' fill='{escape(colour)}'/>")
+        parts.append(_text(x + 8, y - above + 4, name, "start"))
     return parts
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' fill='currentColor' text-anchor='{anchor}'>{escape(text)}</text>"
+    return f"<text x='{x:.1f}' y='{y:.1f}' fill='{INK}' text-anchor='{anchor}'>{escape(text)}</text>"
 
 
 draw_with(notebook_html)
