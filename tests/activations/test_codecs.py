@@ -23,8 +23,12 @@ activations = arrays.arrays(
 )
 
 
+#: Those that code each entry for itself; "dct" has tests of its own.
+OF_ENTRIES = [name for name in CODECS if name != "dct"]
+
+
 def codec(name: str, bits: int = 4) -> Codec:
-    least, most = {"minmax": (8, 8), "lloyd-max": (2, 4), "top-k": (1, 7)}.get(name, (1, 8))
+    least, most = {"minmax": (8, 8), "dct": (8, 8), "lloyd-max": (2, 4), "top-k": (1, 7)}.get(name, (1, 8))
     return make_codec(name, min(max(bits, least), most), SHAPE, UPPER, density=0.25)
 
 
@@ -58,7 +62,7 @@ def test_an_upload_has_the_size_that_was_announced(name: str, h_NCHW: np.ndarray
     assert encoded.scales.shape == (one.scales_of(len(h_NCHW), 3),)
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", OF_ENTRIES)
 @given(h_NCHW=activations, bits=bits_st)
 def test_decoding_and_encoding_again_gives_the_same_codes(name: str, h_NCHW: np.ndarray, bits: int) -> None:
     one = codec(name, bits)
@@ -126,7 +130,7 @@ def test_float32_is_lossless(h_NCHW: np.ndarray) -> None:
     assert np.array_equal(decoded(codec("float32"), h_NCHW), h_NCHW)
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", OF_ENTRIES)
 def test_an_activation_that_is_all_zero_stays_zero(name: str) -> None:
     zero = np.zeros((4, *SHAPE), np.float32)
     assert not decoded(codec(name), zero).any()

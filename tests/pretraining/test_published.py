@@ -24,7 +24,7 @@ from ecofed.pretraining import published
 from ecofed.pretraining.bundling import activations
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.int8_weights import pack_int8, without_last
-from ecofed.pretraining.published import LITE0_PACKAGE, published_front, published_weights
+from ecofed.pretraining.published import LITE0_PACKAGE, Code, published_front, published_weights
 from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
 from ecofed.pretraining.shipped import shipped_weights
 from ecofed.runs.experiment import run
@@ -115,7 +115,7 @@ def test_the_front_keeps_its_statistics_and_gets_limits(lite0: Arrays) -> None:
 @pytest.mark.parametrize(("bytes_an_image", "narrow"), [(1024, 16), (256, 4)])
 def test_its_bottleneck_says_negative_entries_too(bytes_an_image: int, narrow: int) -> None:
     plain = published_front(LITE0, "block1", 3, input_size=32, code=None)
-    bundle = published_front(LITE0, "block1", 3, input_size=32, code=(bytes_an_image, 2))
+    bundle = published_front(LITE0, "block1", 3, input_size=32, code=Code(bytes_an_image, 2, False))
     assert bundle.activation_shape == (narrow, 16, 16)
     assert set(bundle.upper) == {2}
     x_NCHW = to_input(pictures(3), bundle.mean, bundle.std)
@@ -131,9 +131,9 @@ def test_its_bottleneck_says_negative_entries_too(bytes_an_image: int, narrow: i
 
 
 def test_in_eight_bits_it_arrives_as_it_was_sent() -> None:
-    bundle = published_front(LITE0, "block3", 3, input_size=32, code=(256, 2)).with_int8_weights()
+    bundle = published_front(LITE0, "block3", 3, input_size=32, code=Code(256, 2, False)).with_int8_weights()
     sent = bundle.for_device(2).encode()
-    assert len(sent) < 0.85 * len(published_front(LITE0, "block3", 3, input_size=32, code=(256, 2)).encode())
+    assert len(sent) < 0.85 * len(published_front(LITE0, "block3", 3, input_size=32, code=Code(256, 2, False)).encode())
     received = FrontBundle.decode(sent)
     assert received.id == bundle.id
     assert all(np.array_equal(received.weights[name], array) for name, array in bundle.weights.items())

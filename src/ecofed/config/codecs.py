@@ -41,7 +41,14 @@ class Float32Facts(CodecFacts):
     exportable: ClassVar[bool] = True
 
 
-_DECLARED: tuple[type[CodecFacts], ...] = (UniformFacts, LloydMaxFacts, TopKFacts, MinMaxFacts, Float32Facts)
+class DctFacts(CodecFacts):
+    name = "dct"
+    allowed_bits: ClassVar[range] = range(8, 9)
+    uses_limits: ClassVar[bool] = True
+    transforms: ClassVar[bool] = True
+
+
+_DECLARED: tuple[type[CodecFacts], ...] = (UniformFacts, LloydMaxFacts, TopKFacts, MinMaxFacts, Float32Facts, DctFacts)
 BUILT_IN_CODECS: Mapping[str, type[CodecFacts]] = MappingProxyType({facts.name: facts for facts in _DECLARED})
 
 

@@ -82,6 +82,8 @@ class CodecFacts:
     """Whether it takes quantiser limits, one a channel for so many bits, from the front's bundle."""
     sparse: ClassVar[bool] = False
     """Whether it leaves entries out; then no bottleneck, which has none to spare, comes before it by itself."""
+    transforms: ClassVar[bool] = False
+    """Whether it codes frequencies: then a bottleneck in closed form leaves components as they are, for one step."""
     exportable: ClassVar[bool] = False
     """Whether what it does to an activation can be written as ONNX."""
 

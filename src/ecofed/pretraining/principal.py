@@ -14,30 +14,31 @@ import torch
 from torch import nn
 
 from ecofed.models import Expansion, add_bottleneck
+from ecofed.pretraining.cut_statistics import CutStatistics
 from ecofed.randomness import generator
 
+#: Of a component, in steps: low frequencies deviate several times as much as all do on average.
+_LEAST_DEVIATION = 0.15
 #: How many standard deviations each way fill the quantiser's range, by bits: what is best for a normal distribution.
 _REACH = {1: 0.8, 2: 1.6, 3: 2.05, 4: 2.5, 5: 2.9, 6: 3.2, 7: 3.6, 8: 3.9}
 
 
-def add_principal_bottleneck(front: nn.Module, h_NCHW: np.ndarray, narrow: int, bits: int) -> Expansion:
+def add_principal_bottleneck(front: nn.Module, statistics: CutStatistics, narrow: int, bits: int) -> Expansion:
     """Let ``front`` end in a bottleneck of ``narrow`` (K) channels whose entries mostly lie in 0..1; its expansion.
 
     Args:
         front: made by ``partition``, its normalisation ``frozen``.
-        h_NCHW: its activations of public images.
+        statistics: of its activation.
         narrow: at most C.
         bits: of the quantiser, whose limit is 1.
 
     Where K is C, expansion after bottleneck is the identity, but for what lies outside of 0..1.
     """
-    channels = h_NCHW.shape[1]
-    values_VC = h_NCHW.transpose(0, 2, 3, 1).reshape(-1, channels).astype(np.float64)
-    mean_C = values_VC.mean(axis=0)
-    _, directions_CC = np.linalg.eigh(np.cov(values_VC.T - mean_C[:, None]).reshape(channels, channels))
-    turned_KC = _turn(narrow) @ directions_CC[:, ::-1][:, :narrow].T
+    mean_C, channels = statistics.mean_C, len(statistics.mean_C)
+    turned_KC = _turn(narrow) @ statistics.components()[0][:narrow]
     mean_K = turned_KC @ mean_C
-    spread_K = np.maximum((values_VC @ turned_KC.T).std(axis=0), 1e-6)
+    variance_K = np.einsum("kc,cd,kd->k", turned_KC, statistics.covariance_CC, turned_KC)
+    spread_K = np.maximum(np.sqrt(variance_K.clip(0)), 1e-6)
     add_bottleneck(front, channels, narrow)
     reach = _REACH[bits]
     _fill(
@@ -52,6 +53,33 @@ def add_principal_bottleneck(front: nn.Module, h_NCHW: np.ndarray, narrow: int, 
     )
     expansion = Expansion(narrow, channels, linear=True)
     back_CK = turned_KC.T * (2 * reach * spread_K)
+    bias_C = mean_C - back_CK.sum(axis=1) / 2
+    _fill(expansion, {"conv.weight": back_CK[:, :, None, None], "conv.bias": bias_C})
+    return expansion
+
+
+def add_transform_bottleneck(front: nn.Module, statistics: CutStatistics, step: float) -> Expansion:
+    """As :func:`add_principal_bottleneck`, for the ``dct`` codec: components as they are, in units of one step.
+
+    Components of which the step makes nothing are left out.
+    """
+    mean_C, channels = statistics.mean_C, len(statistics.mean_C)
+    directions_KC, variance_K = statistics.components()
+    narrow = max(1, int((variance_K > (_LEAST_DEVIATION * step) ** 2).sum()))
+    kept_KC = directions_KC[:narrow]
+    add_bottleneck(front, channels, narrow)
+    _fill(
+        front.get_submodule("bottleneck"),
+        {
+            "conv.weight": kept_KC[:, :, None, None],
+            "norm.running_mean": kept_KC @ mean_C,
+            "norm.running_var": np.full(narrow, 1 - 1e-5),
+            "norm.weight": np.full(narrow, 1 / (255 * step)),
+            "norm.bias": np.full(narrow, 0.5),
+        },
+    )
+    expansion = Expansion(narrow, channels, linear=True)
+    back_CK = kept_KC.T * (255 * step)
     bias_C = mean_C - back_CK.sum(axis=1) / 2
     _fill(expansion, {"conv.weight": back_CK[:, :, None, None], "conv.bias": bias_C})
     return expansion

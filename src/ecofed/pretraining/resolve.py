@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecofed.config.codecs import codec_facts
 from ecofed.config.methods import facts_of
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
@@ -16,7 +17,7 @@ from ecofed.errors import ConfigError
 from ecofed.models.registry import input_side
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.cached import cached_back, cached_front
-from ecofed.pretraining.published import published_front, published_weights
+from ecofed.pretraining.published import Code, published_front, published_weights
 from ecofed.pretraining.shipped import automatic_front, shipped_front, shipped_fronts
 from ecofed.wire import FrontBundle
 
@@ -86,7 +87,7 @@ def starts_published(config: Config) -> bool:
     return True
 
 
-def _code_of(config: Config) -> tuple[int, int] | None:
+def _code_of(config: Config) -> Code | None:
     """Bytes and bits of the bottleneck that a backbone's front ends in: these codes start at zero, activations do not.
 
     Statistics of the batch would undo what it does.
@@ -94,7 +95,7 @@ def _code_of(config: Config) -> tuple[int, int] | None:
     coded = facts_of(config.method).coded(config)
     if coded is None or not coded.narrows or config.normalisation == "batch":
         return None
-    return coded.bytes_per_image, coded.bits
+    return Code(coded.bytes_per_image, coded.bits, codec_facts(coded.codec).transforms)
 
 
 def _without_back(model: ModelConfig) -> ModelConfig:

@@ -128,6 +128,11 @@ def shipped_weights(model: str) -> Traversable:
     return _package() / "backbones" / f"{model}{_SUFFIX}"
 
 
+def shipped_statistics_file(model: str, cut: str) -> Traversable:
+    """Where the statistics of a backbone's cut are, if there are any (:mod:`ecofed.pretraining.cut_statistics`)."""
+    return _package() / "backbones" / f"{model}-{cut}.statistics"
+
+
 def _folder() -> Traversable:
     return _package() / "fronts"
 

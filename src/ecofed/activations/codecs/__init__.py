@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecofed.activations.codecs.base import Codec, EncodedActivation, Graph, saturation_warned
+from ecofed.activations.codecs.dct import DctCodec
 from ecofed.activations.codecs.float32 import Float32Codec
 from ecofed.activations.codecs.lloyd_max import LloydMaxCodec
 from ecofed.activations.codecs.minmax import MinMaxCodec
@@ -18,6 +19,7 @@ from ecofed.registry import codecs as plugin_codecs
 __all__ = [
     "CODECS",
     "Codec",
+    "DctCodec",
     "EncodedActivation",
     "Float32Codec",
     "Graph",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 CODECS: dict[str, type[Codec]] = {
-    codec.name: codec for codec in (UniformCodec, LloydMaxCodec, TopKCodec, MinMaxCodec, Float32Codec)
+    codec.name: codec for codec in (UniformCodec, LloydMaxCodec, TopKCodec, MinMaxCodec, Float32Codec, DctCodec)
 }
 
 

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -76,6 +76,10 @@ class Codec(CodecFacts, ABC):
     bits_per_entry: float
     symbol_bits: int | None = None
     """Bits of :meth:`symbols`, 1-8; ``None`` for a codec whose rows are not codes of entries."""
+    entropy_model: ClassVar[str] = "neighbours"
+    """What the range coder predicts a symbol from: those beside it, or how large others were at the same place."""
+    most_entries_a_byte: ClassVar[int] = 10
+    """Of long uploads: so many symbols may a byte stand for. Real activations take 0.7 bits an entry and more."""
 
     def __init__(self, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None, bits: int = 8) -> None:
         if self.uses_limits and (upper_C is None or upper_C.shape != shape_CHW[:1]):

@@ -11,18 +11,19 @@ import numpy as np
 
 from ecofed.activations.codecs import Codec
 from ecofed.activations.codecs.base import PIECE_ENTRIES
-from ecofed.activations.entropy import deflate, range_coder
+from ecofed.activations.entropy import deflate, position_coder, range_coder
 from ecofed.errors import WireError
 
 #: What one upload may take in memory once it is decoded. Checked before anything is decoded.
 MAX_DECODED_BYTES = 1 << 28
 #: An upload that says much in few bytes costs its reader time and memory. So beyond these first entries and bytes, a
-#: byte stands for at most so many. Real activations take 0.7 bits an entry and more, which fits hundreds of samples;
+#: byte stands for at most as many as its codec says, which fits hundreds of samples;
 #: others deflate nearly as well. Whoever codes keeps to it too: no upload of a device that means well is refused.
-FREE_ENTRIES, MOST_ENTRIES_A_BYTE = 1 << 20, 10
+FREE_ENTRIES = 1 << 20
 FREE_BYTES, MOST_BYTES_A_BYTE = 1 << 20, 32
 
 _RAW, _DEFLATE, _RANGE = b"\0", b"\1", b"\2"
+_CODERS = {"neighbours": range_coder, "positions": position_coder}
 
 
 def compress(codes: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
@@ -41,8 +42,8 @@ def compress(codes: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
         candidates.append(_DEFLATE + deflated)
     if entropy == "range" and codec.symbol_bits is not None:
         symbols_NCHW = codec.symbols(np.frombuffer(codes, np.uint8).reshape(samples, codec.row_bytes))
-        coded = range_coder.compress(symbols_NCHW, codec.symbol_bits)
-        if symbols_NCHW.size <= FREE_ENTRIES + MOST_ENTRIES_A_BYTE * len(coded):
+        coded = _CODERS[codec.entropy_model].compress(symbols_NCHW, codec.symbol_bits)
+        if symbols_NCHW.size <= FREE_ENTRIES + codec.most_entries_a_byte * len(coded):
             candidates.append(_RANGE + coded)
     return min(candidates, key=len)
 
@@ -63,8 +64,9 @@ def check_length(data: bytes, samples: int, codec: Codec, entropy: str) -> None:
     elif kind == _DEFLATE:
         _check_ratio(expected, "bytes", FREE_BYTES + MOST_BYTES_A_BYTE * length, length)
     elif kind == _RANGE and entropy == "range" and codec.symbol_bits is not None:
-        _check_ratio(samples * codec.entries, "entries", FREE_ENTRIES + MOST_ENTRIES_A_BYTE * length, length)
-        if length < (least := range_coder.least_bytes((samples, *codec.shape_CHW), codec.symbol_bits)):
+        _check_ratio(samples * codec.entries, "entries", FREE_ENTRIES + codec.most_entries_a_byte * length, length)
+        coder = _CODERS[codec.entropy_model]
+        if length < (least := coder.least_bytes((samples, *codec.shape_CHW), codec.symbol_bits)):
             raise WireError(f"range-coded upload of {length} bytes; {samples} samples need at least {least}")
     else:
         raise WireError(f"upload coded in way {kind.hex() or 'none'}, which this run does not use")
@@ -85,7 +87,7 @@ def decompress(data: bytes, samples: int, codec: Codec, entropy: str) -> bytes:
     if kind == _DEFLATE:
         return deflate.decompress(body, samples * codec.row_bytes)
     assert codec.symbol_bits is not None
-    symbols_NCHW = range_coder.decompress(body, (samples, *codec.shape_CHW), codec.symbol_bits)
+    symbols_NCHW = _CODERS[codec.entropy_model].decompress(body, (samples, *codec.shape_CHW), codec.symbol_bits)
     return b"".join(codec.rows_of_symbols(symbols_NCHW[rows]).tobytes() for rows in _pieces(samples, codec.entries))
 
 

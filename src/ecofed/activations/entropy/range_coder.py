@@ -33,7 +33,7 @@ def compress(codes_NCHW: np.ndarray, bits: int) -> bytes:
     Raises:
         MissingExtraError: the range coder's package is not installed.
     """
-    stream = _constriction()
+    stream = constriction_stream()
     encoder = stream.queue.RangeEncoder()
     family, low_bits = stream.model.Categorical(perfect=False), max(0, bits - PREDICTED_BITS)
 
@@ -59,7 +59,7 @@ def decompress(data: bytes, shape_NCHW: tuple[int, int, int, int], bits: int) ->
     """
     if len(data) % 4:
         raise WireError(f"range-coded upload of {len(data)} bytes; its words have 4")
-    stream = _constriction()
+    stream = constriction_stream()
     decoder = stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
     family, low_bits = stream.model.Categorical(perfect=False), max(0, bits - PREDICTED_BITS)
     codes_NCHW = np.zeros(shape_NCHW, np.uint8)
@@ -125,7 +125,8 @@ def _pieces(size: int) -> list[slice]:
     return [slice(at, min(at + PIECE, size)) for at in range(0, size, PIECE)]
 
 
-def _constriction() -> Any:
+def constriction_stream() -> Any:
+    """The coder's package. Raises :class:`MissingExtraError` where it is not installed."""
     try:
         from constriction import stream
     except ImportError:

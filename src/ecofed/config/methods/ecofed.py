@@ -31,10 +31,11 @@ class EcoFedConfig(PooledTraining):
     codes can say, before entropy coding. Shipped fronts have their own (``ecofed front list``)."""
     codec: str = "uniform"
     """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
-    the values are), ``top-k`` (the largest entries and a mask), ``minmax`` (the paper's symmetric int8, scale max/127
-    of each batch), ``float32`` (lossless), or a plug-in's."""
+    the values are), ``top-k`` (the largest entries and a mask), ``dct`` (a cosine transform over the map and one step
+    for all coefficients, for a backbone's own front), ``minmax`` (the paper's symmetric int8, scale max/127 of each
+    batch), ``float32`` (lossless), or a plug-in's."""
     bits: int = 2
-    """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` needs 8,
+    """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` and ``dct`` need 8,
     ``float32`` ignores it."""
     density: float = 0.1
     """``top-k``: the share of entries that is kept."""
