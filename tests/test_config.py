@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecofed.config import Config, Settings
-from ecofed.config.methods import METHODS
+from ecofed.config.methods import METHODS, PAPER_METHODS
 from ecofed.config.presets import preset_description, preset_names
 from ecofed.config.schema import all_keys
 from ecofed.errors import ConfigError
@@ -167,6 +167,22 @@ def test_a_presets_fallback_stands_in_for_the_presets_own_data_only() -> None:
     assert fallbacks("data.name=cifr10") == [None, None]
     assert fallbacks("data.name=./pictures") == [None, None]
     assert fallbacks("data.name=./pictures", "data.fallback=digits") == ["digits", "digits"]
+
+
+def test_a_preset_says_what_is_compared_where_nobody_names_methods(tmp_path: Path) -> None:
+    assert Settings.load("photos").compared == ("ecofed", "send-images", "closed-form")
+    assert Settings.load("photos").with_set(rounds=1).compared == ("ecofed", "send-images", "closed-form")
+    assert Settings.load("quickstart").compared == Settings().compared == PAPER_METHODS
+    for text, told in (
+        ("'ecofed'", "methods = 'ecofed': must be a list of methods"),
+        ("[]", "methods = []: must be a list of methods"),
+        ("['ecofed', 'sendimages']", "methods = 'sendimages': must be of .*did you mean 'send-images'"),
+        ("['ecofed', 'ecofed']", "methods = 'ecofed': must stand there once"),
+        ("[['ecofed']]", r"methods = .*: must be of"),
+    ):
+        (tmp_path / "my.toml").write_text(f"methods = {text}\n")
+        with pytest.raises(ConfigError, match=f"my.toml: {told}".replace("[]", r"\[\]")):
+            Settings.load(tmp_path / "my.toml")
 
 
 def test_an_unknown_method_is_named_with_its_nearest() -> None:

@@ -14,7 +14,6 @@ from torch import nn
 
 from ecofed.config import Config, Settings
 from ecofed.config.fields import flatten
-from ecofed.config.methods import PAPER_METHODS
 from ecofed.config.schema import PLUGINS
 from ecofed.data import Dataset
 from ecofed.data.given import give_arrays, give_dataset
@@ -82,7 +81,7 @@ def run(
 
 def compare(
     settings: Source = None,
-    methods: str | Sequence[str] = PAPER_METHODS,
+    methods: str | Sequence[str] | None = None,
     *,
     model: nn.Module | str | None = None,
     data: Arrays | Dataset | str | Path | None = None,
@@ -96,13 +95,14 @@ def compare(
 ) -> Comparison:
     """Run several methods on the same devices, data, model and seed; write one report.
 
-    Each method runs in ``out/<method>``; with several ``seeds`` (default: the one that the settings name) once with
-    each, in ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again, with
+    Without ``methods`` those that the preset or file names run, otherwise the paper's. Each method runs in
+    ``out/<method>``; with several ``seeds`` (default: the one that the settings name) once with each, in
+    ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again, with
     ``overwrite`` those that are there are replaced; otherwise the folder must be new or empty. Without ``out`` nothing
     is written. The other arguments, and errors, are those of :func:`run`.
     """
     asked = as_settings(settings, model, data, keys)
-    methods = [methods] if isinstance(methods, str) else list(methods)
+    methods = _names(methods, asked)
     observer = observer or ProgressLines()
     _say_what_plays_no_role(asked, methods, model, keys, observer)
     if out is not None:
@@ -127,7 +127,7 @@ def compare(
 
 def plan(
     settings: Source = None,
-    methods: str | Sequence[str] = PAPER_METHODS,
+    methods: str | Sequence[str] | None = None,
     *,
     model: nn.Module | str | None = None,
     data: Arrays | Dataset | str | Path | None = None,
@@ -138,7 +138,7 @@ def plan(
 
     Args:
         settings: as for :func:`run`, with ``model``, ``data`` and ``keys``.
-        methods: which.
+        methods: which; default: those that the settings compare.
         model: as for :func:`run`.
         data: as for :func:`run`.
         every_layer: plan cuts inside blocks too.
@@ -148,8 +148,12 @@ def plan(
         ConfigError: an unknown profile or method, or settings that do not fit each other.
         ModelError: the network cannot be cut where the configuration says.
     """
-    methods = [methods] if isinstance(methods, str) else methods
-    return planner.plan(as_settings(settings, model, data, keys), methods, every_layer=every_layer)
+    asked = as_settings(settings, model, data, keys)
+    return planner.plan(asked, _names(methods, asked), every_layer=every_layer)
+
+
+def _names(methods: str | Sequence[str] | None, settings: Settings) -> list[str]:
+    return [methods] if isinstance(methods, str) else list(settings.compared if methods is None else methods)
 
 
 def evaluate(

@@ -7,7 +7,7 @@ In the Markdown source, just before a block:
 - ``<!-- file: NAME -->`` writes it to a file instead;
 - ``<!-- setup ... -->`` is Python that runs without being shown.
 
-The preset ``quickstart`` is replaced by a tiny one, so that the pages can show what a user would type.
+The presets ``quickstart`` and ``photos`` are replaced by tiny ones, so that the pages can show what a user would type.
 """
 
 from __future__ import annotations
@@ -44,6 +44,18 @@ TINY: dict[str, Any] = {
     "data": {"name": "digits", "samples_per_device": 20},
 }
 
+
+def small(source: Any) -> dict[str, Any]:
+    """What a page's commands read instead of a preset."""
+    if source == "quickstart":
+        return TINY
+    values = read_toml(source)
+    if source == "photos":
+        less = {"rounds": 1, "devices": 3, "sampled_devices": 3, "threads": 1}
+        return values | less | {"model": {"name": "lenet", "image_size": 32}}
+    return values
+
+
 BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>not run|file): (?P<word>[^\n]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
     r"|^<!-- setup\n(?P<setup>.*?)^-->$",
@@ -78,7 +90,7 @@ def blocks(page: Path) -> Iterator[Block]:
 )
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "read_toml", lambda source: TINY if source == "quickstart" else read_toml(source))
+    monkeypatch.setattr(config, "read_toml", small)
     # Drawing takes most of the time, and tests/reports does it.
     monkeypatch.setattr(experiment, "write_report", lambda _, folder: Path(folder, "report.html").touch())
     Path("examples").symlink_to(ROOT / "examples")

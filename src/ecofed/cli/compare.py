@@ -26,15 +26,14 @@ from ecofed.config.methods import PAPER_METHODS, RIVALS
 from ecofed.config.schema import all_methods
 from ecofed.errors import ConfigError
 
-ALL = ",".join(PAPER_METHODS)
-
 Methods = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--methods",
         metavar="A,B,...",
         autocompletion=completion.methods,
-        help=f"Which, in this order; default: {ALL}. Rivals: {', '.join(RIVALS)}.",
+        help=f"Which, in this order; default: those that the preset names, otherwise {','.join(PAPER_METHODS)}. "
+        f"Rivals: {', '.join(RIVALS)}.",
         show_default=False,
     ),
 ]
@@ -57,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     source: Source = None,
-    methods: Methods = ALL,
+    methods: Methods = None,
     seeds: Seeds = None,
     sets: Sets = None,
     out: Out = None,
@@ -85,8 +84,10 @@ def compare(
         print_results(result, folder)
 
 
-def method_names(methods: str, settings: Settings) -> list[str]:
-    """The methods of a comma-separated list, each once and known."""
+def method_names(methods: str | None, settings: Settings) -> list[str]:
+    """The methods of a comma-separated list, each once and known; without one, those that the settings compare."""
+    if methods is None:
+        return list(settings.compared)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
         raise ConfigError(f"--methods names no method; choose from {', '.join(all_methods())}")

@@ -12,7 +12,6 @@ from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
 from ecofed.config import Settings
-from ecofed.config.methods import PAPER_METHODS
 from ecofed.files.replacing import refuse_strange
 from ecofed.reports.units import human_bytes, human_seconds
 
@@ -27,7 +26,6 @@ Plots = Annotated[
     typer.Option("--plots", metavar="DIR", help="Write plan.png and timeline.png there.", parser=named_path),
 ]
 
-ALL = ",".join(PAPER_METHODS)
 COLUMNS = (
     *("cut", "method", "device FLOPs", "device memory", "up a round", "down a round", "per device", "time a round"),
     *("server computes", "energy", "replay buffer"),
@@ -46,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     source: Source = None,
-    methods: Methods = ALL,
+    methods: Methods = None,
     sets: Sets = None,
     every_layer: EveryLayer = False,
     plots: Plots = None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ecofed.config.fields import assign, convert, flatten, require
+from ecofed.config.methods import PAPER_METHODS
 from ecofed.config.presets import read_toml
 from ecofed.config.schema import Config, all_methods, dashed, hints_of_keys, not_a_key, section_types, unknown_key
 from ecofed.errors import ConfigError, nearest
@@ -30,6 +31,17 @@ def _check_assignment(path: tuple[str, ...], value: Any) -> None:
     convert(dotted, value, hints[key])
 
 
+def _compared(value: Any) -> tuple[str, ...]:
+    """The methods that a file wants compared."""
+    known = all_methods()
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise ConfigError(f"methods = {value!r}: must be a list of methods, such as ['ecofed', 'send-images']")
+    for name in value:
+        require(str(name) in known, "methods", name, f"must be of {', '.join(known)}{nearest(str(name), known)}")
+        require(value.count(name) == 1, "methods", name, "must stand there once")
+    return tuple(value)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Assignments that are not yet resolved for one method: ``(path, value)`` pairs, later ones win."""
@@ -38,6 +50,8 @@ class Settings:
     source: str = "defaults"
     from_file: int = 0
     """How many of the first assignments a preset or file made: later ones win over its sections for methods, too."""
+    compared: tuple[str, ...] = PAPER_METHODS
+    """What is compared where nobody names methods: ``methods = [...]`` in a preset or file."""
 
     def __post_init__(self) -> None:
         for path, value in self.assignments:
@@ -52,9 +66,12 @@ class Settings:
                 impossible value.
         """
         pairs: list[tuple[tuple[str, ...], Any]] = []
+        compared = PAPER_METHODS
         if source is not None:
-            pairs += flatten(read_toml(source), ())
+            values = dict(read_toml(source))
             try:
+                compared = _compared(values.pop("methods", compared))
+                pairs += flatten(values, ())
                 cls(tuple(pairs))
             except ConfigError as error:
                 raise ConfigError(f"{source}: {error}") from None
@@ -64,7 +81,7 @@ class Settings:
             if not equals or not key.strip():
                 raise ConfigError(f"--set {text!r}: must be key=value, for example --set rounds=10")
             pairs.append((tuple(key.strip().split(".")), value.strip()))
-        settings = cls(tuple(pairs), str(source or "defaults"), from_file)
+        settings = cls(tuple(pairs), str(source or "defaults"), from_file, compared)
         for method in (settings.method, *all_methods()):  # every value is checked, whichever method will run
             settings.for_method(method)
         return settings

@@ -15,6 +15,7 @@ from torch import nn
 from ecofed.config.problem import ModelConfig
 from ecofed.data import to_input
 from ecofed.data.images import SIZE
+from ecofed.data.loading_progress import counted
 from ecofed.errors import ConfigError
 from ecofed.models import (
     activation_shape,
@@ -42,8 +43,10 @@ _BATCH = 100
 def activations(front: nn.Module, x_NCHW: np.ndarray) -> np.ndarray:
     """The front's output for these inputs, float32, in batches of 100 in evaluation mode."""
     front.eval()
+    starts = range(0, len(x_NCHW), _BATCH)
     with torch.no_grad():
-        batches = [front(torch.from_numpy(x_NCHW[at : at + _BATCH])).numpy() for at in range(0, len(x_NCHW), _BATCH)]
+        running = counted(starts, len(starts), "running the front on public images")
+        batches = [front(torch.from_numpy(x_NCHW[at : at + _BATCH])).numpy() for at in running]
     return np.concatenate(batches)
 
 
