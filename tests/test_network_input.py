@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed.config.network_input import Frame, NetworkInput
+from ecofed.config.network_input import Frame, NetworkInput, images_at_once
 from ecofed.data import load_dataset
 from ecofed.data.reading import Reading
 from ecofed.devices.loading import load_worker
@@ -216,3 +216,7 @@ def test_what_is_usual_need_not_be_said() -> None:
     assert set(usual.described()) == {"in_channels", "input_size", "mean", "std"}
     told = replace(usual, picture_size=(28, 30), white=4095, sent_as=(75, 0)).described()
     assert (told["picture_size"], told["white"], told["sent_as"]) == ((28, 30), 4095, (75, 0))
+
+
+def test_large_pictures_go_through_a_network_a_few_at_a_time() -> None:
+    assert [images_at_once(side) for side in (8, 28, 32, 64, 128, 1024)] == [100, 100, 100, 25, 8, 8]

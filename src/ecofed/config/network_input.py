@@ -42,6 +42,15 @@ class Frame:
         return replace(self, sides=(side, side))
 
 
+def images_at_once(side: int) -> int:
+    """Images of one forward pass where each stands for itself: 100 of up to 32 pixels, as many as have the same area
+    (at least 8) of larger ones. A layer's output for all of them is in memory at once, at best in the cache.
+
+    The size alone decides, because sums depend on the shape of a batch.
+    """
+    return max(8, min(100, 100 * 32 * 32 // (side * side)))
+
+
 ANY_FRAME = Frame()
 """As the paper's networks take pictures."""
 

@@ -22,8 +22,6 @@ from ecofed.costs.workload import Segment, Workload
 from ecofed.wire.messages import Message, label_dtype
 from ecofed.wire.sizes import ArrayShape, message_size
 
-#: Images of one pass where an activation depends on its own image alone (what the device worker does).
-INFERENCE_CHUNK = 100
 #: Stands for a front's id, which has so many hexadecimal digits.
 FRONT_ID = "0" * 32
 

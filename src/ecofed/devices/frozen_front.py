@@ -6,14 +6,11 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from ecofed.config.network_input import images_at_once
 from ecofed.config.task import Task
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import DeviceError, ModelError
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront
-
-#: Images a pass where an activation depends on its own image alone. Fixed, because sums depend on the shape of a batch.
-INFERENCE_CHUNK = 100
-
 
 #: Of a layer. One image's activation in it may take 16 MB then.
 MAX_CHANNELS = 4096
@@ -22,12 +19,14 @@ MAX_CHANNELS = 4096
 class FrozenFront(ABC):
     """Keeps the front it was sent, and runs it."""
 
-    chunk = INFERENCE_CHUNK
+    #: Images a pass where an activation depends on its own image alone; ``None``: what their size allows.
+    most: int | None = None
 
     def __init__(self, task: Task, data: LocalImages) -> None:
         self.task = task
         self.data = data
         self._bundle: FrontBundle | None = None
+        self.chunk = self.most or images_at_once(task.input_size)
 
     def held(self, front_id: str) -> FrontBundle:
         """The front that is here. Raises :class:`DeviceError` where it is not the one that is asked for."""

@@ -26,15 +26,17 @@ from ecofed.activations.statistics import (
     unpack_triangle,
 )
 from ecofed.config.methods import ClosedFormFacts
+from ecofed.config.network_input import images_at_once
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
-from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, split
+from ecofed.costs.steps import FRONT_ID, Step, Stop, Work, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import WireError
 from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, under
 from ecofed.methods.channel import Ask
 from ecofed.models import build_front
+from ecofed.models.registry import input_side
 from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Message, Statistics
 from ecofed.wire.sizes import ArrayShape
 
@@ -128,7 +130,7 @@ class ClosedForm(ClosedFormFacts, Method):
         yield Step(
             request=AskStatistics,
             down={"front_id": FRONT_ID},
-            device=[Work("infer", (work.frozen_front,), split(stop.samples, INFERENCE_CHUNK))],
+            device=[Work("infer", (work.frozen_front,), split(stop.samples, images_at_once(input_side(config.model))))],
             reply=Statistics,
             up={
                 "front_id": FRONT_ID,

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from ecofed.activations import Codec, EncodedActivation, early_codec
+from ecofed.config.network_input import images_at_once
 from ecofed.config.schema import Config
 from ecofed.models import build_middle
 from ecofed.wire import FrontBundle
-
-#: Rows of one pass, as on devices: sums depend on the shape of a batch.
-CHUNK = 100
 
 
 class Completion:
@@ -59,7 +57,8 @@ class Completion:
         """
         batch_size = self._config.batch_size
         of_a_batch = self._config.normalisation == "batch" or self._codec.scales_of(1, batch_size)
-        size = batch_size if of_a_batch else CHUNK
+        # As on devices: sums depend on the shape of a batch.
+        size = batch_size if of_a_batch else images_at_once(self.bundle.input_size)
         parts = [
             self._codec.encode(self._run(self._early_codec.decode(rows[at : at + size])), batch_size)
             for at in range(0, len(rows), size)

@@ -29,9 +29,10 @@ from ecofed.activations import (
 )
 from ecofed.activations.augmentation import FeatureAugmentation
 from ecofed.config.methods import EcoFedFacts
+from ecofed.config.network_input import images_at_once
 from ecofed.config.schema import Config
 from ecofed.config.task import upload_order
-from ecofed.costs.steps import FRONT_ID, INFERENCE_CHUNK, Step, Stop, Work, labels, split
+from ecofed.costs.steps import FRONT_ID, Step, Stop, Work, labels, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError, WireError
 from ecofed.files.json_values import Count, read_as
@@ -42,6 +43,7 @@ from ecofed.methods.pooled import PooledTrainer, has_running_statistics
 from ecofed.methods.replay import EcoFedAgenda, replayed_devices
 from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
+from ecofed.models.registry import input_side
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
 from ecofed.wire.sizes import ArrayShape
 
@@ -267,7 +269,8 @@ class EcoFed(EcoFedFacts, Method):
         front = work.frozen_front if early is None else early.front
         scaled = early is None and work.scaled_batches
         batches = split(stop.samples, config.batch_size)
-        chunks = batches if config.normalisation == "batch" or scaled else split(stop.samples, INFERENCE_CHUNK)
+        at_once = images_at_once(input_side(config.model))
+        chunks = batches if config.normalisation == "batch" or scaled else split(stop.samples, at_once)
         if stop.front:
             yield Step(
                 request=InstallFront,

@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ecofed.config.network_input import images_at_once
 from ecofed.config.schema import Config
 from ecofed.costs import Exchange, RoundTime
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome
 from ecofed.methods.channel import BelowQuorumError
+from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord
 
@@ -46,12 +48,17 @@ def is_evaluated(config: Config, round_: int) -> bool:
     return round_ % config.evaluate_every == 0 or round_ > config.rounds - LAST_ROUNDS
 
 
+def test_batch(config: Config) -> int:
+    """Images of one pass of a test. Statistics of a batch need many, whatever their size."""
+    return TEST_BATCH if config.normalisation == "batch" else images_at_once(input_side(config.model))
+
+
 class Evaluator:
     """Accuracy and loss on fixed test batches; what the method can compute once is computed once."""
 
     def __init__(self, method: Method, images: Callable[[slice], Tensor], labels_N: np.ndarray) -> None:
         """``images``: test images as network input, some at a time."""
-        self._method, self._images = method, images
+        self._method, self._images, self._at_once = method, images, test_batch(method.config)
         self._labels_N = torch.from_numpy(labels_N.astype(np.int64)).to(method.context.torch_device)
         self._kept: list[Tensor] | None = None
         method.model.eval()
@@ -62,8 +69,8 @@ class Evaluator:
 
     def _made(self) -> Iterator[Tensor]:
         device = self._method.context.torch_device
-        for at in range(0, len(self._labels_N), TEST_BATCH):
-            x_BCHW = self._images(slice(at, at + TEST_BATCH))
+        for at in range(0, len(self._labels_N), self._at_once):
+            x_BCHW = self._images(slice(at, at + self._at_once))
             yield self._method.test_input(x_BCHW.to(device, memory_format=torch.channels_last))
 
     @torch.no_grad()
@@ -74,7 +81,7 @@ class Evaluator:
         for module in modules:
             module.eval()
         correct, loss = 0, 0.0
-        for inputs, y_B in zip(self._kept or self._made(), torch.split(self._labels_N, TEST_BATCH), strict=True):
+        for inputs, y_B in zip(self._kept or self._made(), torch.split(self._labels_N, self._at_once), strict=True):
             logits_BK = method.logits(inputs)
             correct += int((logits_BK.argmax(dim=1) == y_B).sum())
             loss += float(F.cross_entropy(logits_BK, y_B, reduction="sum"))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecofed.config.network_input import images_at_once
 from ecofed.config.problem import ModelConfig
 from ecofed.data import to_input
 from ecofed.data.images import SIZE
@@ -37,16 +38,16 @@ CALIBRATION_IMAGES = 500
 """Fractals that set statistics where nothing better is at hand."""
 LIMIT_IMAGES = 300
 """Images that quantiser limits are searched on."""
-_BATCH = 100
 
 
 def activations(front: nn.Module, x_NCHW: np.ndarray) -> np.ndarray:
-    """The front's output for these inputs, float32, in batches of 100 in evaluation mode."""
+    """The front's output for these inputs, float32, in evaluation mode."""
     front.eval()
-    starts = range(0, len(x_NCHW), _BATCH)
+    size = images_at_once(x_NCHW.shape[-1])
+    starts = range(0, len(x_NCHW), size)
     with torch.no_grad():
         running = counted(starts, len(starts), "running the front on public images")
-        batches = [front(torch.from_numpy(x_NCHW[at : at + _BATCH])).numpy() for at in running]
+        batches = [front(torch.from_numpy(x_NCHW[at : at + size])).numpy() for at in running]
     return np.concatenate(batches)
 
 

@@ -24,7 +24,7 @@ from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import parse, read_as
 from ecofed.methods import Method
-from ecofed.methods.loop import TEST_BATCH
+from ecofed.methods.loop import test_batch
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
 from ecofed.runs.preparation import Prepared
@@ -67,7 +67,8 @@ class TrainedNetwork:
         Raises:
             ModelError: its weights are so large that the numbers overflow.
         """
-        batches = (images_NHWC[at : at + TEST_BATCH] for at in range(0, len(images_NHWC), TEST_BATCH))
+        size = test_batch(self.task.config)
+        batches = (images_NHWC[at : at + size] for at in range(0, len(images_NHWC), size))
         inputs = (torch.from_numpy(tested_input(images_BHWC, self.task)) for images_BHWC in batches)
         try:
             logits_NK = torch.cat([self._forward(x_BCHW) for x_BCHW in inputs])
