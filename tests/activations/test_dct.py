@@ -10,6 +10,7 @@ from ecofed.activations.codecs import make_codec
 from ecofed.activations.codecs.dct import MIDDLE
 from ecofed.activations.entropy import position_coder
 from ecofed.errors import ConfigError, WireError
+from ecofed.onnx import Graph, Session
 
 SHAPE = (6, 4, 4)
 LIMITS = np.ones(6, np.float32)
@@ -86,3 +87,14 @@ def test_few_bytes_are_not_many_samples() -> None:
 def test_it_has_eight_bits() -> None:
     with pytest.raises(ConfigError, match=r"the 'dct' codec is 8 bits; set ecofed\.bits=8"):
         make_codec("dct", 2, SHAPE, LIMITS)
+
+
+def test_as_onnx_it_gives_what_comes_back() -> None:
+    graph = Graph(SHAPE)
+    session = Session(graph.encode(CODEC.to_onnx(graph, graph.input), SHAPE))
+    h_NCHW = activations(20, steps=20)
+    h_NCHW[0] = 2  # beyond the range
+    expected_NCHW = CODEC.there_and_back(h_NCHW)
+    # Sums in another order now and then round a coefficient to the neighbouring code: a step, over 16 places.
+    assert np.abs(session(h_NCHW) - expected_NCHW).max() < 1.01 / 255 / 2
+    assert np.isclose(session(h_NCHW), expected_NCHW, atol=1e-6).mean() > 0.99

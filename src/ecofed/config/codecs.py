@@ -46,6 +46,7 @@ class DctFacts(CodecFacts):
     allowed_bits: ClassVar[range] = range(8, 9)
     uses_limits: ClassVar[bool] = True
     transforms: ClassVar[bool] = True
+    exportable: ClassVar[bool] = True
 
 
 _DECLARED: tuple[type[CodecFacts], ...] = (UniformFacts, LloydMaxFacts, TopKFacts, MinMaxFacts, Float32Facts, DctFacts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.codecs.base import NO_SCALES, Codec, EncodedActivation
+from ecofed.activations.codecs.base import NO_SCALES, Codec, EncodedActivation, Graph
 from ecofed.config.codecs import DctFacts
 
 MIDDLE = 128
@@ -52,6 +52,22 @@ class DctCodec(DctFacts, Codec):
 
     def rows_of_symbols(self, codes_NCHW: np.ndarray) -> np.ndarray:
         return codes_NCHW.reshape(len(codes_NCHW), self.entries)
+
+    def to_onnx(self, graph: Graph, activation: str) -> str:
+        def constant(values: np.ndarray) -> str:
+            return graph.constant(np.ascontiguousarray(values, np.float32))
+
+        rows, columns = self._rows_HH, self._columns_WW
+        upper, zero, step = (constant(values) for values in (self.upper_C11, np.zeros(1), self._step_C11))
+        half = constant(self.upper_C11 / 2)
+        centred = graph.node("Sub", graph.node("Max", graph.node("Min", activation, upper), zero), half)
+        transformed = graph.node("MatMul", graph.node("MatMul", constant(rows), centred), constant(columns.T))
+        levels = graph.node("Div", transformed, step)
+        size = graph.node("Floor", graph.node("Add", graph.node("Abs", levels), constant(np.array(1 - DEAD_ZONE))))
+        codes = graph.node("Mul", graph.node("Sign", levels), graph.node("Min", size, constant(np.array(MIDDLE - 1))))
+        values = graph.node("Mul", codes, step)
+        back = graph.node("MatMul", graph.node("MatMul", constant(rows.T), values), constant(columns))
+        return graph.node("Add", back, half)
 
 
 def _cosines(side: int) -> np.ndarray:
