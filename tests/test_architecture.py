@@ -27,6 +27,7 @@ FOUNDATION = {
     "randomness",
     "registry",
     "results",
+    "scores",
     "shown",
 }
 

@@ -18,6 +18,7 @@ from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
+from ecofed.scores import RunScores
 from ecofed.shown import Shown
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class RunResult(Shown):
     inputs: dict[str, str] = field(default_factory=dict)
     """Fingerprints of what the run read (pictures, labels, classes, front, profiles, ...), by what it is. Empty in
     results of earlier versions."""
+    scores: RunScores = field(default_factory=RunScores)
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
 

@@ -62,6 +62,14 @@ def test_run_then_evaluate_then_predict(cli: Cli, tiny: str, tmp_path: Path) -> 
     for figure, key in (("accuracy", "test_accuracy"), ("loss", "test_loss")):
         assert evaluation[figure] == pytest.approx((72 * last[key] + 288 * of_others[key]) / 360)
     assert last["test_accuracy"] != of_others["test_accuracy"]
+    scores = evaluation["scores"]
+    assert scores["low"] < scores["accuracy"] == evaluation["accuracy"] < scores["high"]
+    assert [sum(row) for row in scores["confusion"]] == scores["class_samples"]
+    shown = cli("evaluate", str(folder)).out
+    worst = min(scores["class_accuracy"])
+    first = shown.splitlines()[3].split()
+    assert first[2] == f"{worst:.3f}"
+    assert scores["class_accuracy"][evaluation["classes"].index(first[0])] == worst
 
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
     (prediction,) = json.loads(cli("predict", str(folder), "black.png", "--json").out)

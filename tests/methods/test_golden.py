@@ -48,3 +48,10 @@ def test_losses_have_not_moved(method: str, changes: dict[str, Any], losses: tup
     )
     record = result.rounds[0]
     assert (record.train_loss, record.test_loss) == pytest.approx(losses, rel=1e-3)
+    # Whatever the method: what became of each class adds up to the evaluation.
+    scores = result.scores.test
+    assert scores is not None
+    assert scores.confusion is not None
+    assert scores.accuracy == record.test_accuracy
+    assert sum(map(sum, scores.confusion)) == scores.samples == result.data.test_samples
+    assert scores.calibration is not None

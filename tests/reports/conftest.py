@@ -12,6 +12,7 @@ from ecofed.config.methods import PAPER_METHODS
 from ecofed.config.schema import Config
 from ecofed.randomness import generator
 from ecofed.results import Comparison, DataSummary, Floors, RoundRecord, RunResult, Totals
+from ecofed.scores import RunScores, Scores, Tally
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
@@ -67,6 +68,7 @@ def make_result(
     saturated: float = 0.004,
     round_notes: dict[int, list[str]] | None = None,
     notes: list[str] | None = None,
+    scores: RunScores | None = None,
     **settings: Any,
 ) -> RunResult:
     """One run whose ledger, rounds and totals agree."""
@@ -144,7 +146,23 @@ def make_result(
         if method == "ecofed"
         else None,
         notes=notes or [],
+        scores=scores or RunScores(),
     )
+
+
+def answered(right: float, classes: int = len(CLASSES), each: int = 20) -> Scores:
+    """Of a network that gets so many of each class right, and takes the others for the next class."""
+    labels_N = np.repeat(np.arange(classes), each)
+    sure_N = np.tile(np.arange(each) < right * each, classes)
+    tally = Tally(classes)
+    tally.add(labels_N, np.where(sure_N, labels_N, (labels_N + 1) % classes), np.where(sure_N, 0.9, 0.55))
+    return tally.scores()
+
+
+@pytest.fixture(scope="session")
+def of_answers() -> Callable[..., RunScores]:
+    """Makes the scores of a run, from how many test images of each class its network gets right."""
+    return lambda *counts: RunScores(test=answered(*counts))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from ecofed.methods.channel import BelowQuorumError
 from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord
+from ecofed.scores import Scores, Tally
 
 #: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.
 TEST_BATCH = 100
@@ -61,6 +62,8 @@ class Evaluator:
         self._method, self._images, self._at_once = method, images, test_batch(method.config)
         self._labels_N = torch.from_numpy(labels_N.astype(np.int64)).to(method.context.torch_device)
         self._kept: list[Tensor] | None = None
+        self.scores: Scores | None = None
+        """Of the network as it was at the last evaluation."""
         method.model.eval()
         with torch.no_grad():
             first = next(iter(self._made()))
@@ -80,14 +83,22 @@ class Evaluator:
         modules = (method.model, method.halves.front, method.halves.back)
         for module in modules:
             module.eval()
-        correct, loss = 0, 0.0
+        correct, loss, tally = 0, 0.0, Tally(method.context.task.classes)
         for inputs, y_B in zip(self._kept or self._made(), torch.split(self._labels_N, self._at_once), strict=True):
             logits_BK = method.logits(inputs)
             correct += int((logits_BK.argmax(dim=1) == y_B).sum())
             loss += float(F.cross_entropy(logits_BK, y_B, reduction="sum"))
+            add_answers(tally, logits_BK, y_B)
         for module in modules:
             module.train()
+        self.scores = tally.scores()
         return correct / len(self._labels_N), loss / len(self._labels_N)
+
+
+def add_answers(tally: Tally, logits_NK: Tensor, labels_N: Tensor) -> None:
+    """Count what a network answered to some images."""
+    answers_N, confidence_N = logits_NK.argmax(dim=1), F.softmax(logits_NK.double(), dim=1).amax(dim=1)
+    tally.add(labels_N.cpu().numpy(), answers_N.cpu().numpy(), confidence_N.cpu().numpy())
 
 
 def train(

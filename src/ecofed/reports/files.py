@@ -58,6 +58,7 @@ def _problems(result: RunResult) -> dict[str, bool]:
         "'data.label_counts' does not have one count for each of 'data.classes'": any(
             len(row) != len(result.data.classes) for row in counts
         ),
+        "'scores' must have an entry for each of 'data.classes'": not result.scores.fits(len(result.data.classes)),
         "'data.label_counts' names no device": not counts or not result.data.classes,
         "'rounds' is empty": not result.rounds,
         "'rounds' must count from 1": [record.round for record in result.rounds] != [*range(1, len(result.rounds) + 1)],

@@ -14,6 +14,7 @@ from ecofed.reports import theme, words
 from ecofed.reports.plots import Plot, draw_plots, save_plots
 from ecofed.reports.plots.kinds import ledger_kinds, ledger_mean
 from ecofed.reports.tables import as_comparison, html_table
+from ecofed.reports.trained import trained_networks
 from ecofed.reports.units import human_bytes
 from ecofed.results import Comparison, RunGroup, RunResult
 
@@ -67,6 +68,7 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
             "All methods" if len(comparison.groups()) > 1 else "The run", _scroll(html_table(comparison)) + _legend()
         ),
         *(_plot(plot) for plot in plots if plot.name not in ("accuracy-bytes", "label-partition")),
+        _titled("The trained network", trained_networks(comparison)),
         _section("What was counted", _ledger(comparison)),
         _data(comparison, plots),
         _fronts(comparison),
@@ -97,6 +99,11 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
 
 def _section(title: str, body: str, kind: str = "") -> str:
     return f"<section class='{kind}'><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _titled(title: str, body: str) -> str:
+    """A section, or nothing where there is nothing to say."""
+    return _section(title, body) if body else ""
 
 
 def _scroll(body: str) -> str:

@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ecofed._version import __version__
-from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.checkpoints import CHECKPOINT_FILE
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs import Availability, Ledger
 from ecofed.data import require_test
-from ecofed.runs.environment import describe_environment, git_commit
 from ecofed.errors import EcoFedError
 from ecofed.runs.exporting import deliver
 from ecofed.foreign_text import clean
@@ -27,11 +25,13 @@ from ecofed.methods.transport import Transport
 from ecofed.runs.observing import Observer as Observer
 from ecofed.runs.observing import SilentObserver as SilentObserver
 from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.recording import checkpoint_of, result_of
 from ecofed.pretraining.resolve import starts_published
 from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
-from ecofed.reports.unfinished import totals_of, write_unfinished
+from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RoundRecord, RunResult
+from ecofed.scores import RunScores
 from ecofed.runs.run_folder import (
     append_metrics,
     begun,
@@ -167,7 +167,7 @@ def run_owned(
         started = time.perf_counter()
         observer.started(config, records)
         if folder is not None:
-            write_unfinished(_result(prepared, ledger, [], method, 0.0, command, notes), folder)
+            write_unfinished(result_of(prepared, ledger, [], method, 0.0, command, notes), folder)
             write_metrics(folder, records)
         evaluate = Evaluator(method, *prepared.test_set())
         next_checkpoint = 0.0
@@ -181,7 +181,7 @@ def run_owned(
                     append_metrics(folder, record)
                     now = time.perf_counter()
                     if (stopping or now >= next_checkpoint) and record.round < config.rounds:
-                        _checkpoint(prepared, records, ledger, method, wall_before + now - started).write(folder)
+                        checkpoint_of(prepared, records, ledger, method, wall_before + now - started).write(folder)
                         took = time.perf_counter() - now
                         next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
                 if stopping:
@@ -189,7 +189,9 @@ def run_owned(
         if config.delivery != "none" and method.has_network:
             deliver(channel, method, prepared, note)
         wall_seconds = wall_before + time.perf_counter() - started
-        result = _result(prepared, ledger, records, method, wall_seconds, command, notes)
+        result = result_of(
+            prepared, ledger, records, method, wall_seconds, command, notes, RunScores(test=evaluate.scores)
+        )
         if folder is not None:
             if method.has_network:
                 save_model(folder / MODEL_FILE, method, prepared)
@@ -297,52 +299,3 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
 def _image_size(prepared: Prepared) -> tuple[int, int]:
     height, width = require_test(prepared.dataset).images_NHWC.shape[1:3]
     return (prepared.task.input_size,) * 2 if prepared.task.cover else (height, width)
-
-
-def _checkpoint(
-    prepared: Prepared, records: list[RoundRecord], ledger: Ledger, method: Method, wall_seconds: float
-) -> Checkpoint:
-    arrays, values = method.state()
-    return Checkpoint(
-        config=prepared.task.config.to_dict(),
-        inputs=prepared.inputs,
-        records=records,
-        ledger=ledger.to_dict(),
-        values=values,
-        arrays=arrays,
-        wall_seconds=wall_seconds,
-    )
-
-
-def _result(
-    prepared: Prepared,
-    ledger: Ledger,
-    records: list[RoundRecord],
-    method: Method,
-    wall_seconds: float,
-    command: str,
-    notes: list[str],
-) -> RunResult:
-    config = prepared.task.config
-    return RunResult(
-        config=config.to_dict(),
-        environment=describe_environment(config.threads, str(prepared.torch_device)),
-        git_commit=git_commit(),
-        ecofed_version=__version__,
-        command=command,
-        seed=config.seed,
-        method=config.method,
-        labels_leave_device=method.labels_leave_device,
-        rounds=records,
-        ledger=ledger.bytes,
-        retransmitted_bytes=ledger.retransmitted,
-        totals=dataclasses.replace(
-            totals_of(records, wall_seconds),
-            uplink_bytes=ledger.total("uplink"),  # with what is sent after the last round
-            downlink_bytes=ledger.total("downlink"),
-        ),
-        data=prepared.summary,
-        front=prepared.front_card,
-        inputs=prepared.inputs,
-        notes=notes,
-    )

@@ -24,13 +24,14 @@ from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import parse, read_as
 from ecofed.methods import Method
-from ecofed.methods.loop import test_batch
+from ecofed.methods.loop import add_answers, test_batch
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
 from ecofed.config.task import Task
 from ecofed.files.tensor_files import pack, unpack
+from ecofed.scores import Scores, Tally
 
 #: Names and shapes of some hundred arrays, and the settings of a run.
 MAX_HEADER_BYTES = 1 << 20
@@ -44,6 +45,10 @@ class Evaluation:
     loss: float
     samples: int
     data: str
+    scores: Scores
+    """By class, and by how sure the network is."""
+    classes: list[str]
+    """The network's, in the order of ``scores``."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -243,9 +248,13 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     order_N = mixed_order(len(test))
     logits_NK = network.logits(part_of(test.images_NHWC, order_N))
     labels_N = torch.from_numpy(positions_K[test.labels_N[order_N]])
+    tally = Tally(len(network.classes))
+    add_answers(tally, logits_NK, labels_N)
     return Evaluation(
         accuracy=float((logits_NK.argmax(dim=1) == labels_N).double().mean()),
         loss=float(torch.nn.functional.cross_entropy(logits_NK, labels_N)),
         samples=len(test),
         data=dataset.title,
+        scores=tally.scores(),
+        classes=network.classes,
     )

@@ -1,0 +1,171 @@
+"""The part of the report about the networks that runs ended with: how sure an accuracy is, and what it hides.
+
+Of several seeds the counts are added up: each image then counts once for each network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import numpy as np
+
+from ecofed.reports.tables import ABSENT
+from ecofed.reports.units import accuracy
+from ecofed.results import Comparison, RunGroup
+from ecofed.scores import Calibration, Scores, interval, shares
+
+#: A matrix with more classes is not read: the commonest confusions are listed instead, and the worst classes.
+MOST_SHOWN = 20
+_BY_CLASS = (
+    "How many of the images of each class the network got right, the worst class of the first column first. A class "
+    "that is rare on the devices is often the one that is lost."
+)
+_HEAT = "Rows are the true classes, columns what the network said; each row adds up to the images of its class."
+_SURE = (
+    "How sure the network was (mean of the largest entry of its softmax), and how often it was right then. The "
+    "calibration error is the mean distance between the two; a network that says 0.8 should be right in 8 of 10 cases."
+)
+
+
+def trained_networks(comparison: Comparison) -> str:
+    """What stands under its heading; empty where no result has such figures (those of earlier versions have none)."""
+    names = comparison.results[0].data.classes
+    found = [(group, scores) for group in comparison.groups() if (scores := _tested(group, len(names)))]
+    if not found:
+        return ""
+    parts = [_overview(found), _by_class(found, names)]
+    for group, scores in found:
+        opened = " open" if len(found) == 1 else ""
+        body = _confusions(scores, names) + _calibration([one.calibration for one in scores if one.calibration])
+        parts.append(
+            f"<details{opened}><summary>{escape(group.label)}: what was taken for what</summary>{body}</details>"
+        )
+    return "".join(parts)
+
+
+def _tested(group: RunGroup, classes: int) -> list[Scores]:
+    found = [result.scores.test for result in group.results]
+    return [scores for scores in found if scores and scores.samples and scores.fits(classes)]
+
+
+def _overview(found: Sequence[tuple[RunGroup, list[Scores]]]) -> str:
+    rows = [_overview_row(group.label, scores) for group, scores in found]
+    return (
+        "<p class='note'>The network as it was after the last round (final accuracy elsewhere: the mean of the last "
+        "five evaluations). The interval is for so many images; what another seed would change is not in it.</p>"
+        + _table(("", "images", "accuracy", "95 % interval", "calibration error"), rows)
+    )
+
+
+def _overview_row(label: str, scores: Sequence[Scores]) -> tuple[str, list[str]]:
+    samples, errors = scores[0].samples, [one.calibration.error for one in scores if one.calibration]
+    cells = [
+        f"{samples:,}",
+        _mean([one.accuracy for one in scores]),
+        _interval(sum(one.right for one in scores) / len(scores), samples),
+        _mean(errors),
+    ]
+    return label, cells
+
+
+def _by_class(found: Sequence[tuple[RunGroup, list[Scores]]], names: Sequence[str]) -> str:
+    columns = []
+    for _, scores in found:
+        samples_K = np.sum([one.class_samples for one in scores], axis=0)
+        columns.append(shares(np.sum([one.class_right for one in scores], axis=0), samples_K))
+    first = columns[0]
+    order = sorted(range(len(names)), key=lambda at: (first[at] is None, first[at] or 0.0, at))
+    shown = order[:MOST_SHOWN]
+    counts = found[0][1][0].class_samples
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(names[at])}</th><td>{counts[at]:,}</td>"
+        + "".join(_heat(column[at], "" if column[at] is None else accuracy(column[at] or 0.0)) for column in columns)
+        + "</tr>"
+        for at in shown
+    )
+    head = "".join(f"<th scope='col'>{escape(group.label)}</th>" for group, _ in found)
+    rest = f" The {MOST_SHOWN} worst of {len(names)} are shown; all are in result.json." * (len(names) > MOST_SHOWN)
+    return (
+        f"<h3>By class</h3><p class='note'>{_BY_CLASS}{rest}</p><div class='scroll' tabindex='0'><table>"
+        f"<thead><tr><th scope='col'>class</th><th scope='col'>images</th>{head}</tr></thead>"
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _confusions(scores: Sequence[Scores], names: Sequence[str]) -> str:
+    matrices = [one.confusion for one in scores if one.confusion is not None]
+    if not matrices:
+        return ""
+    confusion_KK = np.sum(matrices, axis=0)
+    if len(names) > MOST_SHOWN:
+        return _commonest(confusion_KK, names)
+    head = "".join(f"<th scope='col'><span>{escape(name)}</span></th>" for name in names)
+    lines = ""
+    for name, row in zip(names, confusion_KK.tolist(), strict=True):
+        of_row = shares(row, [sum(row)] * len(row))
+        cells = "".join(
+            _heat(share, f"{count:,}") if count else "<td></td>" for count, share in zip(row, of_row, strict=True)
+        )
+        lines += f"<tr><th scope='row'>{escape(name)}</th>{cells}</tr>"
+    return (
+        f"<p class='note'>{_HEAT}</p><div class='scroll' tabindex='0'><table class='confusion'>"
+        f"<thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _commonest(confusion_KK: np.ndarray, names: Sequence[str]) -> str:
+    wrong_KK = confusion_KK - np.diag(np.diagonal(confusion_KK))
+    order = np.argsort(-wrong_KK, axis=None, kind="stable")[:MOST_SHOWN]
+    pairs = [(int(at) // len(names), int(at) % len(names)) for at in order if wrong_KK.flat[at]]
+    rows = [(names[true], [escape(names[said]), f"{wrong_KK[true, said]:,}"]) for true, said in pairs]
+    return (
+        f"<p class='note'>The commonest confusions.</p>{_table(('class', 'taken for', 'images'), rows)}" if rows else ""
+    )
+
+
+def _calibration(found: Sequence[Calibration]) -> str:
+    if not found:
+        return ""
+    first = found[0]
+    bins = [at for at, count in enumerate(first.samples) if count]
+    rows = [
+        ("how sure", [_share(first.confidence[at]) for at in bins]),
+        ("how often right", [_share(first.accuracy[at]) for at in bins]),
+        ("images", [f"{first.samples[at]:,}" for at in bins]),
+    ]
+    seed = " Of the first seed." if len(found) > 1 else ""
+    return f"<p class='note'>{_SURE}{seed}</p>{_table(('', *['' for _ in bins]), rows)}"
+
+
+def _table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """``rows``: a heading, and cells that are escaped already."""
+    titles = "".join(f"<th scope='col'>{escape(title)}</th>" for title in head)
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for name, cells in rows
+    )
+    top = f"<thead><tr>{titles}</tr></thead>" if any(head) else ""
+    return f"<div class='scroll' tabindex='0'><table>{top}<tbody>{lines}</tbody></table></div>"
+
+
+def _heat(share: float | None, text: str) -> str:
+    """A cell, the stronger the colour the larger the share."""
+    if not share:
+        return f"<td>{escape(text)}</td>"
+    strong = " class='strong'" if share > 0.55 else ""
+    colour = f"color-mix(in srgb, var(--accent) {100 * min(1.0, share):.0f}%, transparent)"
+    return f"<td{strong} style='background: {colour}'>{escape(text)}</td>"
+
+
+def _interval(right: float, samples: int) -> str:
+    return " to ".join(map(accuracy, interval(right, samples))) if samples else ABSENT
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return accuracy(sum(known) / len(known)) if known else ABSENT
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,67 @@
+"""The report's part about the trained network: intervals, classes, confusions, calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ecofed.errors import EcoFedError
+from ecofed.reports import read_result, write_result
+from ecofed.reports.html import report_html
+from ecofed.reports.trained import trained_networks
+from ecofed.results import Comparison, RunResult
+from ecofed.scores import RunScores, interval
+
+Make = Callable[..., RunResult]
+Answers = Callable[..., RunScores]
+
+
+def test_an_accuracy_stands_with_its_interval_and_classes(make: Make, of_answers: Answers) -> None:
+    runs = [make("classic-fl", scores=of_answers(0.5)), make(scores=of_answers(0.8))]
+    page = trained_networks(Comparison(results=runs))
+    low, high = interval(160, 200)
+    assert f"{low:.3f} to {high:.3f}" in page
+    assert page.count("class='confusion'") == 2
+    assert page.count(">Ankle boot<") == 5  # by class, and a row and a column of each matrix
+    # 4 of 20 sandals are taken for shirts: a fifth of the row.
+    assert "var(--accent) 20%, transparent)'>4<" in page
+    assert "<td class='strong' style='background: color-mix(in srgb, var(--accent) 80%, transparent)'>16<" in page
+    assert trained_networks(Comparison(results=runs)) in report_html(Comparison(results=runs), [])
+
+
+def test_counts_of_several_seeds_are_added_up(make: Make, of_answers: Answers) -> None:
+    runs = [make(seed=seed, scores=of_answers(right)) for seed, right in ((0, 0.8), (1, 0.6))]
+    page = trained_networks(Comparison(results=runs))
+    assert ">28<" in page
+    assert "0.700" in page
+    assert "{:.3f} to {:.3f}".format(*interval(140, 200)) in page
+
+
+def test_of_many_classes_the_worst_and_the_commonest_confusions(make: Make, of_answers: Answers) -> None:
+    names = [f"class {number}" for number in range(30)]
+    page = trained_networks(Comparison(results=[make(classes=names, scores=of_answers(0.5, 30))]))
+    assert "class='confusion'" not in page
+    assert "The 20 worst of 30" in page
+    assert "taken for" in page
+    assert ">class 25<" not in page
+
+
+def test_results_of_earlier_versions_have_none_of_it(make: Make, tmp_path: Path) -> None:
+    file = write_result(make(), tmp_path)
+    values = json.loads(file.read_text())
+    del values["scores"]
+    file.write_text(json.dumps(values))
+    assert read_result(file) == make()
+    assert "The trained network" not in report_html(read_result(file), [])
+
+
+def test_scores_survive_the_disk_and_must_fit_the_classes(make: Make, of_answers: Answers, tmp_path: Path) -> None:
+    result = make(scores=of_answers(0.8))
+    assert read_result(write_result(result, tmp_path)) == result
+    write_result(replace(result, scores=of_answers(0.8, 9)), tmp_path)
+    with pytest.raises(EcoFedError, match=r"'scores' must have an entry for each of 'data.classes'"):
+        read_result(tmp_path)
