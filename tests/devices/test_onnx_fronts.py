@@ -43,9 +43,12 @@ def test_codes_equal_those_of_pytorch(model: str, cut: str, width: float, mode: 
     bundle = front_bundle(model, cut, width, mode)
     by_torch, by_onnx = both(bundle, mode)
     codec = make_codec("uniform", 8, bundle.activation_shape, bundle.upper[8])
-    expected, codes = (codec.encode(h, 10).rows.astype(int) for h in (by_torch, by_onnx))
-    assert (codes == expected).mean() >= 0.9999
-    assert np.abs(codes - expected).max() <= 1
+    rounding = 1e-5 * np.abs(by_torch).max()
+    lowest, expected, highest, codes = (
+        codec.encode(h, 10).rows.astype(int) for h in (by_torch - rounding, by_torch, by_torch + rounding, by_onnx)
+    )
+    assert ((lowest <= codes) & (codes <= highest)).all()  # they differ where a threshold is nearer than rounding
+    assert (codes == expected).mean() >= 0.999
 
 
 @pytest.mark.parametrize("front", shipped_fronts(), ids=lambda front: front.name)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import activation_shape, build_model, default_cut, initialise, model_names, partition
+from ecofed.models.sliced_conv import SlicedConv2d, strided_pointwise
 
 SMALL = {"width": 0.0625, "head_width": 16}
 
@@ -144,3 +147,16 @@ def test_layers_that_draw_for_themselves_are_keyed_too_and_leave_the_global_gene
     torch.random.set_rng_state(state)
     initialise(model, 0)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(4, SlicedConv2d), (8, nn.Conv2d)])
+def test_strided_1x1_convolutions_of_few_channels_are_what_others_are(channels: int, kind: type[nn.Conv2d]) -> None:
+    layer = strided_pointwise(channels, 6, 2).double().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert type(layer) is kind
+    x_NCHW = torch.randn(3, channels, 7, 6, dtype=torch.float64, requires_grad=True)
+    expected = F.conv2d(x_NCHW, layer.weight, layer.bias, stride=2)
+    assert torch.allclose(layer(x_NCHW), expected)
+    asked = (x_NCHW, layer.weight, layer.bias)
+    gradients = torch.autograd.grad(layer(x_NCHW).pow(2).sum(), asked)
+    for gradient, other in zip(gradients, torch.autograd.grad(expected.pow(2).sum(), asked), strict=True):
+        assert torch.allclose(gradient, other)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ecofed.models.normalisation import is_norm, reset_norm
 from ecofed.models.same_conv import SameConv2d
+from ecofed.models.sliced_conv import SlicedConv2d
 from ecofed.randomness import generator
 
 
@@ -23,7 +24,7 @@ def initialise(model: nn.Module, seed: int) -> None:
     touching the global generator; parameters outside such layers keep their values.
     """
     for prefix, module in model.named_modules():
-        if type(module) in (nn.Conv2d, SameConv2d, nn.Linear):
+        if type(module) in (nn.Conv2d, SameConv2d, SlicedConv2d, nn.Linear):
             _uniform(module, prefix, seed)
         elif is_norm(module):
             reset_norm(module)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from ecofed.models.blocks import conv_block, scaled
+from ecofed.models.sliced_conv import strided_pointwise
 
 
 class ResidualBlock(nn.Module):
@@ -22,7 +23,7 @@ class ResidualBlock(nn.Module):
         self.branch = nn.Sequential(*branch)
         if downsample:
             self.branch.append(nn.MaxPool2d(2, ceil_mode=True))
-            self.shortcut: nn.Module = nn.Conv2d(in_channels, out_channels, 1, stride=2)
+            self.shortcut: nn.Module = strided_pointwise(in_channels, out_channels, 2)
         else:
             self.shortcut = nn.Identity()
 
