@@ -56,7 +56,7 @@ APPLICATIONS = {"cli", "flower", "api", "__main__"}
 WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "reports", "costs", "cli"}
 #: Modules that do so in a room that does not.
 ALSO_WITHOUT_TORCH = {
-    *("runs/prediction.py", "runs/observing.py", "devices/onnx_worker.py"),
+    *("runs/prediction.py", "runs/observing.py", "runs/kept_buffer.py", "devices/onnx_worker.py"),
     *(f"devices/methods/{name}.py" for name in ("ecofed", "closed_form", "send_images")),
 }
 

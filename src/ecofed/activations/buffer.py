@@ -72,6 +72,14 @@ class ReplayBuffer:
         while self.views_kept is not None and len(kept) > self.views_kept:
             del kept[min(kept)]
 
+    def remove(self, device: int, view: int | None = None) -> None:
+        """Take a device's view out, or all of them; ``KeyError`` where there is none."""
+        kept = self._views[device]
+        for number in [view] if view is not None else list(kept):
+            del kept[number]
+        if not kept:
+            del self._views[device]
+
     @property
     def devices(self) -> list[int]:
         """Devices with at least one buffered sample, ascending."""

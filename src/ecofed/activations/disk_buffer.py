@@ -89,10 +89,19 @@ class DiskBuffer(ReplayBuffer):
     Args:
         folder: of this buffer alone; made with the first upload.
         memory_bytes: how much of the files may be in memory at a time.
+        cure: what to do about a damaged file.
     """
 
-    def __init__(self, front_id: str, views_kept: int | None, folder: Path, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        front_id: str,
+        views_kept: int | None,
+        folder: Path,
+        memory_bytes: int,
+        cure: str = "delete the run's folder to start it again",
+    ) -> None:
         super().__init__(front_id, views_kept)
+        self._cure = cure
         self._folder = folder
         self._budget = Budget(memory_bytes)
         self._names: dict[tuple[int, int], str] = {}
@@ -148,15 +157,18 @@ class DiskBuffer(ReplayBuffer):
             self._names[device, view] = name
         self._saved = frozenset(self._names.values())
 
+    @property
+    def files(self) -> dict[tuple[int, int], Path]:
+        """The file of each upload, by device and view."""
+        return {key: self._folder / name for key, name in sorted(self._names.items())}
+
     def _open(self, name: str, device: int, view: int, *, check: bool) -> View:
         path = self._folder / name
         try:
             content = self._budget.open(path)
             stored = _read(content, f"{device}-{view}-", name if check else None)
         except (OSError, ValueError, struct.error) as error:
-            raise CheckpointError(
-                f"{path}: damaged ({' '.join(str(error).split())}); delete the run's folder to start it again"
-            ) from error
+            raise CheckpointError(f"{path}: damaged ({' '.join(str(error).split())}); {self._cure}") from error
         self._budget.touch(len(content))
         return dataclasses.replace(stored, rows=StoredRows([np.asarray(stored.rows)], self._budget))
 

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from ecofed import __version__
 from ecofed.cli import (
+    buffer,
     compare,
     data,
     evaluate,
@@ -43,7 +44,7 @@ from ecofed.registry import load_plugin
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
-    *(run, compare, frontier, plan, profile),
+    *(run, compare, frontier, plan, profile, buffer),
     *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
 )
 

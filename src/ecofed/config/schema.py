@@ -102,6 +102,10 @@ class Config:
     delivery: Literal["none", "float", "int8"] = "none"
     """``float``, ``int8``: after training the whole network goes to every device as ONNX, for predictions there; its
     bytes are counted."""
+    keep_buffer: bool | None = None
+    """Whether the finished run's folder keeps the replay buffer, where the method has one, so that the server can learn
+    again without asking any device. ``none``: where devices are a fleet (Flower), whose uploads are dear; not where
+    they are simulated."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of convolutions and matrix products in training, on devices and on the server. ``bfloat16``: mixed
     precision, up to twice as fast where the processor has it. Weights, optimisers, frozen fronts, tests and everything

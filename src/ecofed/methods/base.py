@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from ecofed.activations import ReplayBuffer, Uploads
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.costs.steps import Script
@@ -68,6 +69,21 @@ class RoundOutcome:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What a server can learn from again when a run has ended, without asking anybody."""
+
+    buffer: ReplayBuffer
+    bundle: FrontBundle
+    """The front that made it, with the back's matching expansion."""
+    front_id: str
+    """Of the front as devices run it."""
+    rounds: Mapping[int, Sequence[int]]
+    """In which round each view of a device came, by its number; empty where a run of an earlier version began it."""
+    uploads: Mapping[int, Uploads]
+    """What each device ever uploaded."""
+
+
 class Method(Script):
     """A training scheme, as a program on the server."""
 
@@ -110,6 +126,10 @@ class Method(Script):
         """Inverse of :meth:`state`."""
         load_arrays(self.model, under("model/", arrays))
         self.counts.load_state(values.get("samples", {}))
+
+    def keeping(self) -> Keeping | None:
+        """The replay buffer, of a method that has one."""
+        return None
 
     def device_forgot(self, device: int) -> None:
         """A device was started anew: whatever this method told it before is gone."""

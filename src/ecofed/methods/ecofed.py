@@ -35,12 +35,12 @@ from ecofed.config.task import upload_order
 from ecofed.costs.steps import FRONT_ID, Step, Stop, Work, labels, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError, WireError
-from ecofed.files.json_values import Count, read_as
-from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
+from ecofed.files.json_values import read_as
+from ecofed.methods.base import Context, Keeping, Method, RoundOutcome, mean, train_on, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
 from ecofed.methods.pooled import PooledTrainer, has_running_statistics
-from ecofed.methods.replay import EcoFedAgenda, replayed_devices
+from ecofed.methods.replay import EcoFedAgenda, ReplayState, replayed_devices
 from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.models.registry import input_side
@@ -57,19 +57,6 @@ class Opened:
     """The device's labels in its own sample order."""
     saturated_fraction: float
     content_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """What a checkpoint holds besides arrays."""
-
-    front_id: str
-    trainer: dict[str, Any]
-    refresh: dict[str, Any]
-    saturation_noted: bool
-    installed: list[Count]
-    uploaded: list[tuple[Count, Count, Count]]
-    """Device, views, bytes."""
 
 
 class EcoFed(EcoFedFacts, Method):
@@ -97,6 +84,8 @@ class EcoFed(EcoFedFacts, Method):
         self._installed: set[int] = set()
         self._to_reinstall: set[int] = set()
         self._uploaded: dict[int, Uploads] = {}
+        self._rounds: dict[int, list[int]] = {}
+        """In which round each view of a device came, by its number."""
         self._saturation_noted = False
         self._labels: dict[int, np.ndarray] = {}
         """Each device's labels in its own sample order: they travel once."""
@@ -116,6 +105,7 @@ class EcoFed(EcoFedFacts, Method):
             self.counts.keep({device: len(upload.own_labels_N)})
             self.buffer.put(device, past.views, upload.view, self.bundle.id)
             self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + upload.content_bytes)
+            self._rounds.setdefault(device, []).append(round_)
         fresh_losses = []
         if self.refresh.watches_fresh_loss:
             fresh_losses = [self.trainer.loss_on(upload.view) for upload in uploads.values() if len(upload.view)]
@@ -323,11 +313,12 @@ class EcoFed(EcoFedFacts, Method):
             "saturation_noted": self._saturation_noted,
             "installed": sorted(self._installed),
             "uploaded": [(device, past.views, past.bytes) for device, past in self._uploaded.items()],
+            "rounds": list(self._rounds.items()),
         }
         return arrays, values
 
     def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        kept: _Kept = read_as(_Kept, dict(values), "values")
+        kept: ReplayState = read_as(ReplayState, dict(values), "values")
         if kept.front_id != self.bundle.id:
             raise ValueError(f"it was made with front {kept.front_id}, not {self.bundle.id}")
         self.trainer.load_state(arrays, kept.trainer)
@@ -345,3 +336,8 @@ class EcoFed(EcoFedFacts, Method):
         self._installed = set(kept.installed)
         self._to_reinstall = set(self._installed)
         self._uploaded = {device: Uploads(views=views, bytes=count) for device, views, count in kept.uploaded}
+        self._rounds = dict(kept.rounds)
+
+    def keeping(self) -> Keeping:
+        assert self.context.bundle is not None
+        return Keeping(self.buffer, self.context.bundle, self.bundle.id, self._rounds, self._uploaded)

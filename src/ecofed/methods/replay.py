@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ecofed.activations import Uploads, make_refresh_policy
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
+from ecofed.files.json_values import Count, Ordinal
 from ecofed.randomness import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayState:
+    """What a checkpoint of ecofed holds besides arrays."""
+
+    front_id: str
+    trainer: dict[str, Any]
+    refresh: dict[str, Any]
+    saturation_noted: bool
+    installed: list[Count]
+    uploaded: list[tuple[Count, Count, Count]]
+    """Device, views, bytes."""
+    rounds: list[tuple[Count, list[Ordinal]]] = field(default_factory=list)
+    """Device, and in which round each of its views came. Not in checkpoints of earlier versions."""
 
 
 def replayed_devices(

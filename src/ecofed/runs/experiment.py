@@ -19,6 +19,7 @@ from ecofed.runs.exporting import deliver
 from ecofed.foreign_text import clean
 from ecofed.runs.inputs import without_devices
 from ecofed.runs.interruption import deferred
+from ecofed.runs.keeping import keep
 from ecofed.methods import Channel, Context, Evaluator, Method, method_class, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
@@ -195,6 +196,7 @@ def run_owned(
         if folder is not None:
             if method.has_network:
                 save_model(folder / MODEL_FILE, method, prepared)
+            keep(method, prepared, folder, observer.note, fleet=connect is not None)
             write_result(result, folder)
             tidy(folder)
             if report:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ecofed.activations import BUFFER_FOLDER
+from ecofed.runs.kept_buffer import KEPT_FOLDER
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config.schema import Config
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError, PluginError
@@ -193,6 +194,7 @@ def clear(folder: Path) -> None:
     """Remove what another run left: it would be mistaken for that of the one that begins."""
     for name in (RESULT_FILE, MODEL_FILE, METRICS_FILE, REPORT_FILE):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / KEPT_FOLDER, ignore_errors=True)
     tidy(folder)
 
 

@@ -1,0 +1,46 @@
+"""The commands that learn again, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecofed.cli import main
+
+Cli = Callable[..., str]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs ``ecofed WORDS...``, which must end with ``code``; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["ecofed", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        assert stop.value.code == code, captured.err
+        return captured.out if code == 0 else captured.err
+
+    return run
+
+
+def test_a_buffer_is_listed(cli: Cli, collected: Path) -> None:
+    lines = cli("buffer", collected).splitlines()
+    assert lines[0].split() == ["device", "views", "samples", "bytes", "round", "age", "classes"]
+    assert [line.split()[0] for line in lines[1:5]] == ["0", "1", "2", "3"]
+    assert lines[5].startswith("48 samples of 4 devices, ")
+    found = json.loads(cli("buffer", collected, "--json"))
+    assert found["samples"] == sum(found["classes"].values()) == sum(one["samples"] for one in found["devices"])
+    assert {one["round"] + one["age"] for one in found["devices"]} == {4}
+
+
+def test_a_folder_without_one(cli: Cli, tmp_path: Path) -> None:
+    said = cli("buffer", tmp_path, code=2)
+    assert said.startswith(f"error: {tmp_path} keeps no buffer")
+    assert said.count("\n") == 1
