@@ -1,0 +1,45 @@
+"""At a run's end: its replay buffer is kept, where the configuration says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ecofed.methods import Method
+from ecofed.runs.kept_buffer import KEPT_FOLDER, Origin, new_buffer
+from ecofed.runs.preparation import Prepared
+
+
+def keep(method: Method, prepared: Prepared, folder: Path, note: Callable[[str], None], *, fleet: bool) -> None:
+    """Write the buffer into the run's folder, and say how large it is.
+
+    Args:
+        method: which has run; one without a buffer keeps nothing.
+        prepared: what it ran on.
+        folder: the run's.
+        note: is told.
+        fleet: whether devices are real, whose uploads are dear.
+    """
+    wanted, keeping = prepared.task.config.keep_buffer, method.keeping()
+    if keeping is None or not (fleet if wanted is None else wanted):
+        return
+    buffer = keeping.buffer
+    origin = Origin(
+        task=prepared.task,
+        classes=list(prepared.dataset.classes),
+        front_id=keeping.front_id,
+        bundle=keeping.bundle,
+        rounds={
+            (device, number): came[number] if number < len(came := keeping.rounds.get(device, ())) else 0
+            for device in buffer.devices
+            for number in buffer.views_of(device)
+        },
+        sent={device: (past.views, past.bytes) for device, past in keeping.uploads.items()},
+        inputs=prepared.inputs,
+    )
+    views = ((device, number, view) for device in buffer.devices for number, view in buffer.views_of(device).items())
+    kept = new_buffer(folder, origin, views)
+    note(
+        f"the buffer is kept in {folder / KEPT_FOLDER}: {len(kept.buffer):,} samples of {len(kept.buffer.devices)} "
+        f"devices, {kept.bytes / 1e6:,.2f} MB; 'ecofed buffer {folder}' lists it"
+    )
