@@ -99,7 +99,7 @@ class KeptBuffer:
         return np.bincount(labels_N, minlength=len(self.origin.classes)).astype(np.int64)
 
     def write_index(self) -> None:
-        """Have the folder hold what the buffer does now. Files that the index on disk named stay until the next time."""
+        """Have the folder hold what the buffer does now. Files that the index on disk named stay until next time."""
         arrays = self.buffer.state() | {"front": np.frombuffer(self.origin.bundle.encode(), np.uint8)}
         write_bytes(self.run / KEPT_FOLDER / INDEX_FILE, pack(arrays, _described(self.origin, self.buffer)))
 
@@ -110,9 +110,7 @@ def new_buffer(run: Path, origin: Origin, views: Iterable[tuple[int, int, View]]
     Raises:
         StorageError: there is no room.
     """
-    buffer = DiskBuffer(
-        origin.front_id, None, run / KEPT_FOLDER, origin.task.config.ecofed.buffer_bytes, cure=_CURE
-    )
+    buffer = DiskBuffer(origin.front_id, None, run / KEPT_FOLDER, origin.task.config.ecofed.buffer_bytes, cure=_CURE)
     for device, number, view in views:
         rows = np.asarray(view.rows[np.arange(len(view))])
         buffer.put(device, number, dataclasses.replace(view, rows=rows), origin.front_id)

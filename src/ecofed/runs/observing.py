@@ -85,7 +85,9 @@ class ProgressLines:
         self._spoke = now
         left = (now - self._began) / (record.round - self._done_before) * (total_rounds - record.round)
         accuracy = "" if record.test_accuracy is None else f", accuracy {record.test_accuracy:.3f}"
-        self._say(f"round {record.round} of {total_rounds}{accuracy}, {human_bytes(self._moved)}, {human_seconds(left)} left")
+        self._say(
+            f"round {record.round} of {total_rounds}{accuracy}, {human_bytes(self._moved)}, {human_seconds(left)} left"
+        )
 
     def note(self, text: str) -> None:
         # As said where the user's own code calls, not somewhere in here.
