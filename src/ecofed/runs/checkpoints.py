@@ -14,9 +14,9 @@ from ecofed.config.schema import PLUGINS, Config
 from ecofed.errors import CheckpointError, ConfigError, PluginError
 from ecofed.files.disk import json_text, remove_unfinished, write_bytes
 from ecofed.files.json_values import Amount, Count, parse, read_as
+from ecofed.files.tensor_files import pack, unpack
 from ecofed.registry import require_plugins
 from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord
-from ecofed.files.tensor_files import pack, unpack
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 

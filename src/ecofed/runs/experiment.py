@@ -9,30 +9,29 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ecofed.runs.checkpoints import CHECKPOINT_FILE
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs import Availability, Ledger
 from ecofed.data import require_test
 from ecofed.errors import EcoFedError
-from ecofed.runs.exporting import deliver
 from ecofed.foreign_text import clean
-from ecofed.runs.inputs import without_devices
-from ecofed.runs.interruption import deferred
-from ecofed.runs.keeping import keep
 from ecofed.methods import Channel, Context, Evaluator, Method, method_class, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
-from ecofed.runs.observing import Observer as Observer
-from ecofed.runs.observing import SilentObserver as SilentObserver
-from ecofed.runs.preparation import Prepared, prepare
-from ecofed.runs.recording import checkpoint_of, result_of
 from ecofed.pretraining.resolve import starts_published
 from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RoundRecord, RunResult
-from ecofed.scores import RunScores
+from ecofed.runs.checkpoints import CHECKPOINT_FILE
+from ecofed.runs.exporting import deliver
+from ecofed.runs.inputs import without_devices
+from ecofed.runs.interruption import deferred
+from ecofed.runs.keeping import keep
+from ecofed.runs.observing import Observer as Observer
+from ecofed.runs.observing import SilentObserver as SilentObserver
+from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.recording import checkpoint_of, result_of
 from ecofed.runs.run_folder import (
     append_metrics,
     begun,
@@ -45,9 +44,10 @@ from ecofed.runs.run_folder import (
     tidy,
     write_metrics,
 )
-from ecofed.runtimes import open_transport
 from ecofed.runs.saved_model import MODEL_FILE, save_model
 from ecofed.runs.timekeeping import clock_of
+from ecofed.runtimes import open_transport
+from ecofed.scores import RunScores
 from ecofed.wire import speak
 
 #: A checkpoint after a round, unless the last one is younger than this,

@@ -15,14 +15,14 @@ from typing import Any
 from ecofed.config import Config, Settings
 from ecofed.config.methods import OURS, facts_of
 from ecofed.errors import ConfigError
-from ecofed.runs.experiment import run_owned
 from ecofed.files.disk import holds_json, write_json
 from ecofed.models import default_cut
-from ecofed.runs.observing import Observer, SilentObserver
 from ecofed.pretraining.resolve import resolve_front
 from ecofed.reports import changed_inputs
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.results import RunResult
+from ecofed.runs.experiment import run_owned
+from ecofed.runs.observing import Observer, SilentObserver
 from ecofed.runs.run_folder import check_finished, claimed, claimed_part
 
 #: The paper's own choices, on the same network and data.

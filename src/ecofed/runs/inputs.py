@@ -17,10 +17,10 @@ from ecofed.config.schema import PLUGINS, Config
 from ecofed.costs.availability import read_trace
 from ecofed.costs.profiles import dealt, load_device, load_link, load_server
 from ecofed.data import Dataset, load_dataset, partition
-from ecofed.errors import ConfigError, EcoFedError
-from ecofed.files.disk import json_text
 from ecofed.data.reading import Reading, reading_of
 from ecofed.data.stored import ImageRows, StoredImages, digest_of
+from ecofed.errors import ConfigError, EcoFedError
+from ecofed.files.disk import json_text
 from ecofed.models import default_cut
 from ecofed.models.registry import image_size
 from ecofed.pretraining.resolve import resolve_front

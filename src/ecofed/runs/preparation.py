@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from ecofed.config.methods import facts_of
-from ecofed.models.registry import image_size, input_side
 from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.data import (
     Dataset,
     compressed_upload_bytes,
@@ -31,7 +31,6 @@ from ecofed.data.transforms import centre
 from ecofed.devices import DeviceWorker
 from ecofed.devices.loading import make_worker
 from ecofed.errors import ConfigError
-from ecofed.runs.inputs import Inputs, data_inputs, file_inputs, front_inputs
 from ecofed.models import (
     Partition,
     build_model,
@@ -44,11 +43,12 @@ from ecofed.models import (
 )
 from ecofed.models import partition as cut_in_two
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
+from ecofed.models.registry import image_size, input_side
+from ecofed.planning.unequal import early_fronts
 from ecofed.pretraining.bundling import public_images
 from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
 from ecofed.results import DataSummary, Floors
-from ecofed.config.task import Task
-from ecofed.planning.unequal import early_fronts
+from ecofed.runs.inputs import Inputs, data_inputs, file_inputs, front_inputs
 from ecofed.wire import FrontBundle
 
 Note = Callable[[str], None]
@@ -279,8 +279,8 @@ def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int, side:
 
 
 def _jpeg_floors(dataset: Dataset, used_N: np.ndarray, side: int) -> dict[str, int]:
-    """What these photographs would take at the size that the network sees of them: several hundred, and as much for each
-    of the others."""
+    """What these photographs would take at the size that the network sees of them: several hundred, and as much for
+    each of the others."""
     some_N = np.sort(used_N)[:: max(1, len(used_N) // FLOOR_IMAGES)]
     images_NHWC = centre(dataset.train.images_NHWC[some_N], side)
     batches = {quality: compress_images(images_NHWC, quality) for quality in FLOOR_QUALITIES}

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ecofed.activations import BUFFER_FOLDER
-from ecofed.runs.kept_buffer import KEPT_FOLDER
-from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.config.schema import Config
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError, PluginError
 from ecofed.files.disk import append_text, json_text, write_text
-from ecofed.runs.inputs import Now, compare_with_now, not_recorded, refuse_changes
 from ecofed.files.json_values import parse, read_as
 from ecofed.files.ownership import OWNER_FILE, owned
 from ecofed.files.replacing import refuse_strange
+from ecofed.files.tensor_files import unpack
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_file, read_result
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, UNFINISHED_SCHEMA
 from ecofed.results import RoundRecord, RunResult
-from ecofed.files.tensor_files import unpack
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.inputs import Now, compare_with_now, not_recorded, refuse_changes
+from ecofed.runs.kept_buffer import KEPT_FOLDER
 
 MODEL_FILE = "model.safetensors"
 Kind = Literal["run", "compare", "frontier"]

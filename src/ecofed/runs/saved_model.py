@@ -16,21 +16,21 @@ from ecofed.activations import configured_codec
 from ecofed.config.class_identity import identity, listed, positions
 from ecofed.config.methods import facts_of
 from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.data import load_dataset, mixed_order, require_test
+from ecofed.data.preparing import tested_input
 from ecofed.data.reading import Reading
 from ecofed.data.stored import ImageRows, part_of
-from ecofed.data.preparing import tested_input
 from ecofed.errors import DataError, EcoFedError, ModelError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import parse, read_as
+from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods import Method
 from ecofed.methods.loop import add_answers, test_batch
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
-from ecofed.config.task import Task
-from ecofed.files.tensor_files import pack, unpack
 from ecofed.scores import Scores, Tally
 
 #: Names and shapes of some hundred arrays, and the settings of a run.
@@ -219,8 +219,8 @@ def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray
 def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on).
 
-    Classes are matched by name, or by original number (:mod:`ecofed.config.class_identity`); a data set may hold some of the
-    network's.
+    Classes are matched by name, or by original number (:mod:`ecofed.config.class_identity`); a data set may hold some
+    of the network's.
 
     Raises:
         ModelError: not a trained network. DataError: no such data set, or one of other channels or classes.
