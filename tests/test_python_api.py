@@ -32,7 +32,7 @@ EXPORTED = [
     *("InUseError", "MissingExtraError", "ModelError", "Notice", "Observer", "PluginError", "RunResult", "Settings"),
     *("SilentObserver", "StorageError", "WireError", "__version__", "compare", "evaluate", "load", "load_dataset"),
     *("load_model", "load_plugin", "partition", "plan", "predict", "register", "register_codec", "register_format"),
-    *("register_network", "run"),
+    *("register_network", "retrain", "run"),
 ]
 SMALL: dict[str, Any] = {
     "rounds": 1,

@@ -33,7 +33,7 @@ from ecofed.errors import (
 from ecofed.registry import load_plugin, register, register_codec, register_format, register_network
 
 if TYPE_CHECKING:
-    from ecofed.api import compare, evaluate, load_model, plan, run
+    from ecofed.api import compare, evaluate, load_model, plan, retrain, run
     from ecofed.data import Dataset, load_dataset
     from ecofed.models import partition
     from ecofed.reports import load
@@ -75,6 +75,7 @@ __all__ = [
     "register_codec",
     "register_format",
     "register_network",
+    "retrain",
     "run",
 ]
 
@@ -92,6 +93,7 @@ _LAZY = {
     "partition": "models",
     "plan": "api",
     "predict": "runs.prediction",
+    "retrain": "api",
     "run": "api",
 }
 

@@ -18,8 +18,10 @@ from ecofed.config.schema import PLUGINS
 from ecofed.data import Dataset
 from ecofed.data.given import give_arrays, give_dataset
 from ecofed.errors import ConfigError, DataError
+from ecofed.methods.from_kept import Order
 from ecofed.models.given import give_module, given_cut, was_trained
 from ecofed.planning import planner
+from ecofed.relearning import retraining
 from ecofed.reports import changed_inputs
 from ecofed.results import Comparison, RunResult
 from ecofed.runs import experiment, saved_model
@@ -76,6 +78,48 @@ def run(
         observer=observer,
         command=command,
         report=report,
+    )
+
+
+def retrain(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    order: Order = "all",
+    resume: bool = False,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    command: str = "",
+    report: bool = True,
+    **keys: Any,
+) -> RunResult:
+    """Train another back from the buffer that a run kept; no device is asked.
+
+    Args:
+        source: the folder of that run (``keep_buffer=True``).
+        out: as for :func:`run`; a folder of its own.
+        order: ``all``: the whole buffer is there from the first round. ``as-uploaded``: each upload counts from the
+            round in which it came: the same settings then give the same network as the run's, bit for bit.
+        resume: as for :func:`run`, like the others.
+        overwrite: as for :func:`run`.
+        observer: as for :func:`run`.
+        command: as for :func:`run`.
+        report: as for :func:`run`.
+        **keys: what comes after the cut and how it is trained: ``learning_rate=0.003``, ``ecofed__ema=0.998``.
+
+    Raises:
+        ConfigError: the run keeps no buffer, or a key is set that the buffer has settled. EcoFedError: as for a run.
+    """
+    return retraining.retrain(
+        source,
+        out=out,
+        order=order,
+        resume=resume,
+        overwrite=overwrite,
+        observer=observer or ProgressLines(),
+        command=command,
+        report=report,
+        **keys,
     )
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecofed.config.methods import REFERENCE
-from ecofed.errors import ConfigError, MissingExtraError
+from ecofed.errors import ConfigError
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
 from ecofed.scores import RunScores
-from ecofed.shown import Shown
+from ecofed.shown import Shown, frame
 
 if TYPE_CHECKING:
     import pandas
@@ -147,11 +147,14 @@ class RunResult(Shown):
     """Fingerprints of what the run read (pictures, labels, classes, front, profiles, ...), by what it is. Empty in
     results of earlier versions."""
     scores: RunScores = field(default_factory=RunScores)
+    origin: dict[str, Any] | None = None
+    """Of a run that learned from what another one kept (:mod:`ecofed.relearning`)."""
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
 
     def __post_init__(self) -> None:
         _clean(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "inputs", "notes")
+        _clean(self, "origin")
         _clean(self, "command", longest=_LONGEST_COMMAND)
 
     def __repr__(self) -> str:
@@ -184,7 +187,7 @@ class RunResult(Shown):
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        return _frame([record.to_dict() for record in self.rounds], "result.to_pandas()")
+        return frame([record.to_dict() for record in self.rounds], "result.to_pandas()")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +240,7 @@ class Comparison(Shown):
         runs: dict[tuple[str, str], list[RunResult]] = {}
         for result in self.results:
             settings = {key: value for key, value in flatten(result.config).items() if key not in ("seed", "method")}
+            settings |= {"learned": result.origin.get("order")} if result.origin else {}
             runs.setdefault((result.method, json_text(settings, sort_keys=True, default=str)), []).append(result)
         per_method = Counter(method for method, _ in runs)
         groups = []
@@ -319,7 +323,7 @@ class Comparison(Shown):
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        return _frame(self.rows(), "comparison.to_pandas()")
+        return frame(self.rows(), "comparison.to_pandas()")
 
 
 def short_digest(digest: str) -> str:
@@ -339,11 +343,3 @@ def _clean(record: object, *names: str, longest: int = LONGEST) -> None:
     """Make texts of a frozen record fit to be shown: device reasons, class names and cards come from elsewhere."""
     for name in names:
         object.__setattr__(record, name, cleaned(getattr(record, name), longest))
-
-
-def _frame(rows: list[dict[str, Any]], purpose: str) -> pandas.DataFrame:
-    try:
-        import pandas
-    except ImportError:
-        raise MissingExtraError("pandas", "pandas", purpose) from None
-    return pandas.DataFrame(rows)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ecofed.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas
 
 _makers: list[Callable[[Any], str]] = []
 
@@ -19,3 +24,16 @@ class Shown:
     def _repr_html_(self) -> str | None:
         """For notebooks; ``None`` (the plain ``repr``) where :mod:`ecofed.reports` is not in use."""
         return _makers[0](self) if _makers else None
+
+
+def frame(rows: list[dict[str, Any]], purpose: str) -> pandas.DataFrame:
+    """A table with a row for each of ``rows``.
+
+    Raises:
+        MissingExtraError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtraError("pandas", "pandas", purpose) from None
+    return pandas.DataFrame(rows)

@@ -44,3 +44,14 @@ def test_a_folder_without_one(cli: Cli, tmp_path: Path) -> None:
     said = cli("buffer", tmp_path, code=2)
     assert said.startswith(f"error: {tmp_path} keeps no buffer")
     assert said.count("\n") == 1
+
+
+def test_another_back(cli: Cli, collected: Path, tmp_path: Path) -> None:
+    printed = cli("retrain", collected, "--set", "learning_rate=0.03", "--out", "again")
+    assert "ecofed learned=all learning_rate=0.03" in printed
+    assert "ecofed learning_rate=0.01" in printed
+    assert (tmp_path / "again" / "model.safetensors").is_file()
+    refused = cli("retrain", collected, "--out", "again", code=2)
+    assert "is not empty; add --resume" in refused
+    shown = json.loads(cli("retrain", collected, "--set", "learning_rate=0.03", "--out", "again", "--resume", "--json"))
+    assert shown["origin"]["run"] == "run"

@@ -29,6 +29,7 @@ from ecofed.cli import (
     pretrain,
     profile,
     report,
+    retrain,
     run,
     weights,
 )
@@ -44,7 +45,7 @@ from ecofed.registry import load_plugin
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
-    *(run, compare, frontier, plan, profile, buffer),
+    *(run, compare, frontier, plan, profile, buffer, retrain),
     *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
 )
 

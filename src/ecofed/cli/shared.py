@@ -117,6 +117,17 @@ def output_folder(
     return folder
 
 
+def check_kept_out(run: Path, out: Path | None, suffix: str, *, resume: bool) -> Path:
+    """Where a command writes that learns from what ``run`` kept: ``out``, or a folder beside it.
+
+    Raises:
+        ConfigError: as :func:`output_folder`.
+    """
+    named = run if run.name not in ("", "..") else run.resolve()
+    folder = out or named.with_name(f"{named.name}-{suffix}")
+    return output_folder(folder, Settings(), "", resume=resume, foreign=("summary.json", "frontier.json"))
+
+
 #: One of them lies in the folder of a command that came to its end.
 _FINISHED = ("result.json", "summary.json", "frontier.json")
 

@@ -89,6 +89,8 @@ class Method(Script):
 
     messages: ClassVar[Sequence[type[Message]]] = ()
     """Of a plug-in: its own messages, beside the built-in ones."""
+    asks_devices: ClassVar[bool] = True
+    """``False``: it learns from what was kept of another run."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import (
+    ReplayBuffer,
     Uploads,
     View,
     check_length,
@@ -72,7 +73,7 @@ class EcoFed(EcoFedFacts, Method):
         self.codec = configured_codec(settings, self.bundle.activation_shape, self.bundle.upper.get(settings.bits))
         self._completions = completions_of(context.early, self.bundle, self.codec, self.config, context.torch_device)
         self.refresh = make_refresh_policy(settings, self.config.rounds)
-        self.buffer = configured_buffer(settings, self.bundle.id, context.folder)
+        self.buffer = self._empty_buffer()
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
         if settings.server == "pooled" and has_running_statistics(context, settings):
             set_normalisation(self.halves.back, "running")
@@ -111,9 +112,7 @@ class EcoFed(EcoFedFacts, Method):
             fresh_losses = [self.trainer.loss_on(upload.view) for upload in uploads.values() if len(upload.view)]
         saturated = [upload.saturated_fraction for upload in uploads.values()]
         devices = replayed_devices(self.config, round_, sampled, list(uploads), self.buffer.devices)
-        loss = (
-            self._train_pooled(round_, devices) if self.config.ecofed.server == "pooled" else self._train_each(devices)
-        )
+        loss = self._train(round_, devices)
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
         worst, most = max(saturated, default=0.0), saturation_warned(self.config.ecofed.bits)
@@ -131,6 +130,9 @@ class EcoFed(EcoFedFacts, Method):
             server_steps=self._server_steps(devices),
             notes=notes,
         )
+
+    def _empty_buffer(self) -> ReplayBuffer:
+        return configured_buffer(self.config.ecofed, self.bundle.id, self.context.folder)
 
     # --- uploads ---
 
@@ -219,10 +221,14 @@ class EcoFed(EcoFedFacts, Method):
         wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
         return wanted or batches if devices else 0
 
-    def _train_pooled(self, round_: int, devices: list[int]) -> float | None:
+    def _train(self, round_: int, devices: list[int]) -> float | None:
+        """On the buffer, in a round about these devices; the mean loss."""
+        if self.config.ecofed.server == "fedavg":
+            return self._train_each(devices)
+        return self._train_pooled(round_, devices) if devices else None
+
+    def _train_pooled(self, round_: int, devices: list[int]) -> float:
         """SGD on batches mixed over the whole buffer."""
-        if not devices:
-            return None
         settings = self.config.ecofed
         pooled = self.buffer.devices if settings.replay else devices
         pool = self.buffer.pool(pooled)
@@ -338,6 +344,6 @@ class EcoFed(EcoFedFacts, Method):
         self._uploaded = {device: Uploads(views=views, bytes=count) for device, views, count in kept.uploaded}
         self._rounds = dict(kept.rounds)
 
-    def keeping(self) -> Keeping:
+    def keeping(self) -> Keeping | None:
         assert self.context.bundle is not None
         return Keeping(self.buffer, self.context.bundle, self.bundle.id, self._rounds, self._uploaded)

@@ -143,7 +143,7 @@ def train(
             simulated = clock(channel.exchanges, outcome.server_steps, round_=round_, waited=channel.waited)
         yield RoundRecord(
             round=round_,
-            devices=sampled,
+            devices=sampled if method.asks_devices else [],
             uplink_bytes=channel.ledger.total("uplink") - before["uplink"],
             downlink_bytes=channel.ledger.total("downlink") - before["downlink"],
             train_loss=outcome.train_loss,

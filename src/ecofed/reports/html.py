@@ -72,6 +72,7 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
         _section("What was counted", _ledger(comparison)),
         _data(comparison, plots),
         _fronts(comparison),
+        _origins(comparison),
         _section("Reproduce this", _reproduction(comparison)),
     ]
     page = "\n".join(
@@ -193,6 +194,13 @@ def _fronts(comparison: Comparison) -> str:
         methods = ", ".join(dict.fromkeys(run.method for run in runs))
         tables.append(f"<h3>{escape(methods)}</h3>" * (len(users) > 1) + _pairs(runs[0].front or {}))
     return _section("The front", "".join(tables)) if tables else ""
+
+
+def _origins(comparison: Comparison) -> str:
+    """Of runs that learned from what another one kept."""
+    groups = [(group.label, group.results[0].origin) for group in comparison.groups()]
+    tables = [f"<h3>{escape(label)}</h3>{_pairs(origin)}" for label, origin in groups if origin]
+    return _section("Learned again from a kept buffer", "".join(tables)) if tables else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from ecofed.reports import changed_inputs, read_summary, write_report, write_res
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RoundRecord, RunResult
+from ecofed.runs.again import Again
 from ecofed.runs.checkpoints import CHECKPOINT_FILE
 from ecofed.runs.exporting import deliver
 from ecofed.runs.inputs import without_devices
@@ -66,6 +67,7 @@ def run(
     command: str = "",
     report: bool = True,
     connect: Callable[[Prepared], Transport] | None = None,
+    again: Again | None = None,
 ) -> RunResult:
     """Train one method.
 
@@ -79,6 +81,7 @@ def run(
         command: recorded in the result.
         report: write ``report.html`` and plots too.
         connect: opens the way to devices that are there already (Flower's); default: the configured runtime's own.
+        again: what an earlier run left, to learn from.
 
     Raises:
         EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
@@ -101,7 +104,14 @@ def run(
             if resume:
                 check_finished({folder: config}, observer.note)
         return run_owned(
-            config, folder, resume=resume, observer=observer, command=command, report=report, connect=connect
+            config,
+            folder,
+            resume=resume,
+            observer=observer,
+            command=command,
+            report=report,
+            connect=connect,
+            again=again,
         )
 
 
@@ -114,13 +124,14 @@ def run_owned(
     command: str,
     report: bool,
     connect: Callable[[Prepared], Transport] | None = None,
+    again: Again | None = None,
 ) -> RunResult:
     """As :func:`run`, in a folder that the caller has claimed."""
     if folder is not None and resume:
         done = finished(folder, config)
         if done is not None:
             if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
-                report_or_note(done, folder, observer.note)
+                report_or_note(_beside(again, done), folder, observer.note)
             with contextlib.suppress(OSError):  # to show what is there, nothing need be written
                 tidy(folder)
             observer.finished(done)
@@ -132,7 +143,7 @@ def run_owned(
         notes.append(text)
         observer.note(text)
 
-    prepared = prepare(config, note)
+    prepared = prepare(config, note) if again is None else again.prepare(config, note)
     if connect is not None:  # devices that are there already bring what they have
         prepared = dataclasses.replace(prepared, inputs=without_devices(prepared.inputs))
     checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
@@ -154,7 +165,7 @@ def run_owned(
         )
         # Devices that are started here have the shares that were dealt here; others bring what they have.
         samples = [len(part) for part in prepared.parts] if connect is None else None
-        method = _method(prepared, channel, folder, samples)
+        method = _method(prepared, channel, folder, samples, again)
         records: list[RoundRecord] = []
         wall_before = 0.0
         if checkpoint is not None:
@@ -193,14 +204,16 @@ def run_owned(
         result = result_of(
             prepared, ledger, records, method, wall_seconds, command, notes, RunScores(test=evaluate.scores)
         )
+        if again is not None:
+            result = dataclasses.replace(result, origin=again.origin)
         if folder is not None:
             if method.has_network:
                 save_model(folder / MODEL_FILE, method, prepared)
-            keep(method, prepared, folder, observer.note, fleet=connect is not None)
+            keep(method, prepared, records, folder, observer.note, fleet=connect is not None)
             write_result(result, folder)
             tidy(folder)
             if report:
-                report_or_note(result, folder, observer.note)
+                report_or_note(_beside(again, result), folder, observer.note)
     finally:
         transport.close()
     observer.finished(result)
@@ -279,7 +292,14 @@ def _summarised(folder: Path) -> Comparison | None:
         return None
 
 
-def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: list[int] | None) -> Method:
+def _beside(again: Again | None, result: RunResult) -> RunResult | Comparison:
+    """What a report shows: beside a run that learned from another one, that one."""
+    return result if again is None or again.result is None else Comparison(results=[again.result, result])
+
+
+def _method(
+    prepared: Prepared, channel: Channel, folder: Path | None, samples: list[int] | None, again: Again | None
+) -> Method:
     context = Context(
         task=prepared.task,
         channel=channel,
@@ -295,7 +315,7 @@ def _method(prepared: Prepared, channel: Channel, folder: Path | None, samples: 
     )
     cls = method_class(prepared.task.config.method)
     speak(cls.messages)
-    return cls(context)
+    return cls(context) if again is None else again.method(context)
 
 
 def _image_size(prepared: Prepared) -> tuple[int, int]:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ecofed.methods import Method
+from ecofed.results import RoundRecord
 from ecofed.runs.kept_buffer import KEPT_FOLDER, Origin, new_buffer
 from ecofed.runs.preparation import Prepared
 
 
-def keep(method: Method, prepared: Prepared, folder: Path, note: Callable[[str], None], *, fleet: bool) -> None:
+def keep(
+    method: Method,
+    prepared: Prepared,
+    records: Sequence[RoundRecord],
+    folder: Path,
+    note: Callable[[str], None],
+    *,
+    fleet: bool,
+) -> None:
     """Write the buffer into the run's folder, and say how large it is.
 
     Args:
         method: which has run; one without a buffer keeps nothing.
         prepared: what it ran on.
+        records: of its rounds.
         folder: the run's.
         note: is told.
         fleet: whether devices are real, whose uploads are dear.
@@ -35,6 +45,7 @@ def keep(method: Method, prepared: Prepared, folder: Path, note: Callable[[str],
             for number in buffer.views_of(device)
         },
         sent={device: (past.views, past.bytes) for device, past in keeping.uploads.items()},
+        idle=[record.round for record in records if record.train_loss is None],
         inputs=prepared.inputs,
     )
     views = ((device, number, view) for device in buffer.devices for number, view in buffer.views_of(device).items())

@@ -47,6 +47,8 @@ class Origin:
     """In which round each (device, view) came; 0 where that is not known."""
     sent: Mapping[int, tuple[int, int]]
     """How many views each device ever uploaded, and their bytes; views that were replaced are counted."""
+    idle: list[int]
+    """Rounds in which the run trained nothing: too few devices answered."""
     inputs: Mapping[str, str]
     """Fingerprints of what the run read."""
     forgotten: Mapping[int, list[int]] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class _Description:
     front_id: str
     rounds: list[tuple[Count, Count, Annotated[int, Within(0, 2**53)]]]
     sent: list[tuple[Count, Count, Count]]
+    idle: list[Count]
     inputs: dict[str, str]
     forgotten: list[tuple[Count, list[Count]]]
 
@@ -167,6 +170,7 @@ def _described(origin: Origin, buffer: DiskBuffer) -> str:
         "front_id": origin.front_id,
         "rounds": [(*key, origin.rounds.get(key, 0)) for key in present],
         "sent": [(device, *sent) for device, sent in sorted(origin.sent.items())],
+        "idle": origin.idle,
         "inputs": dict(origin.inputs),
         "forgotten": sorted(origin.forgotten.items()),
     }
@@ -184,6 +188,7 @@ def _origin(said: _Description, arrays: Mapping[str, np.ndarray]) -> Origin:
         bundle=FrontBundle.decode(arrays["front"].tobytes()),
         rounds={(device, view): round_ for device, view, round_ in said.rounds},
         sent={device: (views, sent) for device, views, sent in said.sent},
+        idle=said.idle,
         inputs=said.inputs,
         forgotten=dict(said.forgotten),
     )

@@ -96,8 +96,8 @@ class Prepared:
         return make_worker(self.task, self.dataset, self.parts, device, str(self.torch_device))
 
 
-def prepare(config: Config, note: Note) -> Prepared:
-    """Load, partition, initialise.
+def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Prepared:
+    """Load, partition, initialise. ``front``: the very one that devices ran, instead of what the configuration names.
 
     Raises:
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
@@ -117,7 +117,7 @@ def prepare(config: Config, note: Note) -> Prepared:
     test = require_test(dataset)
     train = dataset.train
     parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
-    model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note)
+    model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note, front)
     facts = facts_of(config.method)
     task = Task(
         config=config,
@@ -167,7 +167,7 @@ def torch_device(accelerator: str) -> torch.device:
 
 
 def _initial_network(
-    config: Config, dataset: Dataset, note: Note
+    config: Config, dataset: Dataset, note: Note, front: FrontBundle | None
 ) -> tuple[nn.Module, Partition, FrontBundle | None, tuple[float, ...], tuple[float, ...], Inputs]:
     """The whole network as every method starts from it, the front's bundle where there is one, and fingerprints."""
     channels, classes = dataset.channels, len(dataset.classes)
@@ -180,9 +180,9 @@ def _initial_network(
     facts = facts_of(config.method)
     coded = facts.coded(config)
     if facts.needs_frozen_front or config.initialisation != "random":
-        bundle = resolve_front(config, cut, channels, note)
+        bundle = front or resolve_front(config, cut, channels, note)
         fronts = front_inputs(bundle)
-        if facts.needs_frozen_front and config.ecofed.front_precision == "int8":
+        if front is None and facts.needs_frozen_front and config.ecofed.front_precision == "int8":
             bundle = bundle.with_int8_weights()
         mean, std = bundle.mean, bundle.std
         if coded is not None and bundle.expansion:

@@ -1,0 +1,78 @@
+"""What may be set anew when a back is trained from a kept buffer, and what the buffer has settled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ecofed.config import Config, Settings
+from ecofed.config.fields import flatten
+from ecofed.config.methods import PooledTraining
+from ecofed.config.schema import PLUGINS
+from ecofed.errors import ConfigError
+from ecofed.results import flatten as flat
+
+#: Sections all of whose keys may change.
+_SECTIONS = ("clock", "validation")
+#: How long is trained, with which draws, on what and where it is tested, and on which machine.
+_GENERAL = (
+    *("seed", "rounds", "sampled_devices", "batch_size", "learning_rate", "momentum", "local_epochs", "aggregation"),
+    *("test_samples", "test_part", "evaluate_every", "precision", "threads", "accelerator"),
+    *("model.head_width", "model.back", "model.weights", "initialisation"),
+)
+#: Of the method's own section.
+_OWN = (
+    *(field.name for field in dataclasses.fields(PooledTraining)),
+    *("server", "flip", "shift", "cutout", "buffer", "buffer_bytes"),
+)
+#: What a message lists: those that one would want.
+_NAMED = (
+    "learning_rate, rounds, seed, momentum, batch_size, model.head_width, and of [{section}] optimiser, schedule, "
+    "server_steps, weight_decay, ema, label_smoothing, mixup, sampling, flip"
+)
+
+
+def settings_of(config: Config, sets: Iterable[str] = (), keys: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a run, with ``key=value`` words and keyword settings on top.
+
+    Raises:
+        ConfigError: an unknown key, or an impossible value.
+    """
+    values = {key: value for key, value in config.to_dict().items() if key != PLUGINS}
+    pairs = [(path, value) for path, value in flatten(values, ())]
+    from_file = len(pairs)
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {text!r}: must be key=value, for example --set learning_rate=0.003")
+        pairs.append((tuple(key.strip().split(".")), value.strip()))
+    return Settings(tuple(pairs), config.method, from_file).with_set(**dict(keys or {}))
+
+
+def changed(config: Config, settings: Settings) -> Config:
+    """What is trained: a run's configuration with what was set, which touches nothing that made its buffer.
+
+    Raises:
+        ConfigError: it does; names the key and what it was.
+    """
+    asked = settings.for_method(settings.method)
+    then, now = flat(config.to_dict()), flat(asked.to_dict())
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key) and not _free(key, config.method):
+            raise ConfigError(
+                f"{key} = {now.get(key)!r}: the buffer was made with {then.get(key)!r}, and only what comes after the "
+                f"cut and how it is trained can change: {_NAMED.format(section=config.method)}"
+            )
+    return asked.replace(delivery="none")  # no device is asked, whatever the run did when it had trained
+
+
+def differences(config: Config, other: Config) -> dict[str, list[Any]]:
+    """Keys that differ, with both values."""
+    then, now = flat(config.to_dict()), flat(other.to_dict())
+    return {key: [then.get(key), now[key]] for key in now if then.get(key) != now[key] and key != "delivery"}
+
+
+def _free(key: str, method: str) -> bool:
+    section, _, name = key.rpartition(".")
+    return key in _GENERAL or section in _SECTIONS or (section == method and name in _OWN)

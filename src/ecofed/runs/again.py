@@ -1,0 +1,26 @@
+"""A run that learns from what an earlier one left: what the engine is given for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ecofed.config import Config
+from ecofed.methods import Context, Method
+from ecofed.results import RunResult
+from ecofed.runs.preparation import Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """See :mod:`ecofed.relearning`."""
+
+    prepare: Callable[[Config, Callable[[str], None]], Prepared]
+    """In place of :func:`ecofed.runs.preparation.prepare`."""
+    method: Callable[[Context], Method]
+    """Makes the method that trains."""
+    origin: dict[str, Any]
+    """For the result: what was learned from."""
+    result: RunResult | None = None
+    """Of the earlier run, for the report."""
