@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from ecofed.files.json_values import Count, Fraction
 Z_95 = 1.959964
 #: Confidences from 0 to 1 are sorted into so many bins of equal width (Guo et al., ICML 2017).
 BINS = 15
+#: Shares of the devices.
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 #: With more classes there is no confusion matrix: nobody reads it, and it is longer than all else in a result.
 MOST_CLASSES = 200
 
@@ -36,6 +38,24 @@ class Calibration:
     accuracy: list[Fraction | None]
     confidence: list[Fraction | None]
     """Mean of what the network said: the largest entry of its softmax."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceScores:
+    """How results differ among devices; lists have an entry for each of ``devices``, those that have images."""
+
+    devices: list[Count]
+    """Their numbers, ascending."""
+    samples: list[Count]
+    right: list[Count]
+    accuracy: list[Fraction]
+    mean: Fraction
+    """Of the devices' accuracies, each counting the same; ``deviation`` is their standard deviation."""
+    deviation: Fraction
+    worst_tenth: Fraction
+    """Mean accuracy of the worst tenth of the devices, at least one."""
+    quantiles: dict[str, Fraction]
+    """By share of the devices: ``0`` is the worst device, ``0.5`` the median, ``1`` the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +77,9 @@ class Scores:
     calibration: Calibration | None = None
     """``None`` where only counts are known, or the network's answers are no finite numbers."""
 
+    devices: DeviceScores | None = None
+    """``None`` where nobody knows whose images they are."""
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -67,6 +90,9 @@ class Scores:
             lists += [self.confusion, *self.confusion]
         bins = self.calibration
         even = bins is None or len(bins.samples) == len(bins.accuracy) == len(bins.confidence)
+        own = self.devices
+        if own is not None and not len(own.devices) == len(own.samples) == len(own.right) == len(own.accuracy) > 0:
+            return False
         return even and all(len(row) == classes for row in lists)
 
 
@@ -76,6 +102,8 @@ class RunScores:
 
     test: Scores | None = None
     """On the test images."""
+    held_out: Scores | None = None
+    """On the samples that were held out of what devices have uploaded."""
 
     def fits(self, classes: int) -> bool:
         """Whether their lists have as many entries as there are classes."""
@@ -92,21 +120,34 @@ class Tally:
         self._bin_samples: np.ndarray = np.zeros(BINS, np.int64)
         self._bin_right: np.ndarray = np.zeros(BINS, np.int64)
         self._bin_confidence: np.ndarray = np.zeros(BINS)
+        self._devices: dict[int, tuple[int, int]] = {}
 
-    def add(self, labels_N: np.ndarray, answers_N: np.ndarray, confidence_N: np.ndarray) -> None:
-        """Labels, answers (whole numbers below K), and how sure the network is of each answer, 0-1."""
+    def add(
+        self,
+        labels_N: np.ndarray,
+        answers_N: np.ndarray,
+        confidence_N: np.ndarray,
+        device_N: np.ndarray | None = None,
+    ) -> None:
+        """Labels, answers (whole numbers below K), how sure the network is of each answer (0-1), and whose images they
+        are, where that is known."""
         np.add.at(self._confusion_KK, (labels_N, answers_N), 1)
         with np.errstate(invalid="ignore"):
             bins_N = np.clip(np.nan_to_num(np.ceil(confidence_N * BINS)).astype(np.int64) - 1, 0, BINS - 1)
         np.add.at(self._bin_samples, bins_N, 1)
         np.add.at(self._bin_right, bins_N, labels_N == answers_N)
         np.add.at(self._bin_confidence, bins_N, confidence_N)
+        for device in () if device_N is None else np.unique(device_N).tolist():
+            own_N = device_N == device
+            samples, right = self._devices.get(device, (0, 0))
+            self._devices[device] = (samples + int(own_N.sum()), right + int((labels_N == answers_N)[own_N].sum()))
 
     def scores(self) -> Scores:
         """Of all that was added."""
         counted = counted_scores(self._confusion_KK.sum(axis=1), np.diagonal(self._confusion_KK))
         confusion = self._confusion_KK.tolist() if self._classes <= MOST_CLASSES else None
-        return dataclasses.replace(counted, confusion=confusion, calibration=self._calibration())
+        devices = spread_among(self._devices)
+        return dataclasses.replace(counted, confusion=confusion, calibration=self._calibration(), devices=devices)
 
     def _calibration(self) -> Calibration | None:
         total = int(self._bin_samples.sum())
@@ -133,6 +174,25 @@ def counted_scores(samples_K: Sequence[int] | np.ndarray, right_K: Sequence[int]
         class_samples=[int(count) for count in samples_K],
         class_right=[int(count) for count in right_K],
         class_accuracy=shares(right_K, samples_K),
+    )
+
+
+def spread_among(counts: Mapping[int, tuple[int, int]]) -> DeviceScores | None:
+    """Of devices' ``(samples, right)``, by number; ``None`` where none has samples."""
+    known = {device: counted for device, counted in sorted(counts.items()) if counted[0]}
+    if not known:
+        return None
+    accuracy = [right / samples for samples, right in known.values()]
+    worst = sorted(accuracy)[: math.ceil(len(accuracy) / 10)]
+    return DeviceScores(
+        devices=list(known),
+        samples=[samples for samples, _ in known.values()],
+        right=[right for _, right in known.values()],
+        accuracy=accuracy,
+        mean=min(1.0, sum(accuracy) / len(accuracy)),
+        deviation=float(np.std(accuracy)),
+        worst_tenth=min(1.0, sum(worst) / len(worst)),
+        quantiles={f"{share:g}": float(np.quantile(accuracy, share)) for share in QUANTILES},
     )
 
 

@@ -14,7 +14,7 @@ from ecofed.reports import read_result, write_result
 from ecofed.reports.html import report_html
 from ecofed.reports.trained import trained_networks
 from ecofed.results import Comparison, RunResult
-from ecofed.scores import RunScores, interval
+from ecofed.scores import RunScores, interval, spread_among
 
 Make = Callable[..., RunResult]
 Answers = Callable[..., RunScores]
@@ -39,6 +39,22 @@ def test_counts_of_several_seeds_are_added_up(make: Make, of_answers: Answers) -
     assert ">28<" in page
     assert "0.700" in page
     assert "{:.3f} to {:.3f}".format(*interval(140, 200)) in page
+
+
+def test_the_spread_among_devices(make: Make, of_answers: Answers) -> None:
+    devices = spread_among({number: (10, right) for number, right in enumerate([0, 5, *[8] * 17, 10])})
+    assert devices is not None
+    assert (devices.worst_tenth, devices.quantiles["0.5"], devices.mean) == (0.25, 0.8, pytest.approx(0.755))
+    assert spread_among({3: (0, 0)}) is None
+    scores = of_answers(0.8).test
+    assert scores is not None
+    both = RunScores(test=scores, held_out=replace(scores, devices=devices))
+    page = trained_networks(Comparison(results=[make(scores=both)]))
+    cells = ["samples held out of uploads", "20", "10", "0.000", "0.770", "0.800", "0.800", "0.800", "0.800", "1.000"]
+    assert "".join(f"<td>{cell}</td>" for cell in [*cells, "0.250"]) in page
+    assert page.count("samples held out of uploads") == 2
+    assert page.count("class='confusion'") == 1
+    assert RunScores(held_out=replace(scores, devices=replace(devices, right=[1]))).fits(10) is False
 
 
 def test_of_many_classes_the_worst_and_the_commonest_confusions(make: Make, of_answers: Answers) -> None:

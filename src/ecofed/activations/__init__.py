@@ -14,6 +14,7 @@ from ecofed.activations.codecs import (
     unpack,
 )
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
+from ecofed.activations.division import Division
 from ecofed.activations.entropy import check_length, compress, decompress
 from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_policy
 
@@ -22,6 +23,7 @@ __all__ = [
     "CODECS",
     "Codec",
     "DiskBuffer",
+    "Division",
     "EncodedActivation",
     "Graph",
     "RefreshPolicy",

@@ -45,6 +45,8 @@ class Facts:
     """Whether its devices need PyTorch."""
     needs_frozen_front: ClassVar[bool] = False
     """Whether devices are sent a frozen front."""
+    keeps_uploads: ClassVar[bool] = False
+    """Whether its server keeps samples as devices upload them, so that some can be held out (``validation``)."""
     stops_early: ClassVar[bool] = False
     """Whether weak devices may stop at an earlier layer of it (``ecofed.device_cuts``)."""
     cuts_network: ClassVar[bool] = True

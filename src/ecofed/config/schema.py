@@ -31,6 +31,7 @@ from ecofed.config.methods import (
 )
 from ecofed.config.problem import DataConfig, ModelConfig
 from ecofed.config.simulation import AvailabilityConfig, ClockConfig
+from ecofed.config.validation import ValidationConfig
 from ecofed.errors import ConfigError, nearest
 from ecofed.registry import codecs as plugin_codecs
 from ecofed.registry import forget_when_new, origins, require_plugins
@@ -86,7 +87,7 @@ class Config:
     statistics are constants from public images wherever devices train; a back that the server trains on pooled batches
     keeps running averages. ``group``: GroupNorm instead."""
     test_samples: int = 2000
-    """Test images of one evaluation."""
+    """Test images of one evaluation; 0: none, the run is judged by what is held out (``validation.fraction``)."""
     test_part: Literal["tuning", "report"] = "tuning"
     """``tuning``: the first 2,000 of a fixed permutation of the test set (a fifth of it below 10,000 images).
     ``report``: the others. Fewer than 250 test images are not divided: all are used."""
@@ -116,6 +117,7 @@ class Config:
     """Where the server trains."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
     availability: AvailabilityConfig = field(default_factory=AvailabilityConfig)
     classic_fl: ClassicFLConfig = field(default_factory=ClassicFLConfig)
@@ -136,8 +138,11 @@ class Config:
             if self.own is None:
                 object.__setattr__(self, "own", plugin_methods()[self.method].settings())
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be in 0..2^63-1")
-        for key in ("rounds", "devices", "sampled_devices", "local_epochs", "test_samples", "evaluate_every"):
+        for key in ("rounds", "devices", "sampled_devices", "local_epochs", "evaluate_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
+        judged = self.test_samples >= 1 or (self.test_samples == 0 and self.validation.fraction > 0)
+        rule = "must be at least 1; or 0 with validation.fraction above 0, to do without test images"
+        require(judged, "test_samples", self.test_samples, rule)
         require(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "must be in 1..65536")
         require(1 <= self.threads <= 1024, "threads", self.threads, "must be in 1..1024")
         sampled, most = self.sampled_devices, f"must not exceed devices = {self.devices}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ecofed.config.schema import Config
+from ecofed.config.validation import trained_count
 
 
 class Agenda:
@@ -12,12 +13,14 @@ class Agenda:
 
     Args:
         config: the run.
-        samples: training samples of each device.
+        samples: of each device.
     """
 
     def __init__(self, config: Config, samples: Sequence[int]) -> None:
         self.config = config
         self.samples = samples
+        self.trained = [trained_count(config, device, count) for device, count in enumerate(samples)]
+        """Of them, those that are not held out."""
 
     def wants(self, round_: int, device: int) -> bool:  # noqa: ARG002
         """Whether a sampled device is asked in this round."""
@@ -49,8 +52,8 @@ class Agenda:
         return {}
 
     def batches(self, devices: Sequence[int]) -> int:
-        """How many batches these devices' samples make."""
-        return sum(-(-self.samples[device] // self.config.batch_size) for device in devices)
+        """How many batches these devices' samples make in training."""
+        return sum(-(-self.trained[device] // self.config.batch_size) for device in devices)
 
 
 class OnceAgenda(Agenda):

@@ -66,7 +66,15 @@ class Forecast:
         config = self.config
         # Methods that ask everybody every time have the same course.
         own = None if self.script.agenda is Agenda else (self.script.name, config.of_method(self.script.name))
-        key = (config.batch_size, config.rounds, config.seed, config.quorum, config.availability, own)
+        key = (
+            config.batch_size,
+            config.rounds,
+            config.seed,
+            config.quorum,
+            config.availability,
+            config.validation,
+            own,
+        )
         course = (known or {}).get(key)
         if course is None:
             rounds = [self.course(round_, devices) for round_, devices in enumerate(sampled, start=1)]

@@ -81,7 +81,8 @@ def require_test(dataset: Dataset) -> ImageSet:
     if dataset.test is None:
         raise DataError(
             f"{dataset.title} has no test split, so it serves for pre-training only; a run needs one: "
-            "add test.parquet beside train.parquet, or class folders under test/"
+            "add test.parquet beside train.parquet, or class folders under test/; or hold out some of the devices' "
+            "samples (validation.fraction)"
         )
     return dataset.test
 

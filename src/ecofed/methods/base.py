@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from ecofed.activations import ReplayBuffer, Uploads
+from ecofed.activations import ReplayBuffer, Uploads, View
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.costs.steps import Script
@@ -114,6 +114,14 @@ class Method(Script):
         """The current network's answers (N, K)."""
         output: Tensor = self.model(x_NCHW)
         return output
+
+    def held_out(self) -> tuple[View, np.ndarray] | None:
+        """Of a method that keeps uploads, what is not trained on, and whose each row is; ``None`` of nothing."""
+        return None
+
+    def kept_input(self, view: View, rows_B: np.ndarray) -> Tensor:
+        """What :meth:`logits` is called with for these rows of an upload that the server keeps."""
+        raise NotImplementedError(f"{self.config.method} keeps no uploads")
 
     def network(self) -> dict[str, np.ndarray]:
         """Parameters and statistics of the whole network as trained so far."""

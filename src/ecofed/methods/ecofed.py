@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import (
+    Division,
     ReplayBuffer,
     Uploads,
     View,
@@ -41,23 +41,12 @@ from ecofed.methods.base import Context, Keeping, Method, RoundOutcome, mean, tr
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
 from ecofed.methods.pooled import PooledTrainer, has_running_statistics
-from ecofed.methods.replay import EcoFedAgenda, ReplayState, replayed_devices
+from ecofed.methods.replay import EcoFedAgenda, Opened, ReplayState, replayed_devices
 from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.models.registry import input_side
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
 from ecofed.wire.sizes import ArrayShape
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """One device's upload, checked."""
-
-    view: View
-    own_labels_N: np.ndarray
-    """The device's labels in its own sample order."""
-    saturated_fraction: float
-    content_bytes: int
 
 
 class EcoFed(EcoFedFacts, Method):
@@ -74,6 +63,7 @@ class EcoFed(EcoFedFacts, Method):
         self._completions = completions_of(context.early, self.bundle, self.codec, self.config, context.torch_device)
         self.refresh = make_refresh_policy(settings, self.config.rounds)
         self.buffer = self._empty_buffer()
+        self.division = Division(self.buffer, self.config)
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
         if settings.server == "pooled" and has_running_statistics(context, settings):
             set_normalisation(self.halves.back, "running")
@@ -109,9 +99,10 @@ class EcoFed(EcoFedFacts, Method):
             self._rounds.setdefault(device, []).append(round_)
         fresh_losses = []
         if self.refresh.watches_fresh_loss:
-            fresh_losses = [self.trainer.loss_on(upload.view) for upload in uploads.values() if len(upload.view)]
+            fresh = [self.division.trained(device, upload.view) for device, upload in uploads.items()]
+            fresh_losses = [self.trainer.loss_on(view) for view in fresh if len(view)]
         saturated = [upload.saturated_fraction for upload in uploads.values()]
-        devices = replayed_devices(self.config, round_, sampled, list(uploads), self.buffer.devices)
+        devices = replayed_devices(self.config, round_, sampled, list(uploads), self.division.devices)
         loss = self._train(round_, devices)
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
@@ -217,7 +208,7 @@ class EcoFed(EcoFedFacts, Method):
 
     def _server_steps(self, devices: list[int]) -> int:
         """SGD steps of a round about these devices: as many as they have batches, unless the configuration says."""
-        batches = sum(len(self.batches(len(self.buffer.latest(device)))) for device in devices)
+        batches = sum(len(self.batches(len(self.division.latest(device)))) for device in devices)
         wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
         return wanted or batches if devices else 0
 
@@ -230,16 +221,14 @@ class EcoFed(EcoFedFacts, Method):
     def _train_pooled(self, round_: int, devices: list[int]) -> float:
         """SGD on batches mixed over the whole buffer."""
         settings = self.config.ecofed
-        pooled = self.buffer.devices if settings.replay else devices
-        pool = self.buffer.pool(pooled)
-        device_N = np.repeat(pooled, [sum(map(len, self.buffer.views_of(device).values())) for device in pooled])
+        pool, device_N = self.division.pool(self.division.devices if settings.replay else devices)
         return self.trainer.train(round_, pool, device_N, self._server_steps(devices))
 
     def _train_each(self, devices: list[int]) -> float | None:
         """The paper: one copy of the back per device, on its batches as they were uploaded; then the average."""
         average, losses = WeightedAverage(), []
         for device in devices:
-            view = self.buffer.latest(device)
+            view = self.division.latest(device)
             back = copy.deepcopy(self.back).train()
             optimiser = self.sgd(back)
             for batch in self.batches(len(view)):
@@ -299,6 +288,12 @@ class EcoFed(EcoFedFacts, Method):
     @property
     def _trained(self) -> nn.Module:
         return self.trainer.evaluated if self.config.ecofed.server == "pooled" else self.back
+
+    def held_out(self) -> tuple[View, np.ndarray] | None:
+        return self.division.held_out()
+
+    def kept_input(self, view: View, rows_B: np.ndarray) -> Tensor:
+        return self.tensor(self._inputs(view, rows_B, None))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
         output: Tensor = self._trained(x_NCHW)

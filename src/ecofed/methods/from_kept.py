@@ -78,7 +78,7 @@ class FromKept(EcoFed):
         if round_ in self._idle:
             return RoundOutcome(notes=["nothing was trained in this round of the run that collected the buffer"])
         uploaded = [device for device in sampled if device in came_now] if self._order == "as-uploaded" else []
-        devices = replayed_devices(self.config, round_, sampled, uploaded, self.buffer.devices)
+        devices = replayed_devices(self.config, round_, sampled, uploaded, self.division.devices)
         return RoundOutcome(
             train_loss=self._train(round_, devices),
             refreshed=False,

@@ -95,15 +95,15 @@ class Evaluator:
         return correct / len(self._labels_N), loss / len(self._labels_N)
 
 
-def add_answers(tally: Tally, logits_NK: Tensor, labels_N: Tensor) -> None:
-    """Count what a network answered to some images."""
+def add_answers(tally: Tally, logits_NK: Tensor, labels_N: Tensor, device_N: np.ndarray | None = None) -> None:
+    """Count what a network answered to some images; ``device_N``: whose they are."""
     answers_N, confidence_N = logits_NK.argmax(dim=1), F.softmax(logits_NK.double(), dim=1).amax(dim=1)
-    tally.add(labels_N.cpu().numpy(), answers_N.cpu().numpy(), confidence_N.cpu().numpy())
+    tally.add(labels_N.cpu().numpy(), answers_N.cpu().numpy(), confidence_N.cpu().numpy(), device_N)
 
 
 def train(
     method: Method,
-    evaluate: Callable[[], tuple[float, float]],
+    evaluate: Callable[[], tuple[float | None, float | None]],
     *,
     first_round: int = 1,
     clock: Stopwatch | None = None,

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ecofed.activations import Uploads, make_refresh_policy
+import numpy as np
+
+from ecofed.activations import Uploads, View, make_refresh_policy
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.files.json_values import Count, Ordinal
@@ -26,6 +28,17 @@ class ReplayState:
     """Device, views, bytes."""
     rounds: list[tuple[Count, list[Ordinal]]] = field(default_factory=list)
     """Device, and in which round each of its views came. Not in checkpoints of earlier versions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """One device's upload, checked."""
+
+    view: View
+    own_labels_N: np.ndarray
+    """The device's labels in its own sample order."""
+    saturated_fraction: float
+    content_bytes: int
 
 
 def replayed_devices(
@@ -66,7 +79,7 @@ class EcoFedAgenda(Agenda):
         self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + content_bytes)
 
     def server_steps(self, round_: int, sampled: Sequence[int], answered: Sequence[int]) -> int:
-        buffered = sorted(device for device in self._uploaded if self.samples[device])
+        buffered = sorted(device for device in self._uploaded if self.trained[device])
         devices = replayed_devices(self.config, round_, sampled, answered, buffered)
         wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
         return (wanted or self.batches(devices)) if devices else 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ecofed.activations import ReplayBuffer, View
+from ecofed.activations import Division, ReplayBuffer, View
 from ecofed.config.methods import SendImagesFacts
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
@@ -59,6 +59,7 @@ class SendImagesMethod(SendImagesFacts, Method):
             for half in (self.model, self.halves.front, self.halves.back):
                 set_normalisation(half, "running")
         self.buffer = ReplayBuffer("images", views_kept=1)
+        self.division = Division(self.buffer, self.config)
         self.trainer = PooledTrainer(
             self.model, self._inputs, self.config, self._settings, torch_device=context.torch_device
         )
@@ -74,13 +75,11 @@ class SendImagesMethod(SendImagesFacts, Method):
         for device, view in list(self.channel.broadcast(asked, request, Images, self._opened, settled=settled)):
             self.buffer.put(device, 0, view, "images")
         known = [device for device in sampled if self.buffer.views_of(device)]
-        if not self.buffer.devices:
+        if not self.division.devices:
             return RoundOutcome(notes=["no images have arrived: nothing to train on"])
-        sizes = [len(self.buffer.latest(device)) for device in known]
+        sizes = [len(self.division.latest(device)) for device in known]
         steps = self._settings.server_steps or sum(len(self.batches(size)) for size in sizes)
-        pooled = self.buffer.devices
-        device_N = np.repeat(pooled, [len(self.buffer.latest(device)) for device in pooled])
-        loss = self.trainer.train(round_, self.buffer.pool(pooled), device_N, steps) if steps else None
+        loss = self.trainer.train(round_, *self.division.pool(self.division.devices), steps) if steps else None
         return RoundOutcome(train_loss=loss, server_steps=steps)
 
     def _opened(self, device: int, reply: Images) -> View:
@@ -157,6 +156,12 @@ class SendImagesMethod(SendImagesFacts, Method):
             np.ascontiguousarray(images_NHWC), self._settings.quality, self._settings.size, task.input_size
         )
         return self.tensor(to_input(received_NHWC, task.mean, task.std, task.input_size))
+
+    def held_out(self) -> tuple[View, np.ndarray] | None:
+        return self.division.held_out()
+
+    def kept_input(self, view: View, rows_B: np.ndarray) -> Tensor:
+        return self.tensor(self._inputs(view, rows_B, None))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
         output: Tensor = self.trainer.evaluated(x_NCHW)

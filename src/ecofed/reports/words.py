@@ -56,7 +56,15 @@ def accuracy_sentence(result: Comparison | RunResult) -> str:
     evaluations = sum(record.test_accuracy is not None for record in run.rounds)
     last = f"the last {LAST_ROUNDS}" if evaluations > LAST_ROUNDS else f"all {evaluations}"
     mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
-    return f"final accuracy: {mean}, on {run.data.test_samples:,} test images"
+    return f"final accuracy: {mean}, on {judged_by(run)}"
+
+
+def judged_by(run: RunResult) -> str:
+    """What the accuracies of a run's rounds were found on, in words."""
+    if run.data.test_samples:
+        return f"{run.data.test_samples:,} test images"
+    samples = run.scores.held_out.samples if run.scores.held_out else 0
+    return f"{samples:,} samples held out of the devices' uploads"
 
 
 def floor_sentence(result: Comparison | RunResult) -> str:
@@ -82,7 +90,9 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
     subject, classic = _hero(table) or table[0], _first(table, REFERENCE)
     name = subject.label
     cards = [
-        KeyFigure(value=_two(subject), name="final test accuracy", detail=f"{name}, mean of the last five evaluations"),
+        KeyFigure(
+            value=_two(subject), name=_accuracy_name(comparison), detail=f"{name}, mean of the last five evaluations"
+        ),
         KeyFigure(
             value=human_bytes(subject.total_bytes),
             name="over the wire",
@@ -150,8 +160,12 @@ def partition_sentence(result: RunResult) -> str:
     return (
         f"{data.name} from {data.source}: {data.train_samples:,} training images of {len(data.classes)} classes, "
         f"{how}, on {len(data.label_counts)} devices; {config.get('sampled_devices')} take part in a round. "
-        f"Each evaluation uses {data.test_samples:,} test images, which stay on the server."
+        f"Each evaluation uses {judged_by(result)}{', which stay on the server' if data.test_samples else ''}."
     )
+
+
+def _accuracy_name(comparison: Comparison) -> str:
+    return "final test accuracy" if comparison.results[0].data.test_samples else "final accuracy, on held-out samples"
 
 
 def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:

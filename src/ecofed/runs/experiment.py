@@ -12,10 +12,9 @@ from pathlib import Path
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs import Availability, Ledger
-from ecofed.data import require_test
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
-from ecofed.methods import Channel, Context, Evaluator, Method, method_class, train
+from ecofed.methods import Channel, Context, Method, method_class, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
 from ecofed.pretraining.resolve import starts_published
@@ -28,10 +27,11 @@ from ecofed.runs.checkpoints import CHECKPOINT_FILE
 from ecofed.runs.exporting import deliver
 from ecofed.runs.inputs import without_devices
 from ecofed.runs.interruption import deferred
+from ecofed.runs.judging import Judges
 from ecofed.runs.keeping import keep
 from ecofed.runs.observing import Observer as Observer
 from ecofed.runs.observing import SilentObserver as SilentObserver
-from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.preparation import Prepared, check_validation, prepare
 from ecofed.runs.recording import checkpoint_of, result_of
 from ecofed.runs.run_folder import (
     append_metrics,
@@ -48,7 +48,6 @@ from ecofed.runs.run_folder import (
 from ecofed.runs.saved_model import MODEL_FILE, save_model
 from ecofed.runs.timekeeping import clock_of
 from ecofed.runtimes import open_transport
-from ecofed.scores import RunScores
 from ecofed.wire import speak
 
 #: A checkpoint after a round, unless the last one is younger than this,
@@ -181,9 +180,11 @@ def run_owned(
         if folder is not None:
             write_unfinished(result_of(prepared, ledger, [], method, 0.0, command, notes), folder)
             write_metrics(folder, records)
-        evaluate = Evaluator(method, *prepared.test_set())
+        judges = Judges(method, prepared)
         next_checkpoint = 0.0
-        rounds = train(method, evaluate, first_round=len(records) + 1, clock=None if clock is None else clock.round)
+        rounds = train(
+            method, judges.each_round, first_round=len(records) + 1, clock=None if clock is None else clock.round
+        )
         with deferred(observer.note) as stop_asked:
             for record in rounds:
                 records.append(record)
@@ -201,9 +202,7 @@ def run_owned(
         if config.delivery != "none" and method.has_network:
             deliver(channel, method, prepared, note)
         wall_seconds = wall_before + time.perf_counter() - started
-        result = result_of(
-            prepared, ledger, records, method, wall_seconds, command, notes, RunScores(test=evaluate.scores)
-        )
+        result = result_of(prepared, ledger, records, method, wall_seconds, command, notes, judges.scores())
         if again is not None:
             result = dataclasses.replace(result, origin=again.origin)
         if folder is not None:
@@ -241,6 +240,8 @@ def compare(
     settings = settings if isinstance(settings, Settings) else Settings.load(settings)
     methods = [methods] if isinstance(methods, str) else methods
     configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
+    for config in configs:
+        check_validation(config)
     if seeds:
         configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
     folder, several = Path(out), len(set(seeds)) > 1
@@ -319,5 +320,5 @@ def _method(
 
 
 def _image_size(prepared: Prepared) -> tuple[int, int]:
-    height, width = require_test(prepared.dataset).images_NHWC.shape[1:3]
+    height, width = prepared.dataset.train.images_NHWC.shape[1:3]
     return (prepared.task.input_size,) * 2 if prepared.task.cover else (height, width)

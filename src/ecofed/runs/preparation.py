@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ecofed.config.methods import facts_of
+from ecofed.config.fields import require
+from ecofed.config.methods import OURS, facts_of
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
+from ecofed.config.validation import trained_count
 from ecofed.data import (
     Dataset,
+    ImageSet,
     compressed_upload_bytes,
     label_counts,
     load_dataset,
@@ -78,9 +81,12 @@ class Prepared:
     inputs: dict[str, str] = field(default_factory=dict)
     """Fingerprints of what was read (:mod:`ecofed.runs.inputs`)."""
 
-    def test_set(self) -> tuple[Callable[[slice], Tensor], np.ndarray]:
-        """Test images as network input, and labels (N,): a slice of them gives (B, C, input_size, input_size)."""
-        test, task = require_test(self.dataset), self.task
+    def test_set(self) -> tuple[Callable[[slice], Tensor], np.ndarray] | None:
+        """Test images as network input, and labels (N,): a slice of them gives (B, C, input_size, input_size).
+        ``None``: the run has none."""
+        test, task = _test_images(self.dataset, self.task.config), self.task
+        if test is None:
+            return None
         chosen = test_indices(len(test), task.config.test_part, task.config.test_samples)
 
         def inputs(which: slice) -> Tensor:
@@ -102,6 +108,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
     Raises:
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
     """
+    check_validation(config)
     torch.set_num_threads(config.threads)
     side = image_size(config.model)
     sent_as = facts_of(config.method).sent_as(config)
@@ -114,9 +121,12 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
     )
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
-    test = require_test(dataset)
+    test = _test_images(dataset, config)
     train = dataset.train
     parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
+    if test is None and all(trained_count(config, device, len(part)) == len(part) for device, part in enumerate(parts)):
+        rule = "holds out none of so few samples, and there are no test images"
+        raise ConfigError(f"validation.fraction = {config.validation.fraction}: {rule}")
     model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note, front)
     facts = facts_of(config.method)
     task = Task(
@@ -133,6 +143,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         sent_as=facts.sent_as(config),
         class_names=dataset.classes,
     )
+    tested = 0 if test is None else len(test_indices(len(test), config.test_part, config.test_samples))
     device = torch_device(config.accelerator)
     for module in (model, halves.front, halves.back):
         module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -149,9 +160,26 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         ),
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
-        summary=_summary(dataset, parts, len(test_indices(len(test), config.test_part, config.test_samples)), side),
+        summary=_summary(dataset, parts, tested, side),
         inputs=data_inputs(dataset, parts) | fronts | file_inputs(config),
     )
+
+
+def check_validation(config: Config) -> None:
+    """Raise :class:`ConfigError` where the method has nothing that could be held out."""
+    share, kept = config.validation.fraction, facts_of(config.method).keeps_uploads
+    rule = f"is for methods whose uploads the server keeps, such as {OURS}; that of {config.method} keeps none"
+    require(kept or not share, "validation.fraction", share, rule)
+
+
+def _test_images(dataset: Dataset, config: Config) -> ImageSet | None:
+    """The server's test images; ``None`` where the run is judged by what devices hold out.
+
+    Raises:
+        DataError: there are none, and nothing is held out.
+    """
+    held_out = config.validation.fraction > 0
+    return None if config.test_samples == 0 or (held_out and dataset.test is None) else require_test(dataset)
 
 
 def torch_device(accelerator: str) -> torch.device:

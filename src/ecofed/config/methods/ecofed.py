@@ -159,6 +159,7 @@ class EcoFedFacts(Facts):
     Device = "ecofed.devices.methods.ecofed:Uploader"
     trains_on_device = False
     needs_frozen_front = True
+    keeps_uploads = True
     stops_early = True
 
     @classmethod

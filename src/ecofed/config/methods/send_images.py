@@ -38,6 +38,7 @@ class SendImagesFacts(Facts):
     colour, dark_colour, marker = "#00718c", "#4fc3df", "P"
     Device = "ecofed.devices.methods.send_images:Sender"
     trains_on_device = False
+    keeps_uploads = True
     cuts_network = False
     images_leave_device = True
 
