@@ -55,3 +55,15 @@ def test_another_back(cli: Cli, collected: Path, tmp_path: Path) -> None:
     assert "is not empty; add --resume" in refused
     shown = json.loads(cli("retrain", collected, "--set", "learning_rate=0.03", "--out", "again", "--resume", "--json"))
     assert shown["origin"]["run"] == "run"
+
+
+def test_a_device_is_forgotten(cli: Cli, copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    assert "must be a device's number" in cli("forget", folder, "--device", "one", code=2)
+    printed = cli("forget", folder, "--device", "1,2", "--device", "3", "--by", "A. Clerk", "--out", "new")
+    assert "ecofed learned=as-uploaded" in printed
+    listed = cli("buffer", folder)
+    assert "forgotten: device 1\nforgotten: device 2\nforgotten: device 3\n" in listed
+    assert json.loads((folder / "forgotten.json").read_text("utf-8"))["deletions"][0]["by"] == "A. Clerk"
+    last = cli("forget", folder, "--device", "0", "--out", "newer")
+    assert "nothing is left in the buffer" in last

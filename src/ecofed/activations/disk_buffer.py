@@ -78,6 +78,8 @@ class StoredRows:
     def __getitem__(self, rows_B: np.ndarray) -> np.ndarray:
         """Rows with these numbers, uint8 (B, row_bytes), in memory."""
         self._budget.touch(len(rows_B) * _TOUCHED_BYTES)
+        if not len(rows_B):
+            return np.array(self.pieces[0][:0])
         piece_B = np.searchsorted(self._ends, rows_B, side="right")
         starts_B = np.concatenate([[0], self._ends])[piece_B]
         return np.stack([self.pieces[piece][row] for piece, row in zip(piece_B, rows_B - starts_B, strict=True)])

@@ -21,6 +21,7 @@ from ecofed.cli import (
     data,
     evaluate,
     export,
+    forget,
     front,
     frontier,
     plan,
@@ -45,7 +46,7 @@ from ecofed.registry import load_plugin
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
-    *(run, compare, frontier, plan, profile, buffer, retrain),
+    *(run, compare, frontier, plan, profile, buffer, retrain, forget),
     *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
 )
 

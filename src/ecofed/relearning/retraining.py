@@ -65,6 +65,8 @@ def retrain(
         raise ConfigError(f"{out} is the run that is learned from; choose another folder with --out")
     refuse_if_owned(source)
     kept = open_buffer(source)
+    if not len(kept.buffer):
+        raise ConfigError(f"{source}: its buffer is empty, there is nothing to learn from")
     config = changed(kept.config, settings_of(kept.config, sets, keys))
     if order == "as-uploaded":
         check_replayable(kept, config)

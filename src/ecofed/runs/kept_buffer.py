@@ -27,6 +27,8 @@ from ecofed.files.tensor_files import pack, unpack
 from ecofed.wire import FrontBundle
 
 KEPT_FOLDER, INDEX_FILE = "kept", "index.safetensors"
+#: In a run's folder: a deletion that is under way, and those that were carried out.
+DELETION_FILE, FORGOTTEN_FILE = "forgetting.json", "forgotten.json"
 SCHEMA = "ecofed-kept-buffer/1"
 _CURE = "a kept buffer cannot be made again; bring it back from a copy, or run anew"
 #: Digits of a fingerprint.
@@ -122,8 +124,12 @@ def new_buffer(run: Path, origin: Origin, views: Iterable[tuple[int, int, View]]
     return made
 
 
-def open_buffer(run: str | Path) -> KeptBuffer:
+def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
     """The buffer that a run's folder keeps; every file is checked.
+
+    Args:
+        run: its folder.
+        deleting: by whoever deletes from it; for all others one from which something is half deleted does not exist.
 
     Raises:
         ConfigError: there is none. CheckpointError: it is damaged.
@@ -134,7 +140,10 @@ def open_buffer(run: str | Path) -> KeptBuffer:
         raise ConfigError(
             f"{run} keeps no buffer; a run does with --set keep_buffer=true (over Flower unless told otherwise)"
         )
-    remove_unfinished(folder)
+    if not deleting and (run / DELETION_FILE).exists():
+        raise ConfigError(f"{run}: a deletion was interrupted; 'ecofed forget {run} --resume' completes it first")
+    if deleting:
+        remove_unfinished(folder)
     try:
         packed = unpack(folder / INDEX_FILE)
         if not packed.has_checksum:

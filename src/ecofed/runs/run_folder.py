@@ -27,7 +27,7 @@ from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, UNFINISHED_
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.inputs import Now, compare_with_now, not_recorded, refuse_changes
-from ecofed.runs.kept_buffer import KEPT_FOLDER
+from ecofed.runs.kept_buffer import DELETION_FILE, FORGOTTEN_FILE, KEPT_FOLDER
 
 MODEL_FILE = "model.safetensors"
 Kind = Literal["run", "compare", "frontier"]
@@ -192,7 +192,7 @@ def _refuse_left(folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what another run left: it would be mistaken for that of the one that begins."""
-    for name in (RESULT_FILE, MODEL_FILE, METRICS_FILE, REPORT_FILE):
+    for name in (RESULT_FILE, MODEL_FILE, METRICS_FILE, REPORT_FILE, DELETION_FILE, FORGOTTEN_FILE):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / KEPT_FOLDER, ignore_errors=True)
     tidy(folder)

@@ -1,0 +1,296 @@
+"""Devices' uploads, deleted from a run's folder so that no byte of them is left in it.
+
+``forgetting.json`` is written first and removed last. While it is there nothing else opens the buffer, and whatever of
+the deletion is not done is done by whoever comes next: so a process that is killed leaves the folder untouched, or one
+whose deletion will be completed. Rows go by writing the files of uploads anew, without them, and removing the old ones;
+then every file in the folder is read, and searched for what is to be gone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecofed.activations import View
+from ecofed.errors import ConfigError, EcoFedError, StorageError
+from ecofed.files.disk import flush_folder, remove_unfinished, write_json
+from ecofed.files.json_values import Count, parse, read_as
+from ecofed.reports import read_result, write_result
+from ecofed.reports.html import REPORT_FILE
+from ecofed.runs.kept_buffer import (
+    DELETION_FILE,
+    FORGOTTEN_FILE,
+    KEPT_FOLDER,
+    KeptBuffer,
+    open_buffer,
+)
+from ecofed.runs.run_folder import MODEL_FILE, tidy
+
+SCHEMA = "ecofed-forgotten/1"
+#: Rows that are searched for in every file afterwards. One that has few different bytes may stand there by chance.
+PROBES, FEWEST_BYTES, FEWEST_VALUES = 64, 16, 8
+
+#: Of each device the samples to delete, by their numbers on it; none named: everything that it sent.
+Selection = Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One deletion: who had it done, when, what, and what the buffer was before and after."""
+
+    by: str
+    when: str
+    what: list[tuple[Count, list[Count]]]
+    samples: Count
+    before: str
+    """The buffer's fingerprint (:meth:`~ecofed.runs.kept_buffer.KeptBuffer.digest`)."""
+    network: str | None
+    """SHA-256 of the trained network that was removed, because it had learned from them."""
+    after: str | None = None
+    """The buffer's fingerprint; ``None`` while the deletion is under way."""
+    searched: Count = 0
+    """Rows whose bytes were searched for in every file of the folder, and not found."""
+    remains: list[str] = dataclasses.field(default_factory=list)
+    """What no deletion here can undo."""
+
+
+def delete(run: Path, selection: Selection, *, by: str | None = None) -> Record | None:
+    """Delete from a run's folder, which the caller owns. Completes a deletion that was interrupted there, first.
+
+    Args:
+        run: the folder of a finished run that keeps its buffer.
+        selection: what; what is deleted already is left out.
+        by: for the record; default: the name of this process's user.
+
+    Returns:
+        The record, also in ``forgotten.json``; ``None`` where nothing of it was left to delete.
+
+    Raises:
+        ConfigError: no buffer, or nothing of such a device in it. EcoFedError: bytes were found that should be gone.
+    """
+    complete(run)
+    kept = open_buffer(run)
+    what = _left(kept, selection)
+    if not what:
+        return None
+    network = run / MODEL_FILE
+    write_json(
+        run / DELETION_FILE,
+        dataclasses.asdict(
+            Record(
+                by=by or _user(),
+                when=datetime.now(UTC).isoformat(timespec="seconds"),
+                what=sorted(what.items()),
+                samples=sum(len(_rows_of(view, own)) for device, own in what.items() for view in _views(kept, device)),
+                before=kept.digest(),
+                network=sha256(network.read_bytes()).hexdigest() if network.is_file() else None,
+                remains=_remains(kept),
+            )
+        )
+        | {"schema": SCHEMA},
+    )
+    return complete(run)
+
+
+def complete(run: Path) -> Record | None:
+    """Carry out the deletion that is under way in a run's folder, if there is one; errors as for :func:`delete`."""
+    if not (run / DELETION_FILE).is_file():
+        return None
+    record = _read(run / DELETION_FILE)
+    what = dict(record.what)
+    (run / MODEL_FILE).unlink(missing_ok=True)  # it has learned from them
+    tidy(run)  # a checkpoint and a buffer that a killed run left
+    for left in (run, run / KEPT_FOLDER):
+        remove_unfinished(left)
+    kept = open_buffer(run, deleting=True)
+    probes = _probes(kept, what)
+    _take_out(kept, what)
+    _clean_result(run, kept)
+    searched = _search(run, probes)
+    record = dataclasses.replace(record, after=kept.digest(), searched=searched)
+    done = [other for other in records(run) if (other.when, other.what) != (record.when, record.what)]
+    write_json(run / FORGOTTEN_FILE, {"schema": SCHEMA, "deletions": [dataclasses.asdict(r) for r in [*done, record]]})
+    (run / DELETION_FILE).unlink()
+    flush_folder(run)
+    return record
+
+
+def records(run: Path) -> list[Record]:
+    """The deletions that were carried out in a run's folder, oldest first.
+
+    Raises:
+        EcoFedError: their file is damaged.
+    """
+    path = run / FORGOTTEN_FILE
+    if not path.is_file():
+        return []
+    try:
+        values = read_as(dict[str, Any], parse(path.read_bytes()))
+        return read_as(list[Record], values["deletions"])  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError) as error:
+        raise EcoFedError(f"{path}: damaged ({error})") from error
+
+
+def _read(path: Path) -> Record:
+    try:
+        values = read_as(dict[str, Any], parse(path.read_bytes()))
+        return read_as(Record, {key: value for key, value in values.items() if key != "schema"})  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise EcoFedError(f"{path}: damaged ({error}); it says which deletion is under way") from error
+
+
+def _left(kept: KeptBuffer, selection: Selection) -> dict[int, list[int]]:
+    """What of a selection is still there."""
+    what: dict[int, list[int]] = {}
+    for device, samples in selection.items():
+        gone = kept.origin.forgotten.get(device)
+        present = {int(sample) for view in _views(kept, device) for sample in view.sample_N}
+        if not present and gone is None:
+            raise ConfigError(
+                f"device {device} has nothing in the buffer of {kept.run}; 'ecofed buffer {kept.run}' lists it"
+            )
+        unknown = sorted(set(samples) - present - set(gone or ()))
+        if unknown and gone != []:
+            raise ConfigError(f"device {device} has no sample {unknown[0]} in the buffer of {kept.run}")
+        if not samples and gone != []:
+            what[device] = []
+        elif own := sorted(set(samples) & present):
+            what[device] = own
+    return what
+
+
+def _take_out(kept: KeptBuffer, what: Selection) -> None:
+    """Write the buffer without them; the old files are gone at the end."""
+    buffer, origin = kept.buffer, kept.origin
+    buffer.state()  # files of an attempt that was killed before its index was there
+    for device, samples in what.items():
+        for number, view in list(buffer.views_of(device).items()):
+            rest = np.setdiff1d(np.arange(len(view)), _rows_of(view, samples))
+            if len(rest) == len(view):
+                continue
+            if len(rest):
+                buffer.put(device, number, _rows(view, rest), origin.front_id)
+            else:
+                buffer.remove(device, number)
+    gone = {device: [] if not own else _together(origin.forgotten.get(device), own) for device, own in what.items()}
+    kept.origin = dataclasses.replace(
+        origin,
+        rounds={key: round_ for key, round_ in origin.rounds.items() if what.get(key[0]) != []},
+        sent={device: sent for device, sent in origin.sent.items() if what.get(device) != []},
+        forgotten={**origin.forgotten, **gone},
+    )
+    kept.write_index()
+    buffer.state()  # the old files, which the index on disk names no more
+    flush_folder(kept.run / KEPT_FOLDER)
+
+
+def _clean_result(run: Path, kept: KeptBuffer) -> None:
+    """Results say how many of which label each device held: those of the deleted go, and the plots that show them."""
+    (run / REPORT_FILE).unlink(missing_ok=True)
+    for plot in (run / "plots").glob("*.png"):
+        plot.unlink()
+    with suppress(EcoFedError):
+        result = read_result(run)
+        counts = [list(row) for row in result.data.label_counts]
+        for device in kept.origin.forgotten:
+            there = device in kept.buffer.devices
+            if device < len(counts):
+                counts[device] = kept.label_counts(device).tolist() if there else [0] * len(kept.origin.classes)
+        note = "uploads were deleted, and the network that had learned from them (forgotten.json)"
+        notes = [*(text for text in result.notes if text != note), note]
+        data = dataclasses.replace(result.data, label_counts=counts)
+        write_result(dataclasses.replace(result, data=data, notes=notes), run)
+
+
+def _probes(kept: KeptBuffer, what: Selection) -> list[bytes]:
+    """Rows to search for afterwards: of the deleted, and no other's."""
+    staying = {
+        _hash(row)
+        for device in kept.buffer.devices
+        for view in _views(kept, device)
+        for row in view.rows[np.setdiff1d(np.arange(len(view)), _rows_of(view, what.get(device)))]
+    }
+    found = [
+        row.tobytes()
+        for device, samples in what.items()
+        for view in _views(kept, device)
+        for row in view.rows[_rows_of(view, samples)]
+        if row.nbytes >= FEWEST_BYTES and len(np.unique(row)) >= FEWEST_VALUES and _hash(row) not in staying
+    ]
+    return found[:: max(1, -(-len(found) // PROBES))]
+
+
+def _search(run: Path, probes: Sequence[bytes]) -> int:
+    """Read the whole folder. Returns how many rows were searched for.
+
+    Raises:
+        EcoFedError: one of them is there.
+    """
+    for path in _files(run):
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read to see that it holds nothing deleted ({error})") from error
+        if any(probe in content for probe in probes):
+            raise EcoFedError(f"{path}: holds bytes of what was to be deleted; remove it, and repeat the command")
+    return len(probes)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _views(kept: KeptBuffer, device: int) -> Sequence[View]:
+    return list(kept.buffer.views_of(device).values())
+
+
+def _rows_of(view: View, samples: Sequence[int] | None) -> np.ndarray:
+    """Which rows of a view are of these samples; ``[]``: all are; ``None``: none."""
+    if samples is None:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.isin(view.sample_N, samples)) if samples else np.arange(len(view))
+
+
+def _rows(view: View, rows: np.ndarray) -> View:
+    return View(
+        rows=np.asarray(view.rows[rows]),
+        scale_N=view.scale_N[rows] if len(view.scale_N) else view.scale_N,
+        sample_N=view.sample_N[rows],
+        labels_N=view.labels_N[rows],
+    )
+
+
+def _together(before: Sequence[int] | None, now: Sequence[int]) -> list[int]:
+    """Samples of a device that are forgotten; of one that is forgotten as a whole, none are named."""
+    return [] if before is not None and not before else sorted({*(before or ()), *now})
+
+
+def _hash(row: np.ndarray) -> bytes:
+    return blake2b(row.tobytes(), digest_size=16).digest()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+def _remains(kept: KeptBuffer) -> list[str]:
+    """What is out of reach, said plainly."""
+    learned = "; and the network that was delivered to them after training, which did learn from these"
+    return [
+        f"devices hold the front, which learned nothing from any device{learned * (kept.config.delivery != 'none')}",
+        "networks and copies that left this folder (retrain, tune, update, export, backups) are not reached from here",
+        "how many bytes these devices sent in which round stays in result.json and metrics.jsonl",
+        "deleted files' blocks may stay on the storage medium until it reuses them",
+    ]

@@ -1,0 +1,248 @@
+"""A device's uploads are deleted, and the network is that of a run that never had them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from again import kept_config
+from safetensors.numpy import load_file
+
+from ecofed.activations import View
+from ecofed.errors import ConfigError, EcoFedError
+from ecofed.relearning import deletion
+from ecofed.relearning.deletion import complete, delete, records
+from ecofed.relearning.forgetting import forget, read_samples
+from ecofed.relearning.retraining import retrain
+from ecofed.runs.experiment import run
+from ecofed.runs.kept_buffer import KEPT_FOLDER, holds_buffer, new_buffer, open_buffer
+from stopping import StopAfter
+
+GONE = 2
+
+
+def assert_same_network(one: Path, other: Path) -> None:
+    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+def without(folder: Path, device: int, **changes: Any) -> Path:
+    """The folder of a run in which a device was never there."""
+    trace = folder.with_suffix(".csv")
+    trace.write_text(f"device,first_round,last_round\n{device},1000,1000\n", encoding="utf-8")
+    run(kept_config(availability__trace=str(trace), **changes), out=folder, report=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ecofed__views": 2, "ecofed__refresh": "spread", "ecofed__server": "fedavg", "ecofed__buffer": "disk"}],
+    ids=["defaults", "averaged backs, two views, on disk"],
+)
+def test_the_same_as_if_the_device_had_never_uploaded(changes: dict[str, Any], tmp_path: Path) -> None:
+    never = without(tmp_path / "never", GONE, **changes)
+    run(kept_config(**changes), out=tmp_path / "run", report=False)
+    assert open_buffer(tmp_path / "run").digest() != open_buffer(never).digest()
+    result = forget(tmp_path / "run", [GONE], out=tmp_path / "new", report=False)
+    assert result is not None
+    assert result.total_bytes == 0
+    assert open_buffer(tmp_path / "run").digest() == open_buffer(never).digest()
+    assert_same_network(tmp_path / "new", never)
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        assert_same_network(tmp_path / "new", retrained(tmp_path, never))
+
+
+def retrained(tmp_path: Path, source: Path) -> Path:
+    """Another network from the same buffer, to see that the comparison can tell two apart."""
+    retrain(source, out=tmp_path / "other", rounds=1, report=False)
+    return tmp_path / "other"
+
+
+def test_samples_are_gone_as_if_the_buffer_had_never_held_them(
+    collected: Path, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder, what = copied("run"), {1: [0, 5], 3: [7]}
+    kept = open_buffer(collected)
+
+    def rest(device: int, view: View) -> View:
+        rows = np.flatnonzero(~np.isin(view.sample_N, what.get(device, [])))
+        return dataclasses.replace(
+            view, rows=view.rows[rows], sample_N=view.sample_N[rows], labels_N=view.labels_N[rows]
+        )
+
+    views = [(device, 0, rest(device, kept.buffer.latest(device))) for device in kept.buffer.devices]
+    never = new_buffer(tmp_path / "never", kept.origin, views)
+    result = forget(folder, samples=what, out=tmp_path / "new", report=False)
+    assert result is not None
+    assert open_buffer(folder).digest() == never.digest()
+    retrain(tmp_path / "never", out=tmp_path / "again", order="as-uploaded", report=False)
+    assert_same_network(tmp_path / "new", tmp_path / "again")
+    assert open_buffer(folder).origin.forgotten == what
+    assert result.data.label_counts == json.loads((folder / "result.json").read_text("utf-8"))["data"]["label_counts"]
+
+
+def rows_of(folder: Path, device: int) -> list[bytes]:
+    return [row.tobytes() for row in open_buffer(folder).buffer.latest(device).rows[np.arange(12)]]
+
+
+def assert_gone(folder: Path, rows: list[bytes]) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [row for row in rows if row in content], path
+            assert not path.name.startswith(f"{GONE}-"), path
+
+
+def test_no_byte_is_left_in_the_folder_and_a_record_is(copied: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copied("run")
+    rows, before = rows_of(folder, GONE), open_buffer(folder).digest()
+    # What a run that was killed leaves, and an attempt to write.
+    (folder / "buffer").mkdir()
+    (folder / "buffer" / "x.view").write_bytes(rows[0])
+    (folder / "checkpoint.safetensors").write_bytes(rows[1])
+    (folder / KEPT_FOLDER / f".x.{'0' * 16}.tmp").write_bytes(rows[2])
+    said = StopAfter()
+    forget(folder, [GONE], out=tmp_path / "new", by="A. Clerk", observer=said, report=False)
+    assert_gone(folder, rows)
+    assert_gone(tmp_path / "new", rows)
+    assert not (folder / "model.safetensors").exists()
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    assert sum(result["data"]["label_counts"][GONE]) == 0
+    assert sum(map(sum, result["data"]["label_counts"])) == 36
+    (record,) = records(folder)
+    assert (record.by, record.what, record.samples, record.before) == ("A. Clerk", [(GONE, [])], 12, before)
+    assert record.after == open_buffer(folder).digest()
+    assert record.searched > 0
+    assert any("devices hold the front" in line for line in record.remains)
+    assert any("deleted: device 2; 12 samples" in line for line in said.notes)
+    # Twice is no error, and deletes nothing more.
+    again = forget(folder, [GONE], out=tmp_path / "new", resume=True, report=False)
+    assert again is not None
+    assert records(folder) == [record]
+
+
+def test_a_copy_that_somebody_made_there_is_found(copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "copy.bin").write_bytes(b"..." + rows_of(folder, GONE)[3])
+    with pytest.raises(EcoFedError, match=r"copy\.bin: holds bytes of what was to be deleted; remove it, and repeat"):
+        delete(folder, {GONE: []})
+    with pytest.raises(ConfigError, match=r"a deletion was interrupted; 'ecofed forget .*--resume' completes it"):
+        open_buffer(folder)
+    (folder / "notes" / "copy.bin").unlink()
+    complete(folder)
+    assert open_buffer(folder).buffer.devices == [0, 1, 3]
+
+
+def test_what_cannot_be_forgotten(copied: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copied("run")
+    with pytest.raises(ConfigError, match="device 9 has nothing in the buffer"):
+        forget(folder, [9], out=tmp_path / "new")
+    with pytest.raises(ConfigError, match="device 1 has no sample 12 in the buffer"):
+        forget(folder, samples={1: [12]}, out=tmp_path / "new")
+    with pytest.raises(ConfigError, match="nothing to forget"):
+        forget(folder, out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert records(folder) == []
+    assert (folder / "model.safetensors").exists()
+    (folder / "result.json").rename(folder / "unfinished.json")
+    with pytest.raises(ConfigError, match="has not finished"):
+        forget(folder, [1])
+
+
+def test_everything_may_go(copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    assert forget(folder, range(4)) is None
+    assert len(open_buffer(folder).buffer) == 0
+    with pytest.raises(EcoFedError, match="nothing to learn from"):
+        retrain(folder)
+
+
+def test_lists_of_samples(tmp_path: Path) -> None:
+    path = tmp_path / "samples.txt"
+    path.write_text("7:1\n\n 7:12\n9:0\n", encoding="utf-8")
+    assert read_samples(path) == {7: [1, 12], 9: [0]}
+    path.write_text("7:1\n7-2\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 2 must be DEVICE:SAMPLE"):
+        read_samples(path)
+
+
+class Killed(BaseException):
+    """As if the process had ended there."""
+
+
+@contextmanager
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Whatever changes the disk is counted; from number ``step`` on nothing does any more."""
+    done: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        original = getattr(os, name)
+
+        def change(path: Any, *rest: Any, **options: Any) -> Any:
+            if str(path).endswith(".owner"):  # the kernel gives the lock back
+                return original(path, *rest, **options)
+            if len(done) >= step:
+                raise Killed
+            done.append(name)
+            return original(path, *rest, **options)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "unlink", "rmdir", "fsync"):
+            patch.setattr(os, name, counted(name))
+        yield done
+
+
+def test_killed_at_any_moment_it_is_untouched_or_completed(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection: dict[int, list[int]] = {GONE: [], 3: [1, 4]}
+    monkeypatch.setattr(deletion, "_user", lambda: "somebody")
+    whole = copied("whole")
+    before = open_buffer(whole).digest()
+    gone = [
+        view.rows[np.array([row])].tobytes()
+        for device, samples in selection.items()
+        for view in [open_buffer(whole).buffer.latest(device)]
+        for row in range(12)
+        if not samples or view.sample_N[row] in samples
+    ]
+    with killed_at(1000, monkeypatch) as done:
+        delete(whole, selection)
+    steps, after = len(done), open_buffer(whole).digest()
+    assert steps > 15
+    ends = set()
+    for step in range(steps):
+        folder = copied(f"killed-{step}")
+        with killed_at(step, monkeypatch), pytest.raises(Killed):
+            delete(folder, selection)
+        if (folder / "forgetting.json").exists():
+            with pytest.raises(ConfigError, match="a deletion was interrupted"):
+                open_buffer(folder)
+            complete(folder)
+            ends.add("completed")
+        elif records(folder):
+            ends.add("done")
+        else:
+            assert open_buffer(folder).digest() == before
+            assert (folder / "model.safetensors").exists()
+            ends.add("untouched")
+            continue
+        assert open_buffer(folder).digest() == after
+        assert len(records(folder)) == 1
+        for path in folder.rglob("*"):
+            assert path.is_dir() or not [row for row in gone if row in path.read_bytes()], path
+        assert not (folder / "model.safetensors").exists()
+        assert holds_buffer(folder)
+    assert ends >= {"untouched", "completed"}
