@@ -304,11 +304,12 @@ def run_group(group: str, jobs: int = 1, only: str = "") -> None:
     known = recorded()
     missing = [r for r in GROUPS[group]() if not r.finished and r.name not in known and re.search(only, r.name)]
     with ThreadPoolExecutor(jobs) as pool:
-        for run, code in zip(missing, pool.map(_execute, missing), strict=True):
+        for run, code in zip(missing, pool.map(execute, missing), strict=True):
             print("finished" if code == 0 else f"FAILED ({code})", run.name, flush=True)
 
 
-def _execute(run: Run) -> int:
+def execute(run: Run) -> int:
+    """The command's exit status; what it printed is in the run's folder."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / "log.txt").open("w") as log:
         command = [str(Path(sys.executable).parent / "ecofed"), *run.command[1:], "--out", str(run.folder), "--resume"]
@@ -320,18 +321,24 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
     """Take in finished runs, and write the tables between the page's ``<!-- table: NAME -->`` marks."""
     records = recorded()
     for group in GROUPS.values():
-        records |= {run.name: _record(run) for run in group() if run.finished}
+        records |= {run.name: record(run) for run in group() if run.finished}
     text = PAGE.read_text(encoding="utf-8")
-    for name, table in _tables(records).items():
-        begin, end = f"<!-- table: {name} -->", "<!-- end -->"
-        text = re.sub(
-            f"{re.escape(begin)}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL
-        )
+    text = with_tables(text, _tables(records))
     if check:
         raise typer.Exit(int(text != PAGE.read_text(encoding="utf-8")))
     RECORDS.parent.mkdir(exist_ok=True)
     RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text(text, encoding="utf-8")
+
+
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """A page with these tables between its marks."""
+    for name, table in tables.items():
+        begin, end = f"<!-- table: {name} -->", "<!-- end -->"
+        text = re.sub(
+            f"{re.escape(begin)}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL
+        )
+    return text
 
 
 @app.command()
@@ -384,7 +391,8 @@ def recorded() -> dict[str, Any]:
     return json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
 
 
-def _record(run: Run) -> dict[str, Any]:
+def record(run: Run) -> dict[str, Any]:
+    """What is kept of a finished run."""
     result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     totals = result["totals"]
     return {
@@ -471,7 +479,7 @@ def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
         ratio = f"{classic / total:,.1f}x" if classic else "-"
         cells = (
             label,
-            _interval([row["accuracy"] for row in runs]),
+            interval([row["accuracy"] for row in runs]),
             f"{total / 1e6:,.1f} MB",
             ratio,
             human_seconds(mean(row["simulated_seconds"] for row in runs)),
@@ -485,7 +493,7 @@ def _table(records: Mapping[str, Any], group: str, preset: str) -> str:
 _T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 
 
-def _interval(values: list[float]) -> str:
+def interval(values: list[float]) -> str:
     """Mean, with a 95 % confidence interval (Student's t) where there are several seeds."""
     if len(values) < 2:
         return f"{values[0]:.3f}"

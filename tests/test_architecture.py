@@ -29,6 +29,7 @@ FOUNDATION = {
     "results",
     "scores",
     "shown",
+    "slow_work",
 }
 
 #: What a room may import besides the foundation. The order is the order of building: nobody imports what comes later.

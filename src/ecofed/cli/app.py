@@ -35,14 +35,14 @@ from ecofed.cli import (
     weights,
 )
 from ecofed.cli.interrupt import Interrupted
-from ecofed.cli.loading import loading_view
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
+from ecofed.cli.slow_work import work_view
 from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, say, take_any_text
-from ecofed.data.loading_progress import told_to
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
 from ecofed.registry import load_plugin
+from ecofed.slow_work import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
@@ -120,7 +120,7 @@ def main() -> NoReturn:
     try:
         for plugin in plugins:
             load_plugin(plugin)
-        with told_to(loading_view()), notices_said():
+        with told_to(work_view()), notices_said():
             app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
     except Interrupted as stop:
         say(f"\n{stop}")

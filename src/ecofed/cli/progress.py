@@ -11,13 +11,13 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from ecofed.cli.loading import Patience
+from ecofed.cli.slow_work import Patience, WorkLines
 from ecofed.cli.streams import say
 from ecofed.config.schema import Config
-from ecofed.data.loading_progress import told_to
 from ecofed.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
+from ecofed.slow_work import told_to
 
 SECONDS_BETWEEN_LINES = 5.0
 #: On a narrower terminal the figures take the place of the bar.
@@ -75,7 +75,7 @@ class ProgressView(Protocol):
 
 
 class Bars:
-    """One bar a method: round, accuracy, bytes so far, time left. What is loaded before has one while that takes."""
+    """One bar a method: round, accuracy, bytes so far, time left; one more for what is worked on, if that is slow."""
 
     def __init__(self, console: Console) -> None:
         self._narrow = console.width < _ROOM_FOR_BARS
@@ -90,7 +90,7 @@ class Bars:
         )
         self._listening = ExitStack()
         self._patience = Patience()
-        self._loading: TaskID | None = None
+        self._work: TaskID | None = None
         self._task: TaskID | None = None
         self._tally: _Tally | None = None
         self._said: set[str] = set()
@@ -106,20 +106,26 @@ class Bars:
         self._listening.close()
         self._progress.stop()
 
-    def loading(self, what: str, done: int, total: int) -> None:
+    def working(self, what: str, done: int, total: int) -> None:
         slow = self._patience.is_over(what, ended=done >= total)
-        if done >= total:
-            if self._loading is not None:
-                self._progress.remove_task(self._loading)
-                self._loading = None
-        elif self._loading is not None:
-            self._progress.update(self._loading, completed=done)
-        elif slow:
-            self._loading = self._progress.add_task(
-                what, total=total, completed=done, unit="", accuracy="", bytes="", time=""
+        if self._work is not None:
+            # Within a run one piece of work follows the other: a bar that came and went would flicker.
+            if done >= total and self._task is None:
+                self._end_work()
+            else:
+                self._progress.update(self._work, description=f"{what:<12}", completed=done, total=total)
+        elif slow and done < total:
+            self._work = self._progress.add_task(
+                f"{what:<12}", total=total, completed=done, unit="", accuracy="", bytes="", time=""
             )
 
+    def _end_work(self) -> None:
+        if self._work is not None:
+            self._progress.remove_task(self._work)
+            self._work = None
+
     def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
+        self._end_work()
         self._tally = _Tally(config, records)
         self._task = self._add(config.method, total=config.rounds, done=self._tally.rounds_done)
         self._progress.update(self._task, accuracy=self._tally.accuracy_cell, bytes=human_bytes(self._tally.bytes))
@@ -155,6 +161,7 @@ class Bars:
             time=human_seconds(result.totals.wall_seconds),
         )
         self._task = None
+        self._end_work()
 
     def _add(self, method: str, *, total: int, done: int) -> TaskID:
         name = clean(method, LONGEST_NAME)
@@ -177,14 +184,22 @@ class Lines:
         self._last = -seconds_between
         self._tally: _Tally | None = None
         self._said: set[str] = set()
+        self._listening = ExitStack()
+        self._work = WorkLines(self._write)
 
     def __enter__(self) -> Self:
+        self._listening.enter_context(told_to(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return
+        self._listening.close()
+
+    def working(self, what: str, done: int, total: int) -> None:
+        # From the first round on a line a round says when it will be over.
+        if self._tally is None or self._tally.rounds_done == self._tally.first_round:
+            self._work.working(what, done, total)
 
     def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
         self._tally = _Tally(config, records)

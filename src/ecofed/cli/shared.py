@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from typer.core import TyperCommand
 
 from ecofed.cli import completion
 from ecofed.cli.key_hints import option_hint, word_hint
+from ecofed.cli.slow_work import shown_while
 from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, MissingExtraError
@@ -191,6 +193,8 @@ def say_what_changes_nothing(settings: Settings, methods: Sequence[str], *, one:
 
 
 def need_torch(purpose: str) -> None:
-    """Raise :class:`MissingExtraError` where PyTorch is not installed, without importing it."""
+    """Load PyTorch, which takes seconds; raises :class:`MissingExtraError` where it is not installed."""
     if find_spec("torch") is None:
         raise MissingExtraError("torch", "train", purpose)
+    with shown_while("loading PyTorch"):
+        import_module("torch")

@@ -16,6 +16,7 @@ from ecofed.costs.availability import needed_devices
 from ecofed.errors import DeviceError, ModelError, WireError
 from ecofed.foreign_text import clean
 from ecofed.methods.transport import Answer, Lost, Transport
+from ecofed.slow_work import counted
 from ecofed.wire import Encoded, Failure, Message, decode, encode
 
 #: How often a device is asked for the same thing in one round when its connection keeps breaking.
@@ -158,7 +159,7 @@ class Channel:
                 yield device, [encoded.data for _, encoded in pending[device]]
 
         answered, refusals = 0, []
-        exchanges = self._transport.exchange_all(outgoing(), self._deadline)
+        exchanges = counted(self._transport.exchange_all(outgoing(), self._deadline), len(present), "devices")
         while (arrived := self._wait(lambda: next(exchanges, None))) is not None:
             device, answer = arrived
             try:

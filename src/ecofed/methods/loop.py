@@ -21,6 +21,7 @@ from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord
 from ecofed.scores import Scores, Tally
+from ecofed.slow_work import counted
 
 #: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.
 TEST_BATCH = 100
@@ -72,7 +73,8 @@ class Evaluator:
 
     def _made(self) -> Iterator[Tensor]:
         device = self._method.context.torch_device
-        for at in range(0, len(self._labels_N), self._at_once):
+        starts = range(0, len(self._labels_N), self._at_once)
+        for at in counted(starts, len(starts), "testing"):
             x_BCHW = self._images(slice(at, at + self._at_once))
             yield self._method.test_input(x_BCHW.to(device, memory_format=torch.channels_last))
 

@@ -23,6 +23,7 @@ from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, check_converging, expect, under
 from ecofed.models import load_arrays, state_arrays
 from ecofed.randomness import generator
+from ecofed.slow_work import counted
 
 #: Rows of a view as float32 input (B, C, H, W) of what is trained; augmented where there is a generator.
 Inputs = Callable[[View, np.ndarray, np.random.Generator | None], np.ndarray]
@@ -68,7 +69,7 @@ class PooledTrainer:
         order = balanced_rows(self._config.seed, round_, groups_N, steps * size)
         self.back.train()
         total = 0.0
-        for step in range(steps):
+        for step in counted(range(steps), steps, "training"):
             self._set_learning_rate(*((round_ - 1 + part / steps) / self._config.rounds for part in (step, step + 1)))
             random = generator(self._config.seed, "feature-augmentation", round_=round_, view=step)
             h_BCHW, y_B = self._batch(pool, order[step * size : (step + 1) * size], random)

@@ -16,7 +16,6 @@ from ecofed.config.network_input import images_at_once
 from ecofed.config.problem import ModelConfig
 from ecofed.data import to_input
 from ecofed.data.images import SIZE
-from ecofed.data.loading_progress import counted
 from ecofed.errors import ConfigError
 from ecofed.models import (
     activation_shape,
@@ -32,6 +31,7 @@ from ecofed.models import (
 from ecofed.models.registry import build_model, input_side
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.limits import ALL_BITS, quantiser_limits, saturated_fraction
+from ecofed.slow_work import counted
 from ecofed.wire.bundle import FrontBundle
 
 CALIBRATION_IMAGES = 500

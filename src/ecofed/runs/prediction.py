@@ -13,12 +13,12 @@ import numpy as np
 from ecofed.config.class_identity import settled
 from ecofed.config.network_input import NetworkInput
 from ecofed.data.formats.folders import pictures_under
-from ecofed.data.loading_progress import counted
 from ecofed.data.pictures import SUFFIXES
 from ecofed.data.preparing import picture, tested_input
 from ecofed.errors import DataError, MissingExtraError, ModelError, Notice
 from ecofed.files.json_values import read_as
 from ecofed.onnx import Session
+from ecofed.slow_work import counted
 
 #: Images a pass. Fixed, because a network with the paper's settings answers by the batch.
 BATCH = 100

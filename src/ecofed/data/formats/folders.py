@@ -16,11 +16,11 @@ from ecofed.data.formats.owners import FOLDER, list_beside, numbered, of_files
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import everything, left_out
-from ecofed.data.loading_progress import counted
 from ecofed.data.pictures import SUFFIXES
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError
 from ecofed.foreign_text import clean
+from ecofed.slow_work import counted
 
 MAX_FILE_BYTES = 256 << 20
 

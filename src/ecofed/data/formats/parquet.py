@@ -21,12 +21,12 @@ from ecofed.data.formats.owners import numbered
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import left_out
-from ecofed.data.loading_progress import counted
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError, MissingExtraError
 from ecofed.files.disk import read_text
 from ecofed.files.json_values import parse
 from ecofed.foreign_text import clean
+from ecofed.slow_work import counted
 
 MAX_ROWS = 5_000_000
 MAX_ROW_GROUP_BYTES = 2 << 30

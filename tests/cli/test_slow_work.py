@@ -12,13 +12,13 @@ from cli_fakes import Cli
 from PIL import Image
 from rich.console import Console
 
-from ecofed.cli import loading
-from ecofed.cli.loading import LoadingBar, LoadingLines
-from ecofed.cli.progress import Bars
+from ecofed.cli import slow_work
+from ecofed.cli.progress import Bars, Lines
+from ecofed.cli.slow_work import WorkBar, WorkLines
 from ecofed.config.schema import Config
 from ecofed.data import load_dataset
-from ecofed.data.loading_progress import counted, told_to
 from ecofed.errors import DataError
+from ecofed.slow_work import counted, told_to
 
 
 class Clock:
@@ -36,7 +36,7 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[tuple[str, int, int]] = []
 
-    def loading(self, what: str, done: int, total: int) -> None:
+    def working(self, what: str, done: int, total: int) -> None:
         self.told.append((what, done, total))
 
 
@@ -46,14 +46,14 @@ def slow_pieces(count: int) -> Iterator[int]:
 
 def test_quick_loading_says_nothing() -> None:
     lines: list[str] = []
-    with told_to(LoadingLines(lines.append, Clock(0.001))):
+    with told_to(WorkLines(lines.append, Clock(0.001))):
         assert list(slow_pieces(100)) == list(range(100))
     assert lines == []
 
 
 def test_slow_loading_says_a_line_every_few_seconds_and_that_it_is_done() -> None:
     lines: list[str] = []
-    with told_to(LoadingLines(lines.append, Clock(0.1))):  # two looks a piece: 0.2 s
+    with told_to(WorkLines(lines.append, Clock(0.1))):  # two looks a piece: 0.2 s
         list(slow_pieces(2000))
     assert lines[0] == "reading pictures: 6 of 2,000"
     assert 70 < len(lines) < 90
@@ -63,7 +63,7 @@ def test_slow_loading_says_a_line_every_few_seconds_and_that_it_is_done() -> Non
 
 def test_two_things_loaded_after_each_other_have_a_patience_each() -> None:
     lines: list[str] = []
-    view = LoadingLines(lines.append, Clock(0.3))
+    view = WorkLines(lines.append, Clock(0.3))
     for what in ("reading train pictures", "reading test pictures"):
         with told_to(view):
             list(counted(range(2), 2, what))
@@ -95,19 +95,19 @@ def shown(console: Console) -> str:
 
 def test_a_terminal_has_a_bar_that_goes_at_the_end() -> None:
     console = terminal()
-    with told_to(LoadingBar(console, Clock(0.1))):
+    with told_to(WorkBar(console, Clock(0.1))):
         list(slow_pieces(50))
     assert "reading pictures" in shown(console)
     assert "/50" in shown(console)
     quick = terminal()
-    with told_to(LoadingBar(quick, Clock(0.001))):
+    with told_to(WorkBar(quick, Clock(0.001))):
         list(slow_pieces(50))
     assert shown(quick) == ""
 
 
 @pytest.mark.parametrize("width", [100, 60])
 def test_loading_for_a_run_is_a_bar_among_its_own(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(slow_work, "PATIENCE_SECONDS", 0)
     console = terminal(width)
     with Bars(console) as bars:
         pieces = slow_pieces(50)
@@ -154,7 +154,7 @@ def test_every_format_of_pictures_counts_them(kind: str, tmp_path: Path, monkeyp
 
 def test_the_command_line_listens(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(loading, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(slow_work, "PATIENCE_SECONDS", 0)
     for part in ("train", "test"):
         for label in "ab":
             folder = tmp_path / "pictures" / part / label
@@ -166,3 +166,35 @@ def test_the_command_line_listens(cli: Cli, tmp_path: Path, monkeypatch: pytest.
     assert ended.code == 0, ended.err
     assert "reading train pictures: 0 of 6\n" in ended.err
     assert "reading train pictures: done after 0 s\n" in ended.err
+
+
+def test_the_work_of_a_run_has_one_bar_that_stays_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_work, "PATIENCE_SECONDS", 0)
+    with Bars(terminal()) as bars:
+        bars.started(Config(), [])
+        for what in ("devices", "training"):
+            list(counted(range(3), 3, what))
+        assert [task.description.strip() for task in bars._progress.tasks] == ["ecofed", "training"]
+        assert bars._progress.tasks[1].completed == 3
+        bars.started(Config(), [])  # of a comparison, the next
+        assert [task.description.strip() for task in bars._progress.tasks] == ["ecofed", "ecofed"]
+
+
+def test_lines_tell_of_the_first_round_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then every round has its own, which says more."""
+    from ecofed.runs.experiment import run
+
+    monkeypatch.setattr(slow_work, "PATIENCE_SECONDS", 0)
+    config = Config().replace(
+        rounds=2, devices=4, sampled_devices=4, test_samples=20, initialisation="random", normalisation="group"
+    )
+    config = config.replace(data__name="digits", model__name="lenet", model__width=0.1, ecofed__server_steps=3)
+    with Lines(seconds_between=0) as lines:
+        run(config, report=False, observer=lines)
+    said = capsys.readouterr().err.splitlines()
+    start, first = said.index("ecofed: 2 rounds"), next(at for at, line in enumerate(said) if "round 1/2" in line)
+    told = [line.partition(":")[0] for line in said[start + 1 : first] if " of " in line]
+    assert list(dict.fromkeys(told)) == ["testing", "devices", "training"]
+    assert not [line for line in said[first:] if " of " in line]

@@ -1,6 +1,6 @@
-"""How far slow loading has come, told to whoever shows it.
+"""How far slow work has come, told to whoever shows it: reading pictures, the devices of a round, its training.
 
-What loads counts (:func:`counted`); what has a terminal listens (:func:`told_to`). Where nobody listens, nothing
+What works counts (:func:`counted`); what has a terminal listens (:func:`told_to`). Where nobody listens, nothing
 happens.
 """
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Listener(Protocol):
     """Is told after every piece, so it must be quick."""
 
-    def loading(self, what: str, done: int, total: int) -> None:
+    def working(self, what: str, done: int, total: int) -> None:
         """``done`` of ``total`` are there; all of them: it has ended, well or not."""
 
 
@@ -43,7 +43,7 @@ def counted(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     try:
         for done, item in enumerate(items):
             if done < total:
-                listener.loading(what, done, total)
+                listener.working(what, done, total)
             yield item
     finally:
-        listener.loading(what, total, total)
+        listener.working(what, total, total)

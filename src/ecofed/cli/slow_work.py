@@ -1,17 +1,18 @@
-"""What a user sees while pictures are read: a bar on a terminal, plain lines elsewhere. Only of what takes a while."""
+"""What a user sees of slow work: a bar on a terminal, plain lines elsewhere. Only of what takes a while."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ecofed.cli.streams import say
-from ecofed.data.loading_progress import Listener
+from ecofed.slow_work import Listener
 
-#: Loading that is done before is not worth a word.
+#: Work that is done before is not worth a word.
 PATIENCE_SECONDS = 1.0
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -19,7 +20,7 @@ Clock = Callable[[], float]
 
 
 class Patience:
-    """Whether something has been loading for so long that it should be shown."""
+    """Whether something has been going on for so long that it should be shown."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -36,14 +37,14 @@ class Patience:
         return now >= self.began + PATIENCE_SECONDS
 
 
-class LoadingLines:
+class WorkLines:
     """A line now and then, and one at the end if there was one before."""
 
     def __init__(self, write: Callable[[str], None] = say, clock: Clock = time.monotonic) -> None:
         self._write, self._clock, self._patience = write, clock, Patience(clock)
         self._next: float | None = None
 
-    def loading(self, what: str, done: int, total: int) -> None:
+    def working(self, what: str, done: int, total: int) -> None:
         slow, now = self._patience.is_over(what, ended=done >= total), self._clock()
         if done >= total:
             if self._next is not None:
@@ -54,7 +55,7 @@ class LoadingLines:
             self._write(f"{what}: {done:,} of {total:,}")
 
 
-class LoadingBar:
+class WorkBar:
     """A bar that comes after a while and goes at the end."""
 
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
@@ -62,7 +63,7 @@ class LoadingBar:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
-    def loading(self, what: str, done: int, total: int) -> None:
+    def working(self, what: str, done: int, total: int) -> None:
         slow = self._patience.is_over(what, ended=done >= total)
         if done >= total:
             if self._progress is not None:
@@ -83,7 +84,18 @@ class LoadingBar:
             self._task = self._progress.add_task(what, total=total, completed=done)
 
 
-def loading_view() -> Listener:
+@contextmanager
+def shown_while(what: str) -> Iterator[None]:
+    """A sign of life on a terminal, for what cannot be counted."""
+    console = Console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        with console.status(what):
+            yield
+    else:
+        yield
+
+
+def work_view() -> Listener:
     """A bar where stderr is a terminal, lines elsewhere."""
     console = Console(stderr=True)
-    return LoadingBar(console) if console.is_terminal and not console.is_dumb_terminal else LoadingLines()
+    return WorkBar(console) if console.is_terminal and not console.is_dumb_terminal else WorkLines()

@@ -1,0 +1,146 @@
+"""The runs behind docs/results-photos.md: the preset ``photos`` and its rivals, on sets of photographs, three seeds.
+
+    python benchmarks/results_photos.py list                     every run, and whether it is done
+    python benchmarks/results_photos.py run trashnet --jobs 1    run what is missing of a set (resumes what was cut off)
+    python benchmarks/results_photos.py write                    docs/results/photos.json and the page's tables
+
+A run is one ``ecofed run photos`` command; its folder is ``runs/results/NAME``. Accuracy is that on the report images.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from statistics import mean
+from typing import Annotated, Any
+
+import results
+import typer
+from results import ROOT, Run
+
+RECORDS = ROOT / "docs" / "results" / "photos.json"
+PAGE = ROOT / "docs" / "results-photos.md"
+PRESET = "photos"
+SEEDS = (0, 1, 2)
+
+#: Of each set: what the preset does not say.
+SETS: dict[str, dict[str, str]] = {
+    "trashnet": {"data.name": "trashnet", "devices": "50", "sampled_devices": "50"},
+    "deepweeds": {
+        "data.name": "deepweeds",
+        "data.partition": "column",
+        "data.device_column": "client",
+        "devices": "99",
+        "sampled_devices": "99",
+        "rounds": "6",
+    },
+}
+
+#: The features of its rival are those of the last block, as such classifiers are published.
+WHOLE_FRONT = {"method": "closed-form", "model.cut": "block16", "closed-form.features": "320", "rounds": "1"}
+#: Devices train the whole network on their images, from the same weights.
+TRAINED = {"evaluate_every": "3"}
+
+#: Rows of the tables, the most important first.
+ROWS: dict[str, dict[str, str]] = {
+    "ecofed, 320 B": {"method": "ecofed", "ecofed.bytes_per_image": "320"},
+    "send-images, quality 75": {"method": "send-images", "send-images.quality": "75"},
+    "closed-form, class means": {**WHOLE_FRONT, "closed-form.sends": "class-means"},
+    "closed-form, second moments": WHOLE_FRONT,
+    "ecofed, 640 B": {"method": "ecofed", "ecofed.bytes_per_image": "640"},
+    "send-images, quality 20": {"method": "send-images", "send-images.quality": "20"},
+    "ecofed, 160 B": {"method": "ecofed", "ecofed.bytes_per_image": "160"},
+    "send-images, quality 50": {"method": "send-images", "send-images.quality": "50"},
+    "classic-fl": {"method": "classic-fl", **TRAINED},
+    "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},
+}
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+def runs(name: str) -> Iterator[Run]:
+    """Of one set, in the order in which they say most."""
+    for labels in (list(ROWS)[:2], list(ROWS)[2:4], list(ROWS)[4:]):
+        for seed in SEEDS:
+            for label in labels:
+                sets = {**SETS[name], "threads": "1", **ROWS[label]}
+                yield Run(group=f"photos-{name}", preset=PRESET, label=label, seed=seed, sets=sets)
+
+
+@app.command("list")
+def list_runs() -> None:
+    """Every run, and whether it is done."""
+    for name in SETS:
+        for run in runs(name):
+            print("done   " if run.finished or run.name in recorded() else "missing", run.name)
+
+
+@app.command("run")
+def run_set(name: str, jobs: int = 1, only: str = "") -> None:
+    """Run what is missing of a set, some at a time."""
+    known = recorded()
+    missing = [run for run in runs(name) if not run.finished and run.name not in known and re.search(only, run.name)]
+    with ThreadPoolExecutor(jobs) as pool:
+        for run, code in zip(missing, pool.map(results.execute, missing), strict=True):
+            print("finished" if code == 0 else f"FAILED ({code})", run.name, flush=True)
+
+
+def recorded() -> dict[str, Any]:
+    """Runs that the project holds figures of, by name; delete one from the file to have it run again."""
+    return json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
+
+
+@app.command()
+def write(check: Annotated[bool, typer.Option(help="Fail if the page would change.")] = False) -> None:
+    """Take in finished runs, and write the tables between the page's ``<!-- table: NAME -->`` marks."""
+    records = recorded()
+    for name in SETS:
+        records |= {run.name: _record(run) for run in runs(name) if run.finished}
+    text = results.with_tables(PAGE.read_text(encoding="utf-8"), {name: _table(records, name) for name in SETS})
+    if check:
+        raise typer.Exit(int(text != PAGE.read_text(encoding="utf-8")))
+    RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _record(run: Run) -> dict[str, Any]:
+    """As of every run, and bytes by what they are and direction."""
+    result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    moved: dict[str, int] = {}
+    for one in result["rounds"]:
+        for direction in ("uplink", "downlink"):
+            for kind, size in one[direction].items():
+                moved[f"{direction} {kind}"] = moved.get(f"{direction} {kind}", 0) + size
+    return {**results.record(run), "moved": moved, "samples": result["data"]["train_samples"]}
+
+
+def _table(records: Mapping[str, Any], name: str) -> str:
+    found = [(run, records[run.name]) for run in runs(name) if run.name in records]
+    lines = [
+        "| | accuracy | uploads | bytes an image | all bytes | without the front | seeds | command, commit |",
+        "|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for label in ROWS:
+        rows = [record for run, record in found if run.label == label]
+        if not rows:
+            continue
+        up = mean(sum(size for kind, size in row["moved"].items() if kind.startswith("uplink")) for row in rows)
+        total, front = mean(row["bytes"] for row in rows), mean(row["moved"].get("downlink front", 0) for row in rows)
+        cells = (
+            label,
+            results.interval([row["accuracy"] for row in rows]),
+            f"{up / 1e6:,.2f} MB",
+            f"{up / rows[0]['samples']:,.0f}",
+            f"{total / 1e6:,.1f} MB",
+            f"{(total - front) / 1e6:,.2f} MB",
+            str(len(rows)),
+            f"`{rows[0]['command']}` {(rows[0]['commit'] or '-')[:9]}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) if len(lines) > 2 else "Not run yet."
+
+
+if __name__ == "__main__":
+    app()
