@@ -67,3 +67,16 @@ def test_a_device_is_forgotten(cli: Cli, copied: Callable[[str], Path]) -> None:
     assert json.loads((folder / "forgotten.json").read_text("utf-8"))["deletions"][0]["by"] == "A. Clerk"
     last = cli("forget", folder, "--device", "0", "--out", "newer")
     assert "nothing is left in the buffer" in last
+
+
+def test_a_search_is_printed(cli: Cli, collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecofed.relearning import tuning
+
+    monkeypatch.setattr(tuning, "_carry_out", lambda task: (task[1], task[1] / 10))
+    printed = cli("tune", collected, "--trials", 4, "--workers", 1, "--out", "search").splitlines()
+    assert printed[0].split()[:3] == ["trial", "held-out", "accuracy"]
+    assert printed[1].split()[:2] == ["3", "0.3000"]
+    assert printed[4].startswith("0 (the run's own)")
+    assert any(line.startswith("4 trials moved 0 bytes; as many of classic-fl would have moved") for line in printed)
+    assert any(line.startswith(f"ecofed retrain {collected} --set learning_rate=") for line in printed)
+    assert "is not empty; add --resume" in cli("tune", collected, "--out", "search", code=2)

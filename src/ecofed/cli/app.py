@@ -32,6 +32,7 @@ from ecofed.cli import (
     report,
     retrain,
     run,
+    tune,
     weights,
 )
 from ecofed.cli.interrupt import Interrupted
@@ -46,7 +47,7 @@ from ecofed.slow_work import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
-    *(run, compare, frontier, plan, profile, buffer, retrain, forget),
+    *(run, compare, frontier, plan, profile, buffer, retrain, forget, tune),
     *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
 )
 

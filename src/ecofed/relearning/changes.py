@@ -8,7 +8,7 @@ from typing import Any
 
 from ecofed.config import Config, Settings
 from ecofed.config.fields import flatten
-from ecofed.config.methods import PooledTraining
+from ecofed.config.methods import OURS, PooledTraining
 from ecofed.config.schema import PLUGINS
 from ecofed.errors import ConfigError
 from ecofed.results import flatten as flat
@@ -28,7 +28,7 @@ _OWN = (
 )
 #: What a message lists: those that one would want.
 _NAMED = (
-    "learning_rate, rounds, seed, momentum, batch_size, model.head_width, and of [{section}] optimiser, schedule, "
+    f"learning_rate, rounds, seed, momentum, batch_size, model.head_width, and of [{OURS}] optimiser, schedule, "
     "server_steps, weight_decay, ema, label_smoothing, mixup, sampling, flip"
 )
 
@@ -59,10 +59,10 @@ def changed(config: Config, settings: Settings) -> Config:
     asked = settings.for_method(settings.method)
     then, now = flat(config.to_dict()), flat(asked.to_dict())
     for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key) and not _free(key, config.method):
+        if then.get(key) != now.get(key) and not _free(key):
             raise ConfigError(
                 f"{key} = {now.get(key)!r}: the buffer was made with {then.get(key)!r}, and only what comes after the "
-                f"cut and how it is trained can change: {_NAMED.format(section=config.method)}"
+                f"cut and how it is trained can change: {_NAMED}"
             )
     return asked.replace(delivery="none")  # no device is asked, whatever the run did when it had trained
 
@@ -73,6 +73,6 @@ def differences(config: Config, other: Config) -> dict[str, list[Any]]:
     return {key: [then.get(key), now[key]] for key in now if then.get(key) != now[key] and key != "delivery"}
 
 
-def _free(key: str, method: str) -> bool:
+def _free(key: str) -> bool:
     section, _, name = key.rpartition(".")
-    return key in _GENERAL or section in _SECTIONS or (section == method and name in _OWN)
+    return key in _GENERAL or section in _SECTIONS or (section == OURS and name in _OWN)

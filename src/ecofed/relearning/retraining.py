@@ -83,12 +83,13 @@ def retrain(
     )
 
 
-def learning_from(kept: KeptBuffer, config: Config, order: Order) -> Again:
-    """What the engine needs to train ``config`` from a buffer."""
+def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: bool = True) -> Again:
+    """What the engine needs to train ``config`` from a buffer; without ``tested`` no test image is looked at."""
     digest, result = kept.digest(), earlier_result(kept.run)
 
     def prepared(config: Config, note: Callable[[str], None]) -> Prepared:
-        return _prepared(kept, config, note, {BUFFER_INPUT: digest, ORDER_INPUT: order})
+        found = _prepared(kept, config, note, {BUFFER_INPUT: digest, ORDER_INPUT: order})
+        return found if tested else dataclasses.replace(found, dataset=dataclasses.replace(found.dataset, test=None))
 
     def method(context: Context) -> Method:
         cls = from_kept(method_class(config.method))
