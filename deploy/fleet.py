@@ -278,6 +278,12 @@ def main() -> int:
     )
     parser.add_argument("--settings", type=Path, default=HERE / "fleet.toml", help="what to train")
     parser.add_argument("--set", default="", help="more settings, as 'key=value key=value'")
+    parser.add_argument(
+        "--worker",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what devices compute with (onnx: no PyTorch)",
+    )
     parser.add_argument("--minutes", type=float, default=6, help="give up after this long")
     arguments = parser.parse_args()
 
@@ -293,7 +299,7 @@ def main() -> int:
     with Fleet(out, config.devices) as fleet:
         for device in range(config.devices):
             fleet.register(fleet.certificates / f"device-{device}.pub")
-            fleet.add_device(device)
+            fleet.add_device(device, config=f'worker="{arguments.worker}"')
         print(f"SuperLink and {config.devices} SuperNodes are up after {time.monotonic() - started:.0f} s", flush=True)
         run = fleet.run(arguments.settings.resolve(), flower, sets=arguments.set)
         try:
