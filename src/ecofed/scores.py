@@ -104,6 +104,8 @@ class RunScores:
     """On the test images."""
     held_out: Scores | None = None
     """On the samples that were held out of what devices have uploaded."""
+    on_devices: Scores | None = None
+    """On the samples that devices hold out, as they have counted themselves."""
 
     def fits(self, classes: int) -> bool:
         """Whether their lists have as many entries as there are classes."""
@@ -175,6 +177,17 @@ def counted_scores(samples_K: Sequence[int] | np.ndarray, right_K: Sequence[int]
         class_right=[int(count) for count in right_K],
         class_accuracy=shares(right_K, samples_K),
     )
+
+
+def scores_of_devices(counts: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Scores | None:
+    """Of what devices have counted: samples of each class (K,), and how many of them are right, by device. ``None``
+    where nobody has any."""
+    own = {device: (int(samples_K.sum()), int(right_K.sum())) for device, (samples_K, right_K) in counts.items()}
+    devices = spread_among(own)
+    if devices is None:
+        return None
+    samples_NK, right_NK = (np.stack([one[part] for one in counts.values()]).astype(np.int64) for part in (0, 1))
+    return dataclasses.replace(counted_scores(samples_NK.sum(axis=0), right_NK.sum(axis=0)), devices=devices)
 
 
 def spread_among(counts: Mapping[int, tuple[int, int]]) -> DeviceScores | None:

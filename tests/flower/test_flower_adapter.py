@@ -45,7 +45,8 @@ def over_flower(nodes: int = 3, *, sets: str = "", node: dict[str, Any] | None =
 
 
 def in_process(sets: str = "", out: Path | None = None) -> RunResult:
-    return ecofed.run(Settings.load(None, f"{SETS} {sets}".split()).for_method("ecofed"), out=out, report=False)
+    config = Settings.load(None, f"{SETS} {sets}".split()).for_method("ecofed")
+    return ecofed.run(config, out=out, report=False, observer=ecofed.SilentObserver())
 
 
 def test_same_ledger_same_accuracy_same_weights(tmp_path: Path) -> None:
@@ -71,6 +72,26 @@ def test_a_device_without_pytorch_takes_part() -> None:
     pytest.importorskip("onnxruntime")
     result = over_flower(node={"worker": "onnx"})
     assert result.ledger == in_process().ledger
+
+
+@pytest.mark.parametrize("worker", ["torch", "onnx"])
+def test_devices_judge_the_network_where_the_server_has_no_test_images(worker: str, tmp_path: Path) -> None:
+    """Federated evaluation, from run to report: one message more for each device, counts back."""
+    pytest.importorskip("onnxruntime")
+    alone = "test_samples=0 validation.fraction=0.4 validation.on_devices=true delivery=int8"
+    local = in_process(alone)
+    flower = over_flower(sets=alone, node={"worker": worker}, out=str(tmp_path / "run"))
+    assert flower.scores == local.scores
+    assert flower.ledger == local.ledger
+    found = flower.scores.on_devices
+    assert found is not None
+    assert found.devices is not None
+    assert found.devices.devices == [0, 1, 2]
+    assert flower.totals.final_test_accuracy == found.accuracy
+    assert flower.ledger["statistics"]["uplink"] == 3 * 2 * 4 * 10
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"95 % interval {found.low:.2f} to {found.high:.2f}" in page
+    assert f"{found.samples} samples that 3 devices held out and tested themselves" in page
 
 
 def test_devices_that_stop_at_different_layers_take_part() -> None:

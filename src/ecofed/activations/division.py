@@ -1,4 +1,4 @@
-"""What of a replay buffer is trained on, and what is held out of it (``validation.fraction``)."""
+"""What of a replay buffer is trained on, and what is held out of it by the server (``validation``)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Division:
     @property
     def devices(self) -> list[int]:
         """Devices with at least one sample to train on, ascending."""
-        if not self._config.validation.fraction:
+        if not self._config.validation.on_server:
             return self._buffer.devices
         return [device for device in self._buffer.devices if len(self.latest(device))]
 
     def trained(self, device: int, view: View) -> View:
         """An upload without what is held out of it."""
-        if not self._config.validation.fraction:
+        if not self._config.validation.on_server:
             return view
         return _chosen(view, np.flatnonzero(~held_out(self._config, device, view.sample_N)))
 
@@ -41,7 +41,7 @@ class Division:
         pooled = self._buffer.pool(devices)
         views = [(device, view) for device in devices for view in self._buffer.views_of(device).values()]
         device_N = np.repeat([device for device, _ in views], [len(view) for _, view in views])
-        if not self._config.validation.fraction:
+        if not self._config.validation.on_server:
             return pooled, device_N
         held = [held_out(self._config, device, view.sample_N) for device, view in views]
         chosen_N = np.flatnonzero(~np.concatenate(held))
@@ -49,7 +49,7 @@ class Division:
 
     def held_out(self) -> tuple[View, np.ndarray] | None:
         """What is held out, each sample as its device's oldest view has it, and whose it is; ``None`` of nothing."""
-        if not self._config.validation.fraction or not self._buffer.devices:
+        if not self._config.validation.on_server or not self._buffer.devices:
             return None
         pooled, chosen, whose, start = self._buffer.pool(self._buffer.devices), [], [], 0
         for device in self._buffer.devices:

@@ -13,14 +13,16 @@ class Agenda:
 
     Args:
         config: the run.
-        samples: of each device.
+        samples: of each device, without those that it holds out itself.
     """
 
     def __init__(self, config: Config, samples: Sequence[int]) -> None:
         self.config = config
         self.samples = samples
-        self.trained = [trained_count(config, device, count) for device, count in enumerate(samples)]
-        """Of them, those that are not held out."""
+        self.trained = list(samples)
+        """Of them, those that the server does not hold out."""
+        if config.validation.on_server:
+            self.trained = [trained_count(config, device, count) for device, count in enumerate(samples)]
 
     def wants(self, round_: int, device: int) -> bool:  # noqa: ARG002
         """Whether a sampled device is asked in this round."""

@@ -10,8 +10,10 @@ from typing import Any
 from ecofed.config.methods import facts_of
 from ecofed.config.task import Task
 from ecofed.devices.kept_network import KeptNetwork
+from ecofed.devices.local_images import LocalImages
+from ecofed.devices.local_test import LocalTest
 from ecofed.errors import EcoFedError, WireError
-from ecofed.wire import Failure, InstallNetwork, Message, decode, encode
+from ecofed.wire import CountRight, Failure, InstallNetwork, Message, decode, encode
 
 
 class Answering:
@@ -21,16 +23,20 @@ class Answering:
 
     Args:
         task: whose method it is.
+        data: the device's images.
         side: the method's side on this device; ``None`` where it has none.
         network: where to write the trained network, if it is delivered.
         refusal: said after the name of any other request.
     """
 
-    def __init__(self, task: Task, side: Any, network: Path | None, refusal: str | None = None) -> None:
+    def __init__(
+        self, task: Task, data: LocalImages, side: Any, network: Path | None, refusal: str | None = None
+    ) -> None:
         self._refusal = refusal or f"is not a request that a device in a run of {task.config.method} answers"
         answers = {} if side is None else {request: getattr(side, name) for request, name in side.answers.items()}
         self._handlers: dict[type[Message], Callable[[Any], Message]] = answers
-        self._handlers[InstallNetwork] = KeptNetwork(network).install
+        kept = KeptNetwork(network, LocalTest(task, data))
+        self._handlers |= {InstallNetwork: kept.install, CountRight: kept.count}
 
     def handle(self, request: bytes) -> bytes:
         """Answer one encoded request."""

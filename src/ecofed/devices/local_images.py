@@ -8,10 +8,11 @@ import numpy as np
 
 from ecofed.config.class_identity import listed, positions
 from ecofed.config.task import Task
+from ecofed.config.validation import taking_part
 from ecofed.data import Dataset, to_input
 from ecofed.data.jpeg import compress_images
 from ecofed.data.reading import Reading, reading_of
-from ecofed.data.stored import ImageRows
+from ecofed.data.stored import ImageRows, part_of
 from ecofed.data.transforms import Views, centre
 from ecofed.errors import DataError, DeviceError
 from ecofed.wire import Images, SendImages
@@ -24,6 +25,14 @@ class LocalImages:
     def __init__(self, task: Task, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> None:
         self.task = task
         self.device = device
+        held_N = np.arange(0)
+        if task.config.validation.on_devices:
+            own_N = taking_part(task.config, device, len(labels_N))
+            held_N = np.setdiff1d(np.arange(len(labels_N)), own_N)
+        self.held_out = part_of(images_NHWC, held_N), labels_N[held_N].astype(np.int64)
+        """Images and labels that the run's method never sees, for :mod:`ecofed.devices.local_test`."""
+        if len(held_N):
+            images_NHWC, labels_N = part_of(images_NHWC, own_N), labels_N[own_N]
         self._images_NHWC = images_NHWC
         self.labels_N = labels_N.astype(label_dtype(task.classes))
 

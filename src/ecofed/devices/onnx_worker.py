@@ -27,4 +27,4 @@ class OnnxWorker(Answering):
         else:
             kind = side_of(task.config.method)
             side = kind(OnnxFront(task, data, exported)) if issubclass(kind, OnFront) else kind(task, data)
-        super().__init__(task, side, network, refusal)
+        super().__init__(task, data, side, network, refusal)

@@ -19,7 +19,7 @@ class DeviceWorker(Answering):
 
     def __init__(self, task: Task, data: LocalData, network: Path | None = None) -> None:
         speak(messages_of(task.config.method))
-        super().__init__(task, _side(task, data), network)
+        super().__init__(task, data, _side(task, data), network)
 
 
 def _side(task: Task, data: LocalData) -> Any:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ecofed.config.schema import Config
+from ecofed.config.validation import trained_count
 from ecofed.errors import DeviceError
 from ecofed.methods.channel import DivergedError
 
@@ -44,6 +46,10 @@ class SampleCounts:
         expected = self._expected(device)
         return MAX_SAMPLES if expected is None else expected
 
+    def of(self, device: int) -> int | None:
+        """How many it has, if that is known."""
+        return self._expected(device)
+
     def check(self, device: int, samples: int) -> None:
         """Raise :class:`DeviceError` unless the device can have so many samples."""
         expected = self._expected(device)
@@ -67,6 +73,30 @@ class SampleCounts:
 
     def _expected(self, device: int) -> int | None:
         return self._said.get(device) if self._known is None else self._known.get(device, 0)
+
+
+def check_counts(
+    config: Config, device: int, samples_K: np.ndarray, right_K: np.ndarray, classes: int, trained: int | None
+) -> None:
+    """Raise :class:`DeviceError` unless a device can have found this out about the samples that it holds out.
+
+    Args:
+        config: of the run; it says which samples are held out.
+        device: its number.
+        samples_K: how many of each class it says that it has.
+        right_K: how many of them it says are right.
+        classes: of the run.
+        trained: how many samples it trains on, where that is known.
+    """
+    if samples_K.shape != (classes,) or right_K.shape != (classes,):
+        raise DeviceError(f"counts of {samples_K.shape} and {right_K.shape} for {classes} classes")
+    if (right_K > samples_K).any():
+        raise DeviceError("more right answers than samples")
+    held = int(samples_K.sum(dtype=np.int64))
+    if held > MAX_SAMPLES:
+        raise DeviceError(f"{held} samples; no device may have more than {MAX_SAMPLES}")
+    if trained is not None and trained_count(config, device, trained + held) != trained:
+        raise DeviceError(f"{held} held-out samples, which do not go with {trained} to train on")
 
 
 def check_size(what: str, array: np.ndarray, largest: float = LARGEST_NUMBER) -> None:

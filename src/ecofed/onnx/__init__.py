@@ -3,6 +3,6 @@
 from ecofed.onnx.device_bundle import DeviceBundle
 from ecofed.onnx.fronts import front_to_onnx
 from ecofed.onnx.graph import Graph
-from ecofed.onnx.session import Session
+from ecofed.onnx.session import Session, require_runtime
 
-__all__ = ["DeviceBundle", "Graph", "Session", "front_to_onnx"]
+__all__ = ["DeviceBundle", "Graph", "Session", "front_to_onnx", "require_runtime"]

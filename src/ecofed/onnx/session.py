@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,12 @@ import numpy as np
 
 from ecofed.errors import MissingExtraError, ModelError
 from ecofed.files.json_values import parse
+
+
+def require_runtime(purpose: str) -> None:
+    """Raise :class:`MissingExtraError` where ONNX Runtime is not installed."""
+    if find_spec("onnxruntime") is None:
+        raise MissingExtraError("onnxruntime", "device", purpose)
 
 
 class Session:

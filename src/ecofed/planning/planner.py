@@ -14,6 +14,7 @@ import numpy as np
 from ecofed.config import Config, Settings
 from ecofed.config.methods import OURS, PAPER_METHODS
 from ecofed.config.task import Task
+from ecofed.config.validation import taking_part
 from ecofed.costs.calendar import Course
 from ecofed.costs.clock import fleet_of
 from ecofed.costs.rounds import Fleet
@@ -317,4 +318,4 @@ class _Planner:
             dataset = self._dataset
             labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
         parts = partition(labels_N, config.devices, config.data, config.seed)
-        return [len(part) for part in parts], channels, classes
+        return [len(taking_part(config, *one)) for one in enumerate(map(len, parts))], channels, classes

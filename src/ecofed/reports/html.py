@@ -65,7 +65,8 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
         _warnings(comparison),
         *(_plot(plot) for plot in plots if plot.name == "accuracy-bytes"),
         _section(
-            "All methods" if len(comparison.groups()) > 1 else "The run", _scroll(html_table(comparison)) + _legend()
+            "All methods" if len(comparison.groups()) > 1 else "The run",
+            _scroll(html_table(comparison)) + _legend(comparison),
         ),
         *(_plot(plot) for plot in plots if plot.name not in ("accuracy-bytes", "label-partition")),
         _titled("The trained network", trained_networks(comparison)),
@@ -124,9 +125,9 @@ def _warnings(comparison: Comparison) -> str:
     return _section("Worth knowing", f"<ul>{lines}</ul>", "warning") if lines else ""
 
 
-def _legend() -> str:
+def _legend(comparison: Comparison) -> str:
     return (
-        "<p class='note'>Final accuracy is the mean of the last five evaluations; with several seeds, their mean, and "
+        f"<p class='note'>Final accuracy is {words.final_accuracy(comparison)}; with several seeds, their mean, and "
         "the lowest and highest in brackets. The last rows are floors: the cost of sending every image once.</p>"
     )
 

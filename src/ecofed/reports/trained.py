@@ -18,7 +18,11 @@ from ecofed.scores import Calibration, DeviceScores, Scores, interval, shares
 #: A matrix with more classes is not read: the commonest confusions are listed instead, and the worst classes.
 MOST_SHOWN = 20
 #: By what a network may be judged, the usual first: the field of a run's scores, and its name on the page.
-JUDGED_BY = {"test": "test images", "held_out": "samples held out of uploads"}
+JUDGED_BY = {
+    "test": "test images",
+    "held_out": "samples held out of uploads",
+    "on_devices": "the devices themselves",
+}
 _QUANTILES = {"0": "worst", "0.1": "10 %", "0.25": "25 %", "0.5": "median", "0.75": "75 %", "0.9": "90 %", "1": "best"}
 _DEVICES = (
     "The accuracy on each device's own images: quantiles over the devices, each counting the same, and the mean of the "

@@ -56,6 +56,8 @@ def accuracy_sentence(result: Comparison | RunResult) -> str:
     evaluations = sum(record.test_accuracy is not None for record in run.rounds)
     last = f"the last {LAST_ROUNDS}" if evaluations > LAST_ROUNDS else f"all {evaluations}"
     mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
+    if not evaluations:
+        mean = f"of the network after the last round{_sure(run)}"
     return f"final accuracy: {mean}, on {judged_by(run)}"
 
 
@@ -63,6 +65,8 @@ def judged_by(run: RunResult) -> str:
     """What the accuracies of a run's rounds were found on, in words."""
     if run.data.test_samples:
         return f"{run.data.test_samples:,} test images"
+    if (found := run.scores.on_devices) is not None and found.devices is not None:
+        return f"{found.samples:,} samples that {len(found.devices.devices)} devices held out and tested themselves"
     samples = run.scores.held_out.samples if run.scores.held_out else 0
     return f"{samples:,} samples held out of the devices' uploads"
 
@@ -90,9 +94,7 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
     subject, classic = _hero(table) or table[0], _first(table, REFERENCE)
     name = subject.label
     cards = [
-        KeyFigure(
-            value=_two(subject), name=_accuracy_name(comparison), detail=f"{name}, mean of the last five evaluations"
-        ),
+        KeyFigure(value=_two(subject), name=_accuracy_name(comparison), detail=f"{name}, {final_accuracy(comparison)}"),
         KeyFigure(
             value=human_bytes(subject.total_bytes),
             name="over the wire",
@@ -165,7 +167,26 @@ def partition_sentence(result: RunResult) -> str:
 
 
 def _accuracy_name(comparison: Comparison) -> str:
-    return "final test accuracy" if comparison.results[0].data.test_samples else "final accuracy, on held-out samples"
+    run = comparison.results[0]
+    if run.data.test_samples:
+        return "final test accuracy"
+    return "accuracy on the devices" if run.scores.on_devices else "final accuracy, on held-out samples"
+
+
+def final_accuracy(result: Comparison | RunResult) -> str:
+    """What "final accuracy" is, for a legend."""
+    runs = as_comparison(result).results
+    if any(record.test_accuracy is not None for record in runs[0].rounds):
+        return "the mean of the last five evaluations"
+    return "what the devices found after the last round" + (_sure(runs[0]) if len(runs) == 1 else "")
+
+
+def _sure(run: RunResult) -> str:
+    """The interval of an accuracy that devices have found."""
+    found = run.scores.on_devices
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f" (95 % interval {found.low:.2f} to {found.high:.2f})"
 
 
 def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
@@ -17,6 +19,7 @@ from ecofed.foreign_text import clean
 from ecofed.methods import Channel, Context, Method, method_class, train
 from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
+from ecofed.onnx import require_runtime
 from ecofed.pretraining.resolve import starts_published
 from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE
@@ -142,6 +145,8 @@ def run_owned(
         notes.append(text)
         observer.note(text)
 
+    if config.validation.on_devices and connect is None:
+        require_runtime("validation.on_devices")
     prepared = prepare(config, note) if again is None else again.prepare(config, note)
     if connect is not None:  # devices that are there already bring what they have
         prepared = dataclasses.replace(prepared, inputs=without_devices(prepared.inputs))
@@ -199,10 +204,15 @@ def run_owned(
                         next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
                 if stopping:
                     raise KeyboardInterrupt
+        counted: Mapping[int, tuple[np.ndarray, np.ndarray]] = {}
         if config.delivery != "none" and method.has_network:
-            deliver(channel, method, prepared, note)
+            counted = deliver(channel, method, prepared, note)
+        scores = judges.scores(counted)
+        if config.validation.on_devices and scores.on_devices is None:
+            unknown = "" if scores.test else "; it was not judged at all, and its accuracy stands as 0"
+            note(f"no device has said how good the network is{unknown}")
         wall_seconds = wall_before + time.perf_counter() - started
-        result = result_of(prepared, ledger, records, method, wall_seconds, command, notes, judges.scores())
+        result = result_of(prepared, ledger, records, method, wall_seconds, command, notes, scores)
         if again is not None:
             result = dataclasses.replace(result, origin=again.origin)
         if folder is not None:

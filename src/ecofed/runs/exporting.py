@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
 from ecofed.activations import configured_codec
@@ -15,13 +16,14 @@ from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files.disk import write_bytes
 from ecofed.methods import Channel, Method
 from ecofed.methods.channel import Ask
+from ecofed.methods.plausible import check_counts
 from ecofed.models import build_front
 from ecofed.models.to_onnx import Value, add_network
 from ecofed.onnx import DeviceBundle, Graph
 from ecofed.onnx.graph import metadata_text
 from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runs.saved_model import MODEL_FILE, TrainedNetwork, load_model, save_model
-from ecofed.wire import Acknowledge, FrontBundle, InstallNetwork
+from ecofed.wire import Acknowledge, Counted, CountRight, FrontBundle, InstallNetwork, Message
 
 
 def export_front(config: Config, folder: Path, note: Callable[[str], None], *, int8: bool = False) -> DeviceBundle:
@@ -92,10 +94,14 @@ def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
     return graph.encode(name, tuple(example.shape[1:]), metadata_text(description))
 
 
-def deliver(channel: Channel, method: Method, prepared: Prepared, note: Callable[[str], None]) -> None:
+def deliver(
+    channel: Channel, method: Method, prepared: Prepared, note: Callable[[str], None]
+) -> Mapping[int, tuple[np.ndarray, np.ndarray]]:
     """Send the trained network to every device, as ``config.delivery`` says. A device that is away is told nothing.
 
-    One that cannot be made (it has diverged, there is no temporary folder) is a note: the results stay.
+    Returns what devices found out about it, if they were to: held-out samples of each class, and how many of them are
+    right, by device. A network that cannot be made (it has diverged, there is no temporary folder) is a note: the
+    results stay.
     """
     config = prepared.task.config
     try:
@@ -104,12 +110,26 @@ def deliver(channel: Channel, method: Method, prepared: Prepared, note: Callable
             content = network_file(load_model(folder), int8=config.delivery == "int8")
     except (OSError, ModelError, StorageError) as error:
         note(f"the trained network was not delivered ({error})")
-        return
-    ask = Ask(request=InstallNetwork(round=config.rounds, network=content), reply=Acknowledge)
+        return {}
+    asks = [Ask(request=InstallNetwork(round=config.rounds, network=content), reply=Acknowledge)]
+    if config.validation.on_devices:
+        asks.append(Ask(request=CountRight(round=config.rounds), reply=Counted))
+
+    def answered(device: int, replies: Sequence[Message]) -> tuple[np.ndarray, np.ndarray] | None:
+        counted = replies[-1]
+        if not isinstance(counted, Counted):
+            return None
+        own = counted.samples_K, counted.right_K
+        check_counts(config, device, *own, prepared.task.classes, method.counts.of(device))
+        return own
+
     channel.start_round()
-    visits = channel.visit(range(config.devices), lambda _: [ask], lambda _, replies: replies, optional=True)
-    reached = sum(1 for _ in visits)
-    note(f"the trained network, {len(content):,} bytes of ONNX, went to {reached} of {config.devices} devices")
+    found = dict(channel.visit(range(config.devices), lambda _: asks, answered, optional=True))
+    told = f"the trained network, {len(content):,} bytes of ONNX, went to {len(found)} of {config.devices} devices"
+    note(told + (", which tested it" if config.validation.on_devices else ""))
+    for text in channel.notes if config.validation.on_devices else ():
+        note(text)
+    return {device: counts for device, counts in found.items() if counts is not None}
 
 
 def _start(graph: Graph) -> Value:

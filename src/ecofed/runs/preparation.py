@@ -13,7 +13,7 @@ from ecofed.config.fields import require
 from ecofed.config.methods import OURS, facts_of
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
-from ecofed.config.validation import trained_count
+from ecofed.config.validation import taking_part, trained_count
 from ecofed.data import (
     Dataset,
     ImageSet,
@@ -67,8 +67,10 @@ class Prepared:
 
     task: Task
     dataset: Dataset
-    parts: list[np.ndarray]
+    shares: list[np.ndarray]
     """Training-set indices of each device."""
+    parts: list[np.ndarray]
+    """Of them, those that take part: all but what devices hold out themselves."""
     model: nn.Module
     halves: Partition
     """The model cut in two; where a bottleneck's codes travel, with the bottleneck and its expansion."""
@@ -99,7 +101,7 @@ class Prepared:
 
     def worker(self, device: int) -> DeviceWorker:
         """The worker of one simulated device, with its own samples only."""
-        return make_worker(self.task, self.dataset, self.parts, device, str(self.torch_device))
+        return make_worker(self.task, self.dataset, self.shares, device, str(self.torch_device))
 
 
 def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Prepared:
@@ -123,8 +125,11 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
     test = _test_images(dataset, config)
     train = dataset.train
-    parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
-    if test is None and all(trained_count(config, device, len(part)) == len(part) for device, part in enumerate(parts)):
+    shares = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
+    parts = [share[taking_part(config, device, len(share))] for device, share in enumerate(shares)]
+    if test is None and all(
+        trained_count(config, device, len(share)) == len(share) for device, share in enumerate(shares)
+    ):
         rule = "holds out none of so few samples, and there are no test images"
         raise ConfigError(f"validation.fraction = {config.validation.fraction}: {rule}")
     model, halves, bundle, mean, std, fronts = _initial_network(config, dataset, note, front)
@@ -151,6 +156,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
     return Prepared(
         task=task,
         dataset=dataset,
+        shares=shares,
         parts=parts,
         model=model,
         halves=halves,
@@ -161,15 +167,23 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
         summary=_summary(dataset, parts, tested, side),
-        inputs=data_inputs(dataset, parts) | fronts | file_inputs(config),
+        inputs=data_inputs(dataset, shares) | fronts | file_inputs(config),
     )
 
 
 def check_validation(config: Config) -> None:
     """Raise :class:`ConfigError` where the method has nothing that could be held out."""
-    share, kept = config.validation.fraction, facts_of(config.method).keeps_uploads
-    rule = f"is for methods whose uploads the server keeps, such as {OURS}; that of {config.method} keeps none"
-    require(kept or not share, "validation.fraction", share, rule)
+    asked, facts = config.validation, facts_of(config.method)
+    if asked.on_devices:
+        rule = f"devices test the network that {config.method} trains, and it trains none that could be sent to them"
+        require(facts.has_network, "validation.on_devices", asked.on_devices, rule)
+        rule = "needs delivery=float or delivery=int8, which brings the trained network to the devices"
+        require(config.delivery != "none", "validation.on_devices", asked.on_devices, rule)
+    rule = (
+        f"is for methods whose uploads the server keeps, such as {OURS}; that of {config.method} keeps none: hold out "
+        "on the devices, with validation.on_devices=true and delivery=float"
+    )
+    require(facts.keeps_uploads or not asked.on_server, "validation.fraction", asked.fraction, rule)
 
 
 def _test_images(dataset: Dataset, config: Config) -> ImageSet | None:

@@ -42,7 +42,11 @@ def result_of(
     scores: RunScores | None = None,
 ) -> RunResult:
     """Of these rounds; without rounds, what is known of a run at its start."""
-    config = prepared.task.config
+    config, scores = prepared.task.config, scores or RunScores()
+    totals = totals_of(records, wall_seconds)
+    if not prepared.summary.test_samples and scores.on_devices and scores.on_devices.accuracy is not None:
+        found = scores.on_devices.accuracy
+        totals = dataclasses.replace(totals, final_test_accuracy=found, best_test_accuracy=found)
     return RunResult(
         config=config.to_dict(),
         environment=describe_environment(config.threads, str(prepared.torch_device)),
@@ -56,13 +60,13 @@ def result_of(
         ledger=ledger.bytes,
         retransmitted_bytes=ledger.retransmitted,
         totals=dataclasses.replace(
-            totals_of(records, wall_seconds),
+            totals,
             uplink_bytes=ledger.total("uplink"),  # with what is sent after the last round
             downlink_bytes=ledger.total("downlink"),
         ),
         data=prepared.summary,
         front=prepared.front_card,
         inputs=prepared.inputs,
-        scores=scores or RunScores(),
+        scores=scores,
         notes=notes,
     )

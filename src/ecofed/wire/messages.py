@@ -282,13 +282,31 @@ class InstallNetwork(Message):
     network: bytes = carried(Blob("weights"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CountRight(Message):
+    """Request: run the network that was installed on the samples that the device holds out. Reply: :class:`Counted`."""
+
+    number: ClassVar[int] = 71
+    round: int = round_number()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Message):
+    """Reply: how many samples of each class were held out, and how many of them the network got right."""
+
+    number: ClassVar[int] = 72
+    round: int = round_number()
+    samples_K: np.ndarray = carried(Array("statistics", ("u4",), rank=1))
+    right_K: np.ndarray = carried(Array("statistics", ("u4",), rank=1))
+
+
 REGISTRY: dict[int, type[Message]] = {
     cls.number: cls
     for cls in (
         *(Failure, Acknowledge, TrainWhole, TrainedWhole, StartSplit, SplitBatch, ApplyGradient, FrontTrained),
         *(TrainLocally, LocallyTrained, TrainDistilled, Distilled, ServerLogits),
         *(InstallFront, FrontInstalled, Refresh, Upload),
-        *(SendImages, Images, AskStatistics, Statistics, InstallNetwork),
+        *(SendImages, Images, AskStatistics, Statistics, InstallNetwork, CountRight, Counted),
     )
 }
 
