@@ -32,7 +32,7 @@ def measure(kind: str, front: Path, images: int) -> dict[str, float]:
     from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
     bundle = FrontBundle.load(front)
-    config = Config().replace(ecofed__bits=8)
+    config = Config().replace(codec__bits=8)
     task = Task(config=config, in_channels=3, classes=10, mean=bundle.mean, std=bundle.std, flip=True)
     pictures = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3)).astype(np.uint8)
     labels = np.zeros(images, np.int64)

@@ -41,7 +41,7 @@ MADE = {
 }
 
 #: Uploads every other round of 4-bit codes, for fronts of full size.
-WIDE = {"ecofed.bits": "4", "ecofed.refresh": "period"}
+WIDE = {"codec.bits": "4", "ecofed.refresh": "period"}
 FAST = {"precision": "bfloat16"}
 
 
@@ -64,11 +64,11 @@ SETTINGS = {
         preset="cpu-vgg11-cifar10-skewed",
         sets={"rounds": "30", **FAST},
         arms={
-            "random front": ({**WIDE, "ecofed.front": "random"}, 3),
+            "random front": ({**WIDE, "front.name": "random"}, 3),
             "Tiny-ImageNet front (shipped)": (WIDE, 3),
             **ENDS,
-            "fractal front": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, 3),
-            "rotations front": ({**WIDE, "ecofed.front": "runs/fronts/rotations.safetensors"}, 1),
+            "fractal front": ({**WIDE, "front.name": "runs/fronts/fractals.safetensors"}, 3),
+            "rotations front": ({**WIDE, "front.name": "runs/fronts/rotations.safetensors"}, 1),
             "Tiny-ImageNet front, pre-trained back": ({**WIDE, "initialisation": "whole"}, 1),
             "end to end: the images on the server (JPEG 95)": (
                 {"method": "send-images", "initialisation": "whole", "send-images.quality": "95"},
@@ -81,11 +81,11 @@ SETTINGS = {
         preset="cpu-vgg11-cifar10",
         sets={"rounds": "30", **FAST},
         arms={
-            "random front, IID": ({**WIDE, "ecofed.front": "random"}, 1),
+            "random front, IID": ({**WIDE, "front.name": "random"}, 1),
             "Tiny-ImageNet front (shipped), IID": (WIDE, 1),
             "one upload of the bottleneck front (default), IID": ({}, 1),
-            "fractal front, IID": ({**WIDE, "ecofed.front": "runs/fronts/fractals.safetensors"}, 1),
-            "rotations front, IID": ({**WIDE, "ecofed.front": "runs/fronts/rotations.safetensors"}, 1),
+            "fractal front, IID": ({**WIDE, "front.name": "runs/fronts/fractals.safetensors"}, 1),
+            "rotations front, IID": ({**WIDE, "front.name": "runs/fronts/rotations.safetensors"}, 1),
             "Tiny-ImageNet front, pre-trained back, IID": ({**WIDE, "initialisation": "whole"}, 1),
             "end to end, a new back, IID": ({"method": "send-images", "send-images.quality": "95"}, 1),
         },
@@ -94,11 +94,11 @@ SETTINGS = {
         preset="quickstart",
         sets={},
         arms={
-            "random front, Fashion-MNIST": ({**WIDE, "ecofed.front": "random"}, 3),
+            "random front, Fashion-MNIST": ({**WIDE, "front.name": "random"}, 3),
             "Tiny-ImageNet front (shipped), Fashion-MNIST": (WIDE, 3),
             "one upload of the bottleneck front (default), Fashion-MNIST": ({}, 3),
-            "fractal front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/fractals-grey.safetensors"}, 3),
-            "rotations front, Fashion-MNIST": ({**WIDE, "ecofed.front": "runs/fronts/rotations-grey.safetensors"}, 1),
+            "fractal front, Fashion-MNIST": ({**WIDE, "front.name": "runs/fronts/fractals-grey.safetensors"}, 3),
+            "rotations front, Fashion-MNIST": ({**WIDE, "front.name": "runs/fronts/rotations-grey.safetensors"}, 1),
             "Tiny-ImageNet front, pre-trained back, Fashion-MNIST": ({**WIDE, "initialisation": "whole"}, 1),
             "end to end: the images on the server (JPEG 95), Fashion-MNIST": (
                 {"method": "send-images", "send-images.quality": "95"},

@@ -61,30 +61,30 @@ FAITHFUL = {
     "method": "ecofed",
     "normalisation": "batch",
     "aggregation": "equal",
-    "ecofed.codec": "minmax",
-    "ecofed.bits": "8",
+    "codec.name": "minmax",
+    "codec.bits": "8",
     "ecofed.server": "fedavg",
     "ecofed.fresh_momentum": "true",
     "ecofed.refresh": "period",
-    "ecofed.entropy": "none",
-    "ecofed.front_precision": "full",
+    "codec.entropy": "none",
+    "front.precision": "full",
 }
 
 #: The paper's ablations, of uploads every ``period`` rounds with the full-size front.
-PERIODIC = {"ecofed.refresh": "period", "ecofed.bits": "4"}
+PERIODIC = {"ecofed.refresh": "period", "codec.bits": "4"}
 ABLATIONS: dict[str, dict[str, str]] = {
     "uploads every 2 rounds, 4 bits, full-size front": PERIODIC,  # what each line below changes one thing of
-    "no pre-training (random front)": {**PERIODIC, "ecofed.front": "random"},
+    "no pre-training (random front)": {**PERIODIC, "front.name": "random"},
     "no replay (period 1, fresh uploads only)": {**PERIODIC, "ecofed.replay": "false", "ecofed.period": "1"},
-    "no quantisation (float32)": {**PERIODIC, "ecofed.codec": "float32"},
-    "8 bits": {**PERIODIC, "ecofed.bits": "8"},
+    "no quantisation (float32)": {**PERIODIC, "codec.name": "float32"},
+    "8 bits": {**PERIODIC, "codec.bits": "8"},
     "period 1": {**PERIODIC, "ecofed.period": "1"},
     "period 4": {**PERIODIC, "ecofed.period": "4"},
     "period 8": {**PERIODIC, "ecofed.period": "8"},
     "FedAvg of backs": {**PERIODIC, "ecofed.server": "fedavg"},
     "batch statistics": {**PERIODIC, "normalisation": "batch"},
-    "one upload of the full-size front's 2-bit codes": {"ecofed.front": "vgg11-w0.5-rgb"},
-    "one upload, random front": {"ecofed.front": "random"},
+    "one upload of the full-size front's 2-bit codes": {"front.name": "vgg11-w0.5-rgb"},
+    "one upload, random front": {"front.name": "random"},
 }
 
 
@@ -210,12 +210,12 @@ def unequal_runs() -> Iterator[Run]:
 
 #: Points between bytes and accuracy, and the rivals; what is not said is the default.
 POINTS: dict[str, dict[str, str]] = {
-    "64 B an image": {"ecofed.front": "vgg11-w0.5-rgb-64b"},
-    "128 B an image (tiny-uplink)": {"ecofed.front": "vgg11-w0.5-rgb-128b"},
-    "512 B an image": {"ecofed.front": "vgg11-w0.5-rgb-512b"},
+    "64 B an image": {"front.name": "vgg11-w0.5-rgb-64b"},
+    "128 B an image (tiny-uplink)": {"front.name": "vgg11-w0.5-rgb-128b"},
+    "512 B an image": {"front.name": "vgg11-w0.5-rgb-512b"},
     "256 B an image, two views": {"ecofed.views": "2", "ecofed.refresh": "spread"},
     "8 bits, full size, once, before training (one-shot)": {
-        "ecofed.bits": "8",
+        "codec.bits": "8",
         "sampled_devices": "100",
         "ecofed.server_steps": "250",
     },
@@ -235,9 +235,9 @@ def point_runs() -> Iterator[Run]:
     for label, sets in POINTS.items():
         yield Run(group="points", preset=SKEWED, label=label, sets={"method": "ecofed", **FAST, **sets})
     for seed in (0, 1, 2):
-        sets = {"method": "ecofed", **FAST, "ecofed.front": "vgg11-w0.5-rgb-352b"}
+        sets = {"method": "ecofed", **FAST, "front.name": "vgg11-w0.5-rgb-352b"}
         yield Run(group="points", preset=SKEWED, label=BALANCED, seed=seed, sets=sets)
-        sets = {"method": "ecofed", **PERIODIC, "ecofed.bits": "8"}
+        sets = {"method": "ecofed", **PERIODIC, "codec.bits": "8"}
         yield Run(group="points", preset=SKEWED, label=UNBOUNDED, seed=seed, sets=sets)
 
 
@@ -251,8 +251,8 @@ LONG_ROWS: dict[str, dict[str, str]] = {
         "classic-fl.schedule": "cosine",
         "classic-fl.server": "momentum",
     },
-    "ecofed, 352 B an image (balanced)": {"method": "ecofed", "ecofed.front": "vgg11-w0.5-rgb-352b"},
-    "ecofed, 8 bits, full size, every 2 rounds": {"method": "ecofed", **PERIODIC, "ecofed.bits": "8"},
+    "ecofed, 352 B an image (balanced)": {"method": "ecofed", "front.name": "vgg11-w0.5-rgb-352b"},
+    "ecofed, 8 bits, full size, every 2 rounds": {"method": "ecofed", **PERIODIC, "codec.bits": "8"},
 }
 
 
@@ -440,7 +440,7 @@ def _paper_bytes() -> str:
 
     load_dataset("cifar10")  # without the images the planner would give upper bounds
     paper, ours = "paper-vgg11-cifar10", "paper-vgg11-cifar10-thrifty"
-    tiny = "--set ecofed.front=vgg11-w1-rgb-128b"
+    tiny = "--set front.name=vgg11-w1-rgb-128b"
     rows = [(method, paper, "") for method in PAPER_METHODS[:-1]] + [("ecofed (as in the paper)", paper, "")]
     rows += [("ecofed, 256 B an image", ours, ""), ("ecofed, 128 B an image", ours, tiny)]
     total: dict[str, int] = {}

@@ -45,13 +45,13 @@ TRAINED = {"evaluate_every": "3"}
 
 #: Rows of the tables, the most important first.
 ROWS: dict[str, dict[str, str]] = {
-    "ecofed, 320 B": {"method": "ecofed", "ecofed.bytes_per_image": "320"},
+    "ecofed, 320 B": {"method": "ecofed", "front.bytes_per_image": "320"},
     "send-images, quality 75": {"method": "send-images", "send-images.quality": "75"},
     "closed-form, class means": {**WHOLE_FRONT, "closed-form.sends": "class-means"},
     "closed-form, second moments": WHOLE_FRONT,
-    "ecofed, 640 B": {"method": "ecofed", "ecofed.bytes_per_image": "640"},
+    "ecofed, 640 B": {"method": "ecofed", "front.bytes_per_image": "640"},
     "send-images, quality 20": {"method": "send-images", "send-images.quality": "20"},
-    "ecofed, 160 B": {"method": "ecofed", "ecofed.bytes_per_image": "160"},
+    "ecofed, 160 B": {"method": "ecofed", "front.bytes_per_image": "160"},
     "send-images, quality 50": {"method": "send-images", "send-images.quality": "50"},
     "classic-fl": {"method": "classic-fl", **TRAINED},
     "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},

@@ -45,8 +45,8 @@ loss = 0.02
 SETTINGS = (
     *("devices=2", "sampled_devices=2", "rounds=4", "batch_size=20", "test_samples=100", "evaluate_every=4"),
     *("data.name=fashion-mnist", "data.fallback=digits", "data.samples_per_device=200", "initialisation=random"),
-    *("model.name=vgg11", "model.width=0.25", "model.head_width=512", "clock.overlap=false", "ecofed.front=random"),
-    *("ecofed.refresh=period", "ecofed.period=1", "ecofed.codec=float32", "ecofed.entropy=none"),
+    *("model.name=vgg11", "model.width=0.25", "model.head_width=512", "clock.overlap=false", "front.name=random"),
+    *("ecofed.refresh=period", "ecofed.period=1", "codec.name=float32", "codec.entropy=none"),
 )
 
 Page = Annotated[Path | None, typer.Option(help="Write the table into this page, between its markers.")]

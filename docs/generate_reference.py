@@ -13,6 +13,7 @@ import typer
 
 from ecofed.cli.app import app
 from ecofed.config.keys import Key, configuration_keys, section_docs
+from ecofed.config.moved import moved_keys
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTICE = "<!-- Made by docs/generate_reference.py from the code; change it there. -->"
@@ -48,6 +49,10 @@ def configuration_page() -> str:
             lines += [docs[section], ""]
         lines += ["| key | default | values | meaning |", "|---|---|---|---|"]
         lines += [f"| `{key.key}` | `{key.default_text}` | {_cell(key.type)} | {_cell(key.doc)} |" for key in keys]
+    lines += ["", "## Keys that have moved", ""]
+    lines += ["Files, commands and recorded runs of the version before may have the old ones. They are understood,"]
+    lines += ["with a note; one key under both names with two values is an error.", ""]
+    lines += ["| was | is |", "|---|---|", *(f"| `{old}` | `{new}` |" for old, new in moved_keys().items())]
     return "\n".join(lines) + "\n"
 
 

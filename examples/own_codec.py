@@ -2,8 +2,8 @@
 
 What is rounded is the square root of an entry in units of its channel's limit::
 
-    ecofed run quickstart --plugin examples/own_codec.py --set ecofed.codec=root --set ecofed.bits=3
-    ecofed compare quickstart --plugin examples/own_codec.py --methods ecofed --set ecofed.codec=root
+    ecofed run quickstart --plugin examples/own_codec.py --set codec.name=root --set codec.bits=3
+    ecofed compare quickstart --plugin examples/own_codec.py --methods ecofed --set codec.name=root
 """
 
 from __future__ import annotations

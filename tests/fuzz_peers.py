@@ -308,7 +308,7 @@ class Device:
 def _requests(prepared: Prepared) -> Iterator[Message]:
     bundle = prepared.bundle
     assert bundle is not None
-    bundle = bundle.for_device(prepared.task.config.ecofed.bits)
+    bundle = bundle.for_device(prepared.task.config.codec.bits)
     front, whole = state_arrays(prepared.halves.front), state_arrays(prepared.model)
     features = int(np.prod(bundle.activation_shape))
     auxiliary = {
@@ -333,10 +333,10 @@ TARGETS: dict[str, Callable[[], Callable[[random.Random], tuple[str, float]]]] =
     "vanilla-dpfl": lambda: Server("vanilla-dpfl"),
     "lgl": lambda: Server("lgl"),
     "fedgkt": lambda: Server("fedgkt"),
-    "ecofed": lambda: Server("ecofed", ecofed__entropy="range"),
-    "ecofed-float32": lambda: Server("ecofed", ecofed__codec="float32", ecofed__entropy="deflate"),
-    "ecofed-minmax": lambda: Server("ecofed", ecofed__codec="minmax", ecofed__bits=8, ecofed__entropy="range"),
-    "ecofed-top-k": lambda: Server("ecofed", ecofed__codec="top-k", ecofed__entropy="range"),
+    "ecofed": lambda: Server("ecofed", codec__entropy="range"),
+    "ecofed-float32": lambda: Server("ecofed", codec__name="float32", codec__entropy="deflate"),
+    "ecofed-minmax": lambda: Server("ecofed", codec__name="minmax", codec__bits=8, codec__entropy="range"),
+    "ecofed-top-k": lambda: Server("ecofed", codec__name="top-k", codec__entropy="range"),
     "ecofed-early": lambda: Server("ecofed", **EARLY),
     "send-images": lambda: Server("send-images"),
     "closed-form": lambda: Server("closed-form"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 PLAIN: dict[str, object] = {
-    "ecofed.bits": 4,
+    "codec.bits": 4,
     "ecofed.refresh": "period",
-    "ecofed.entropy": "none",
-    "ecofed.front_precision": "full",
+    "codec.entropy": "none",
+    "front.precision": "full",
     "ecofed.schedule": "constant",
     "ecofed.weight_decay": 0,
 }

@@ -30,7 +30,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data__augment": st.booleans(),
     "classic_fl": st.just({}),
     "vanilla_dpfl__version": st.sampled_from(["v1", "v2"]),
-    "ecofed__bits": st.integers(1, 8),
+    "codec__bits": st.integers(1, 8),
     "ecofed__server_steps": st.none() | st.integers(1, 1000),
 }
 changes = st.fixed_dictionaries({}, optional=VALUES)
@@ -64,9 +64,9 @@ def test_the_last_assignment_wins_and_a_methods_own_stands_above_the_general_one
 def test_toml_and_set_mean_the_same(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(
-        "rounds = 3\n[classic-fl]\nlearning_rate = 0.03\n[classic-fl.model]\nwidth = 0.5\n[ecofed]\nbits = 2\n"
+        "rounds = 3\n[classic-fl]\nlearning_rate = 0.03\n[classic-fl.model]\nwidth = 0.5\n[codec]\nbits = 2\n"
     )
-    sets = ["rounds=3", "classic-fl.learning_rate=0.03", "classic-fl.model.width=0.5", "ecofed.bits=2"]
+    sets = ["rounds=3", "classic-fl.learning_rate=0.03", "classic-fl.model.width=0.5", "codec.bits=2"]
     from_file, from_sets = Settings.load(file), Settings.load(None, sets)
     for method in METHODS:
         assert from_file.for_method(method) == from_sets.for_method(method)
@@ -103,7 +103,7 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("round=3", "unknown key 'round' (did you mean 'rounds'?); 'ecofed presets --keys' lists all"),
         (
             "ecofed.bit=3",
-            "unknown key 'ecofed.bit' (did you mean 'ecofed.bits'?); 'ecofed presets --keys' lists all",
+            "unknown key 'ecofed.bit' (did you mean 'codec.bits'?); 'ecofed presets --keys' lists all",
         ),
         (
             "classic-fl.learning_rat=1",
@@ -131,7 +131,7 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("data.partition=iidd", "data.partition = 'iidd': must be one of iid, shards, dirichlet, quantity, column"
          " (did you mean 'iid'?)"),
         ("sampled_devices=101", "sampled_devices = 101: must not exceed devices = 100"),
-        ("ecofed.codec=minmax", "ecofed.bits = 2: the 'minmax' codec is 8 bits; set ecofed.bits=8"),
+        ("codec.name=minmax", "codec.bits = 2: the 'minmax' codec is 8 bits; set codec.bits=8"),
         ("batch_size=1000000000000", "batch_size = 1000000000000: must be in 1..65536"),
         ("ecofed.server_steps=1000000000000", "ecofed.server_steps = 1000000000000: must be in 1..10000000"),
         ("fedgkt.temperature=1e300", "fedgkt.temperature = 1e+300: must be above 0, at most 1000"),
@@ -147,10 +147,10 @@ def test_a_wrong_assignment_is_one_line_that_says_what_to_do(assignment: str, me
 
 
 def test_what_cannot_be_delivered_is_refused_before_anything_is_trained() -> None:
-    sets = ["ecofed.codec=top-k", "delivery=int8"]
-    with pytest.raises(ConfigError, match=r"delivery = 'int8': ecofed.codec=top-k cannot be written as ONNX"):
+    sets = ["codec.name=top-k", "delivery=int8"]
+    with pytest.raises(ConfigError, match=r"delivery = 'int8': codec.name=top-k cannot be written as ONNX"):
         Settings.load(None, sets)
-    assert Config().replace(method="lgl", ecofed__codec="top-k", delivery="int8").delivery == "int8"
+    assert Config().replace(method="lgl", codec__name="top-k", delivery="int8").delivery == "int8"
 
 
 def test_a_value_has_no_keys_of_its_own() -> None:
@@ -201,7 +201,7 @@ def test_an_unknown_method_is_named_with_its_nearest() -> None:
         (f"learning_rate = {'9' * 400}", "must be a number"),
         ("[model]\nname = 3", "model.name = 3: must be text"),
         ("model = 3", "model = 3: is a section; set one of its keys, such as model.name"),
-        ("[ecofed]\nbit = 3", "unknown key 'ecofed.bit' (did you mean 'ecofed.bits'?)"),
+        ("[ecofed]\nbit = 3", "unknown key 'ecofed.bit' (did you mean 'codec.bits'?)"),
         ("[lgl]\nrounds = 'x'", "lgl.rounds = 'x': must be a whole number"),
         ("rounds = ", "not valid TOML"),
         ("".join(f"[{'.'.join(['a'] * depth)}]\n" for depth in (1, 3000)), "is nested deeper than 40 levels"),

@@ -15,7 +15,7 @@ from ecofed.runs.frontier import Frontier, _beats, frontier
 
 TINY = [
     *("data.name=digits", "data.samples_per_device=20", "model.name=lenet", "model.width=0.5", "devices=4"),
-    *("sampled_devices=2", "batch_size=8", "rounds=2", "test_samples=60", "ecofed.front=random"),
+    *("sampled_devices=2", "batch_size=8", "rounds=2", "test_samples=60", "front.name=random"),
 ]
 
 

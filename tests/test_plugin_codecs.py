@@ -28,7 +28,7 @@ UPPER = np.array([0.5, 2.0, 100.0], np.float32)
 KEYS: dict[str, Any] = {
     **{"data.name": "digits", "model.name": "lenet", "model.width": 0.5, "rounds": 1, "devices": 2},
     **{"sampled_devices": 2, "data.samples_per_device": 30, "initialisation": "random", "test_samples": 50},
-    **{"ecofed.codec": "root", "ecofed.bits": 3, "ecofed.entropy": "none"},
+    **{"codec.name": "root", "codec.bits": 3, "codec.entropy": "none"},
 }
 SMALL = [f"{key}={value}" for key, value in KEYS.items()]
 
@@ -70,12 +70,12 @@ class TestTheCodec:
             codec.open(encoded.rows.tobytes()[:-1], 6, encoded.scales, 3)
 
     def test_its_bits_rule_and_its_limits(self) -> None:
-        with pytest.raises(ConfigError, match=r"ecofed.bits = 1: the 'root' codec has 2, 3, 4, 5, 6, 7 or 8"):
-            Settings.load(None, [*SMALL, "ecofed.bits=1"])
+        with pytest.raises(ConfigError, match=r"codec.bits = 1: the 'root' codec has 2, 3, 4, 5, 6, 7 or 8"):
+            Settings.load(None, [*SMALL, "codec.bits=1"])
         with pytest.raises(ConfigError, match=r"'rooot' .did you mean 'root'..: choose from uniform, .*, root"):
-            Settings.load(None, [*SMALL, "ecofed.codec=rooot"])
+            Settings.load(None, [*SMALL, "codec.name=rooot"])
         config = Settings.load(None, SMALL).for_method("ecofed")
-        assert (config.ecofed.limit_bits, config.ecofed.exportable, config.ecofed.narrows) == (3, True, True)
+        assert (config.codec.limit_bits, config.codec.exportable, config.codec.narrows) == (3, True, True)
 
     def test_the_forecast_is_the_ledger(self) -> None:
         settings = Settings.load(None, SMALL)
@@ -102,7 +102,7 @@ def test_from_the_command_line_and_as_onnx(
     for ask in (lambda: ecofed.load_model(tmp_path / "run"), lambda: Config.from_dict(config)):
         with pytest.raises(ecofed.EcoFedError, match=r"made with the plug-in own_codec\.py: load it with --plugin"):
             ask()
-    assert ecofed.load(tmp_path / "run").config["ecofed"]["codec"] == "root"
+    assert ecofed.load(tmp_path / "run").config["codec"]["name"] == "root"
 
 
 def test_the_built_in_codecs_are_those_that_are_declared() -> None:

@@ -40,7 +40,7 @@ SMALL: dict[str, Any] = {
     "sampled_devices": 2,
     "test_samples": 20,
     "initialisation": "random",
-    "ecofed__front": "random",
+    "front__name": "random",
 }
 
 
@@ -117,9 +117,9 @@ class TestKeywords:
             def note(self, text: str) -> None:
                 heard.append(text)
 
-        keys = SMALL | {"method": "classic-fl", "ecofed__bits": 4}
+        keys = SMALL | {"method": "classic-fl", "codec__bits": 4}
         ecofed.run(model=network(), data=ARRAYS, observer=Listener(), **keys)
-        assert heard[0].startswith("ecofed.bits=4 changes nothing: ecofed is not trained here")
+        assert heard[0].startswith("codec.bits=4 changes nothing: it needs a method that uploads codes")
 
     def test_a_plan_takes_the_same(self) -> None:
         planned = ecofed.plan(None, "classic-fl", model=network(), data=ARRAYS, **SMALL)

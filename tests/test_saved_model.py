@@ -46,7 +46,7 @@ BASE: dict[str, Any] = {
     "test_samples": 10_000,
     "data__augment": False,
     "initialisation": "random",
-    "ecofed__front": "random",
+    "front__name": "random",
 }
 
 

@@ -62,7 +62,7 @@ def run(
         command: recorded in the result.
         report: write ``report.html`` and plots too.
         **keys: any key of the configuration (``docs/reference/configuration.md``), with ``__`` for the dot:
-            ``method="classic-fl"``, ``ecofed__bits=8``.
+            ``method="classic-fl"``, ``codec__bits=8``.
 
     Raises:
         EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.

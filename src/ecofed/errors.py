@@ -20,7 +20,7 @@ reason) is cleaned when the error is made, so that it can go to a terminal, a lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from ecofed.foreign_text import clean
@@ -88,6 +88,8 @@ class CheckpointError(EcoFedError):
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string."""
+    """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string. Of a mapping, what the closest
+    of its words stands for."""
     close = get_close_matches(word, list(valid), n=1, cutoff=0.6)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    meant = valid[close[0]] if close and isinstance(valid, Mapping) else "".join(close)
+    return f" (did you mean '{meant}'?)" if close else ""

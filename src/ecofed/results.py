@@ -245,12 +245,11 @@ class Comparison(Shown):
         per_method = Counter(method for method, _ in runs)
         groups = []
         for (method, text), results in runs.items():
-            rivals = [json.loads(other) for name, other in runs if name == method]
-            label = method
+            rivals, label = [json.loads(other) for name, other in runs if name == method], method
             if per_method[method] > 1:
                 differing = [key for key in json.loads(text) if len({str(rival.get(key)) for rival in rivals}) > 1]
-                settings = {key.rsplit(".", 1)[-1]: json.loads(text)[key] for key in differing}
-                label = clean(" ".join([method, *(f"{key}={value}" for key, value in settings.items())]), LONGEST_NAME)
+                told = (f"{_shown_key(key, results[0].config)}={json.loads(text)[key]}" for key in differing)
+                label = clean(" ".join([method, *told]), LONGEST_NAME)
             groups.append(RunGroup(label=label, method=method, results=results))
         return groups
 
@@ -337,6 +336,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def _shown_key(key: str, config: Mapping[str, Any]) -> str:
+    """A setting in a label: without its section where that says as much; ``codec.name`` is ``codec``."""
+    section, _, name = key.rpartition(".")
+    return section if name == "name" else key if name in config else name
 
 
 def _clean(record: object, *names: str, longest: int = LONGEST) -> None:

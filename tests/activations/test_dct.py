@@ -85,7 +85,7 @@ def test_few_bytes_are_not_many_samples() -> None:
 
 
 def test_it_has_eight_bits() -> None:
-    with pytest.raises(ConfigError, match=r"the 'dct' codec is 8 bits; set ecofed\.bits=8"):
+    with pytest.raises(ConfigError, match=r"the 'dct' codec is 8 bits; set codec\.bits=8"):
         make_codec("dct", 2, SHAPE, LIMITS)
 
 

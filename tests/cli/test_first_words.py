@@ -26,7 +26,7 @@ from ecofed.config.schema import all_keys
         ),
         ("run -rounds 5", "no such option -rounds; a key is set with --set rounds=5"),
         ("compare --round 5", "no such option --round; a key is set with --set rounds=5"),
-        ("plan --bits 4", "no such option --bits; a key is set with --set ecofed.bits=4"),
+        ("plan --bits 4", "no such option --bits; a key is set with --set codec.bits=4"),
         ("plan --ecofed.periode 4", "no such option --ecofed.periode; a key is set with --set ecofed.period=4"),
         ("frontier --lr 0.1", "no such option --lr; a key is set with --set learning_rate=0.1"),
         ("export front --name mnist", "--set model.name=mnist or --set data.name=mnist"),

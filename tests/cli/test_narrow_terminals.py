@@ -11,7 +11,7 @@ from rich.console import Console
 from ecofed.cli.fitting import column_groups, column_widths
 from ecofed.cli.output import print_paragraph, print_table
 
-PLAN = ["plan", "quickstart", "--set", "data.name=digits", "--set", "model.name=lenet", "--set", "ecofed.front=random"]
+PLAN = ["plan", "quickstart", "--set", "data.name=digits", "--set", "model.name=lenet", "--set", "front.name=random"]
 TABLES = [
     PLAN,
     [*PLAN, "--set", "clock.device=raspberry-pi-3,raspberry-pi-5"],

@@ -133,7 +133,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(engine: FakeEngine, monkey
     ("words", "error"),
     [
         (["run", "quickstrat"], "'quickstrat' is neither a preset nor a file (did you mean 'quickstart'?)"),
-        (["run", "--set", "ecofed.bit=3"], "unknown key 'ecofed.bit' (did you mean 'ecofed.bits'?)"),
+        (["run", "--set", "ecofed.bit=3"], "unknown key 'ecofed.bit' (did you mean 'codec.bits'?)"),
         (["run", "--set", "method=fedavg"], "method = 'fedavg': must be one of classic-fl"),
         (["compare", "--methods", "ecofed,classicfl"], "unknown method 'classicfl' (did you mean 'classic-fl'?)"),
         (["compare", "--methods", "lgl,lgl"], "--methods names 'lgl' twice"),

@@ -62,7 +62,7 @@ def pictures(tmp_path: Path) -> Path:
 
 TINY = [
     *("model.name=lenet", "model.width=0.5", "devices=2", "sampled_devices=2", "rounds=1", "batch_size=4"),
-    *("test_samples=8", "ecofed.front=random", "initialisation=random"),
+    *("test_samples=8", "front.name=random", "initialisation=random"),
 ]
 
 

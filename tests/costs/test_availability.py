@@ -28,10 +28,10 @@ TINY = [
     "test_samples=20",
     "initialisation=random",
     "normalisation=group",
-    "ecofed.bits=4",
-    "ecofed.entropy=none",
+    "codec.bits=4",
+    "codec.entropy=none",
     "ecofed.refresh=period",
-    "ecofed.front_precision=full",
+    "front.precision=full",
 ]
 
 

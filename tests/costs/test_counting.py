@@ -82,7 +82,7 @@ def test_the_length_of_a_shipped_front_is_known(front: object) -> None:
     bundle = front.load()  # type: ignore[attr-defined]
     bits = min(bundle.upper)
     model = {"model__name": bundle.model, "model__width": bundle.width, "model__head_width": 16}
-    config = Config().replace(**model, ecofed__bits=bits, ecofed__front_precision="full")
+    config = Config().replace(**model, codec__bits=bits, front__precision="full")
     network = counted_network(config, bundle.in_channels, 10)
     work = build_workload(config, network, bundle.cut, in_channels=bundle.in_channels, classes=10, bundle=bundle)
     assert work.bundle_bytes == len(bundle.for_device(bits).encode())

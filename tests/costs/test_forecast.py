@@ -59,9 +59,9 @@ def test_every_method_and_model(method: str, model: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ecofed__codec": "minmax", "ecofed__bits": 8, "normalisation": "batch", "ecofed__server": "fedavg"},
-        {"ecofed__codec": "float32", "normalisation": "frozen"},
-        {"ecofed__bits": 3, "ecofed__refresh": "once", "ecofed__front_delivery": "preinstalled"},
+        {"codec__name": "minmax", "codec__bits": 8, "normalisation": "batch", "ecofed__server": "fedavg"},
+        {"codec__name": "float32", "normalisation": "frozen"},
+        {"codec__bits": 3, "ecofed__refresh": "once", "front__delivery": "preinstalled"},
         {"ecofed__views": 1, "ecofed__period": 1},
         {"ecofed__refresh": "spread", "ecofed__uplink_budget_bytes": 20_000},
         {"method": "lgl", "local_epochs": 2},

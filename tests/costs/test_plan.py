@@ -28,7 +28,7 @@ TINY = [
     *PLAIN_SETS,
 ]
 #: A quarter of VGG11 on colour images, in batches of ten.
-QUARTER = ["model.width=0.25", "batch_size=10", "ecofed.entropy=none"]
+QUARTER = ["model.width=0.25", "batch_size=10", "codec.entropy=none"]
 
 
 @pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
@@ -71,10 +71,10 @@ def test_what_does_not_fit_a_device_is_said_and_ecofed_still_fits() -> None:
 
 def test_the_papers_setting_with_a_hundred_thousandth_of_the_bytes() -> None:
     """500 rounds, the front's delivery counted, and even without entropy coding (docs/results.md)."""
-    settings = Settings.load("paper-vgg11-cifar10-thrifty", ["ecofed.entropy=none"])
+    settings = Settings.load("paper-vgg11-cifar10-thrifty", ["codec.entropy=none"])
     methods = ("classic-fl", "vanilla-dpfl", "ecofed")
     config = settings.for_method("ecofed")
-    assert (config.rounds, config.ecofed.front_delivery, config.ecofed.front) == (500, "download", "auto")
+    assert (config.rounds, config.front.delivery, config.front.name) == (500, "download", "auto")
     total = {method: whole_run(plan_run(settings.for_method(method))) for method in methods}
     assert total["classic-fl"] == pytest.approx(500 * 20 * 275.53e6, rel=1e-3)
     assert total["classic-fl"] > 100_000 * total["ecofed"]
@@ -93,21 +93,21 @@ def test_slow_links_ask_for_fewer_bits() -> None:
     assert (fast.cut, slow.cut) == ("block2", "block2")
     assert fast.bits >= slow.bits
     assert (fast.refresh, fast.period) == ("period", 2)
-    assert slow.changes == {"model.cut": "block2", "ecofed.bits": 2, "ecofed.refresh": "once"}
+    assert slow.changes == {"model.cut": "block2", "codec.bits": 2, "ecofed.refresh": "once"}
     assert "bottleneck" in slow.reasons[-1]
 
 
 def test_bottleneck_fronts_that_ship_are_recommended_the_smaller_ones_for_slow_links() -> None:
     fronts = {}
     for link in ("wifi", "lora"):
-        sets = [f"clock.link={link}", "ecofed.entropy=none", "rounds=10"]
+        sets = [f"clock.link={link}", "codec.entropy=none", "rounds=10"]
         result = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"])
         assert result.recommendation is not None
         fronts[link] = result.recommendation.changes
         rerun = plan(Settings.load("cpu-vgg11-cifar10-skewed", [*sets, *words(result)]), ["ecofed"])
         assert rerun.at_cut[0].total_uplink_bytes <= result.at_cut[0].total_uplink_bytes
-    assert fronts["wifi"]["ecofed.front"] == "vgg11-w0.5-rgb-256b"
-    assert fronts["lora"]["ecofed.front"] == "vgg11-w0.5-rgb-64b"
+    assert fronts["wifi"]["front.name"] == "vgg11-w0.5-rgb-256b"
+    assert fronts["lora"]["front.name"] == "vgg11-w0.5-rgb-64b"
 
 
 def words(result: Plan) -> list[str]:
@@ -116,14 +116,14 @@ def words(result: Plan) -> list[str]:
 
 
 def test_a_front_that_the_user_names_is_kept() -> None:
-    sets = ["ecofed.front=vgg11-w0.5-rgb", "ecofed.entropy=none", "rounds=4", "clock.link=wifi"]
+    sets = ["front.name=vgg11-w0.5-rgb", "codec.entropy=none", "rounds=4", "clock.link=wifi"]
     best = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"]).recommendation
     assert best is not None
     assert (best.front, best.bits, best.refresh, best.period) == (None, 4, "period", 2)
 
 
 def test_a_front_for_two_bits_alone_is_recommended_with_two() -> None:
-    sets = ["ecofed.front=vgg11-w0.5-rgb-128b", "ecofed.entropy=none", "rounds=4", "clock.link=wifi"]
+    sets = ["front.name=vgg11-w0.5-rgb-128b", "codec.entropy=none", "rounds=4", "clock.link=wifi"]
     best = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"]).recommendation
     assert best is not None
     assert (best.front, best.bits, best.refresh) == (None, 2, "once")
@@ -138,7 +138,7 @@ def test_mistakes_are_one_line() -> None:
 
 @pytest.mark.parametrize("entropy", ["deflate"])
 def test_entropy_coded_bytes_are_foreseen_within_five_percent(entropy: str) -> None:
-    settings = Settings.load(None, [*TINY, f"ecofed.entropy={entropy}", "data.samples_per_device=100"])
+    settings = Settings.load(None, [*TINY, f"codec.entropy={entropy}", "data.samples_per_device=100"])
     (row,) = plan(settings, ["ecofed"]).at_cut
     result = experiment.run(settings.for_method("ecofed"), report=False)
     assert row.total_uplink_bytes == pytest.approx(result.totals.uplink_bytes, rel=0.05)
@@ -159,12 +159,12 @@ def test_a_run_without_an_image_like_activation_has_no_clock() -> None:
 @pytest.mark.parametrize(
     ("sets", "chunk"),
     [
-        (("ecofed.codec=minmax", "ecofed.bits=8"), 10),  # a scale for each batch
+        (("codec.name=minmax", "codec.bits=8"), 10),  # a scale for each batch
         (("normalisation=batch",), 10),  # statistics of each batch
-        (("ecofed.bits=4",), 100),
-        (("ecofed.bits=4", "data.samples_per_device=30"), 30),
+        (("codec.bits=4",), 100),
+        (("codec.bits=4", "data.samples_per_device=30"), 30),
         (
-            ("ecofed.codec=minmax", "ecofed.bits=8", "ecofed.device_cuts=block1"),
+            ("codec.name=minmax", "codec.bits=8", "ecofed.device_cuts=block1"),
             100,
         ),  # early codecs have constant limits
     ],
@@ -185,7 +185,7 @@ def test_memory_is_that_of_the_images_that_a_device_runs_at_once(sets: tuple[str
 
 
 def test_the_memory_of_devices_that_run_batches_in_figures() -> None:
-    sets = ["batch_size=20", "normalisation=batch", "ecofed.bits=4"]
+    sets = ["batch_size=20", "normalisation=batch", "codec.bits=4"]
     config = Settings.load(None, [*QUARTER, *sets]).for_method("ecofed")
     network = counted_network(config, 3, 10)
     bundle = stand_in_bundle(config, network, "block2", 3)

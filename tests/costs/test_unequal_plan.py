@@ -22,10 +22,10 @@ TINY = [
     "initialisation=random",
     "normalisation=group",
     "clock.device=raspberry-pi-3,raspberry-pi-5",
-    "ecofed.bits=4",
-    "ecofed.entropy=none",
+    "codec.bits=4",
+    "codec.entropy=none",
     "ecofed.refresh=period",
-    "ecofed.front_precision=full",
+    "front.precision=full",
 ]
 
 
@@ -41,7 +41,7 @@ def only_ecofed(*sets: str, preset: str | None = None) -> MethodPlan:
         ("ecofed.device_cuts=block1:2,block2", "ecofed.early_bits=32", "data.partition=quantity"),
         ("ecofed.device_cuts=auto", "ecofed.early_bits=4", "clock.link=wifi", "model.width=1"),
         ("ecofed.device_cuts=block1,block2", "ecofed.refresh=spread", "ecofed.uplink_budget_bytes=600000"),
-        ("ecofed.device_cuts=block1,block2", "ecofed.front_precision=int8", "normalisation=frozen"),
+        ("ecofed.device_cuts=block1,block2", "front.precision=int8", "normalisation=frozen"),
     ],
     ids=lambda sets: " ".join(sets),
 )
@@ -55,7 +55,7 @@ def test_bytes_and_time_are_those_of_the_run(sets: tuple[str, ...]) -> None:
 
 def test_entropy_coded_early_uploads_are_foreseen_within_five_percent() -> None:
     small = ("data.samples_per_device=50", "model.width=0.5")
-    sets = ("ecofed.device_cuts=block1,block2", "ecofed.entropy=deflate", *small)
+    sets = ("ecofed.device_cuts=block1,block2", "codec.entropy=deflate", *small)
     row = only_ecofed(*sets)
     result = experiment.run(Settings.load(None, [*TINY, *sets]).for_method("ecofed"), report=False)
     assert row.total_uplink_bytes == pytest.approx(result.totals.uplink_bytes, rel=0.05)

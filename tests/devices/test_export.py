@@ -28,7 +28,7 @@ from ecofed.wire import FrontInstalled, InstallFront, Refresh, Upload, decode, e
 from plain import PLAIN_CHANGES
 
 TINY = Config(rounds=1, devices=2, sampled_devices=2, batch_size=10, test_samples=50, initialisation="random").replace(
-    model__width=0.25, data__name="digits", data__samples_per_device=20, ecofed__front="random", **PLAIN_CHANGES
+    model__width=0.25, data__name="digits", data__samples_per_device=20, front__name="random", **PLAIN_CHANGES
 )
 
 
@@ -39,9 +39,9 @@ def quiet(_: str) -> None:
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        ("lenet", {"ecofed__bits": 4}),
-        ("resnet9", {"ecofed__codec": "minmax", "ecofed__bits": 8}),
-        ("alexnet", {"ecofed__codec": "float32"}),
+        ("lenet", {"codec__bits": 4}),
+        ("resnet9", {"codec__name": "minmax", "codec__bits": 8}),
+        ("alexnet", {"codec__name": "float32"}),
         ("vgg11", {"method": "classic-fl", "normalisation": "group"}),
     ],
 )
@@ -115,14 +115,14 @@ def test_an_int8_front_is_another_front(tmp_path: Path) -> None:
     small = export_front(config, tmp_path / "b", quiet, int8=True)
     assert whole.front_id != small.front_id
     assert len(small.front) < 0.4 * len(whole.front)
-    used = ecofed.run(config.replace(initialisation="front", ecofed__front=str(tmp_path / "b" / "front.safetensors")))
+    used = ecofed.run(config.replace(initialisation="front", front__name=str(tmp_path / "b" / "front.safetensors")))
     assert used.front is not None
     assert used.front["id"] == small.front_id
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"ecofed__front": "auto", "normalisation": "frozen"}, {"ecofed__front_precision": "int8"}],
+    [{}, {"front__name": "auto", "normalisation": "frozen"}, {"front__precision": "int8"}],
     ids=["random", "shipped", "delivered as int8"],
 )
 def test_no_file_of_an_int8_front_is_larger_and_its_onnx_weights_are_the_bundles(
@@ -136,7 +136,7 @@ def test_no_file_of_an_int8_front_is_larger_and_its_onnx_weights_are_the_bundles
         for name in ("front.onnx", "front.safetensors")
     }
     assert sizes["front.onnx"][1] < 0.4 * sizes["front.onnx"][0]
-    already = config.ecofed.front_precision == "int8"
+    already = config.front.precision == "int8"
     assert sizes["front.safetensors"][1] <= (1 if already else 0.7) * sizes["front.safetensors"][0]
     x_NCHW = np.random.default_rng(0).normal(size=(4, 1, 32, 32)).astype(np.float32)
     written, made = Session(exported.front), Session(front_to_onnx(exported.bundle, config.normalisation))

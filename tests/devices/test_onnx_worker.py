@@ -36,7 +36,7 @@ SAMPLES = 130
 
 
 def task_of(bundle: FrontBundle, **changes: object) -> Task:
-    config = Config(method="ecofed", batch_size=10, seed=5).replace(**PLAIN_CHANGES | {"ecofed__bits": 8} | changes)
+    config = Config(method="ecofed", batch_size=10, seed=5).replace(**PLAIN_CHANGES | {"codec__bits": 8} | changes)
     return Task(config=config, in_channels=3, classes=10, mean=bundle.mean, std=bundle.std, flip=True)
 
 
@@ -78,7 +78,7 @@ def test_both_workers_upload_the_same(view: int) -> None:
 
 def test_the_papers_codec_has_a_scale_a_batch() -> None:
     bundle = front_bundle("vgg11", "block2", 0.25, "frozen")
-    task = task_of(bundle, ecofed__codec="minmax")
+    task = task_of(bundle, codec__name="minmax")
     by_torch, by_onnx = (upload(worker, bundle) for worker in pair(task))
     assert len(by_onnx.scales) == SAMPLES // 10
     np.testing.assert_allclose(by_onnx.scales, by_torch.scales, rtol=1e-5)

@@ -35,7 +35,7 @@ from ecofed.wire import Acknowledge, SendImages, decode, encode
 SETS = (
     "rounds=4 devices=3 sampled_devices=2 batch_size=10 test_samples=50 initialisation=random "
     "model.name=lenet model.width=0.25 data.name=digits data.samples_per_device=20 seed=3 "
-    "ecofed.refresh=period ecofed.bits=4"
+    "ecofed.refresh=period codec.bits=4"
 )
 
 

@@ -58,7 +58,7 @@ def test_every_byte_of_every_method(sizes: dict[str, int]) -> None:
 
 @pytest.mark.parametrize(("bits", "row"), [(1, 1 / 8), (4, 1 / 2), (8, 1)])
 def test_ecofed_uploads_bits_per_entry_and_labels_once(sizes: dict[str, int], bits: int, row: float) -> None:
-    result = run(tiny_config("ecofed", devices=2, rounds=3, ecofed__bits=bits, ecofed__codec="uniform"))
+    result = run(tiny_config("ecofed", devices=2, rounds=3, codec__bits=bits, codec__name="uniform"))
     # Both devices upload in rounds 1 and 3; labels travel with the first upload, the front once.
     assert content(result, "uplink")["activations"] == int(2 * 2 * SAMPLES * sizes["entries"] * row)
     assert content(result, "uplink")["labels"] == 2 * SAMPLES
@@ -71,7 +71,7 @@ def test_ecofed_uploads_bits_per_entry_and_labels_once(sizes: dict[str, int], bi
 
 
 def test_a_preinstalled_front_is_not_counted() -> None:
-    result = run(tiny_config("ecofed", ecofed__front_delivery="preinstalled"))
+    result = run(tiny_config("ecofed", front__delivery="preinstalled"))
     assert content(result, "downlink") == {}
 
 
@@ -99,7 +99,7 @@ def test_the_papers_setting(preset: str, expected_mb: dict[str, float], tmp_path
     """The paper's bytes per device and round, within 0.3 %, and its 133x and 16x; on random images of CIFAR's shape."""
     write_noise(tmp_path / "cifar10")
     monkeypatch.setenv("ECOFED_DATA", str(tmp_path))
-    sets = ["rounds=2", "sampled_devices=1", "devices=2", "test_samples=10", "ecofed.front=random"]
+    sets = ["rounds=2", "sampled_devices=1", "devices=2", "test_samples=10", "front.name=random"]
     settings = Settings.load(preset, sets)
     measured = {method: run(settings.for_method(method)).bytes_per_device_round / 1e6 for method in expected_mb}
     assert measured == {method: pytest.approx(megabytes, rel=0.003) for method, megabytes in expected_mb.items()}

@@ -27,7 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "ecofed__label_smoothing": 0.1,
     "ecofed__weight_decay": 0.001,
     "ecofed__views": 2,
-    "ecofed__entropy": "range",
+    "codec__entropy": "range",
 }
 
 
@@ -98,7 +98,7 @@ def test_the_learning_rate_rises_then_falls() -> None:
 
 
 def test_entropy_coding_changes_the_bytes_and_nothing_else() -> None:
-    results = {entropy: run(tiny_config("ecofed", ecofed__entropy=entropy)) for entropy in ("none", "deflate", "range")}
+    results = {entropy: run(tiny_config("ecofed", codec__entropy=entropy)) for entropy in ("none", "deflate", "range")}
     accuracies = {result.totals.final_test_accuracy for result in results.values()}
     uplink = {entropy: result.ledger["activations"]["uplink"] for entropy, result in results.items()}
     assert len(accuracies) == 1
@@ -129,7 +129,7 @@ def test_few_bits_clip_more_by_design(
 
     opened = EcoFed._opened
     monkeypatch.setattr(EcoFed, "_opened", saturated)
-    result = run(tiny_config("ecofed", rounds=1, ecofed__bits=bits))
+    result = run(tiny_config("ecofed", rounds=1, codec__bits=bits))
     assert bool(result.rounds[0].notes) == warned
 
 
@@ -150,7 +150,7 @@ def test_the_average_is_what_is_tested_and_saved() -> None:
 def augmenting(flip_allowed: bool = True, **settings: float) -> tuple[EcoFed, np.ndarray, np.ndarray]:
     """A method that has one upload, the upload's activations, and what training makes of them."""
     changes = {f"ecofed__{key}": value for key, value in settings.items()}
-    method, _ = started(tiny_config("ecofed", ecofed__server_steps=1, ecofed__codec="float32", **changes))
+    method, _ = started(tiny_config("ecofed", ecofed__server_steps=1, codec__name="float32", **changes))
     context = dataclasses.replace(method.context, task=dataclasses.replace(method.context.task, flip=flip_allowed))
     method = EcoFed(context)
     method.train_round(1, [0, 1])
@@ -226,11 +226,11 @@ def test_without_groups_no_row_comes_twice_before_all_have_come() -> None:
 
 
 def test_an_int8_front_costs_less_to_deliver_and_is_the_one_that_is_tested() -> None:
-    results = {kind: run(tiny_config("ecofed", ecofed__front_precision=kind)) for kind in ("full", "int8")}
+    results = {kind: run(tiny_config("ecofed", front__precision=kind)) for kind in ("full", "int8")}
     assert results["int8"].ledger["front"]["downlink"] < results["full"].ledger["front"]["downlink"]
     assert results["int8"].front is not None
     assert results["int8"].front["delivered_bytes"] * 4 == results["int8"].ledger["front"]["downlink"]
-    method, _ = started(tiny_config("ecofed", ecofed__front_precision="int8"))
+    method, _ = started(tiny_config("ecofed", front__precision="int8"))
     assert isinstance(method, EcoFed)
     assert len(method.bundle.weights) >= 4
     for name, array in method.bundle.weights.items():

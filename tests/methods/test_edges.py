@@ -99,7 +99,7 @@ class HugeActivations:
 
 @pytest.mark.parametrize("method", ["lgl", "fedgkt", "ecofed"])
 def test_a_device_with_huge_activations_costs_only_itself(method: str) -> None:
-    changes = {"ecofed__codec": "float32", "ecofed__entropy": "none"} if method == "ecofed" else {}
+    changes = {"codec__name": "float32", "codec__entropy": "none"} if method == "ecofed" else {}
     config = tiny_config(method, rounds=2, sampled_devices=4, ecofed__period=1, **changes)
     result = run(config, connect=lambda prepared: HugeActivations(InProcessTransport(prepared.worker)))
     assert np.isfinite(losses_of(result)).all()
@@ -134,10 +134,8 @@ def test_a_run_in_the_folder_of_another_can_be_continued(tmp_path: Path) -> None
 def test_negative_activations_that_the_codec_cuts_off_are_told() -> None:
     changes = {"model__name": "resnet9", "model__width": 0.0625, "model__cut": "block2.norm", "rounds": 1}
     notes = run(tiny_config("ecofed", **changes)).notes
-    assert any(
-        "of the activations after 'block2.norm' are negative, and ecofed.codec=uniform makes" in n for n in notes
-    )
-    assert run(tiny_config("ecofed", **changes, ecofed__codec="minmax", ecofed__bits=8)).notes == []
+    assert any("of the activations after 'block2.norm' are negative, and codec.name=uniform makes" in n for n in notes)
+    assert run(tiny_config("ecofed", **changes, codec__name="minmax", codec__bits=8)).notes == []
 
 
 def test_a_replay_round_with_fewer_buffered_devices_than_sampled_ones() -> None:
@@ -167,7 +165,7 @@ def test_views_bound_the_uploads() -> None:
 
 @pytest.mark.parametrize(("codec", "bits"), [("uniform", 4), ("minmax", 8), ("float32", 8)])
 def test_an_all_zero_activation_works(codec: str, bits: int) -> None:
-    method, _ = started(tiny_config("ecofed", ecofed__codec=codec, ecofed__bits=bits))
+    method, _ = started(tiny_config("ecofed", codec__name=codec, codec__bits=bits))
     assert isinstance(method, EcoFed)
     zeros = np.zeros((3, *method.bundle.activation_shape), np.float32)
     encoded = method.codec.encode(zeros, 8)

@@ -13,8 +13,8 @@ from tiny import run, tiny_config
 PAPER = {
     "normalisation": "batch",
     "aggregation": "equal",
-    "ecofed__codec": "minmax",
-    "ecofed__bits": 8,
+    "codec__name": "minmax",
+    "codec__bits": 8,
     "ecofed__server": "fedavg",
 }
 

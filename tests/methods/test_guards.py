@@ -14,6 +14,7 @@ from tiny import run, started, tiny_config
 from torch import nn
 
 from ecofed.activations import View, configured_codec
+from ecofed.config.codecs import CodecConfig
 from ecofed.config.methods import EcoFedConfig, cosine
 from ecofed.config.schema import Config
 from ecofed.costs import Ledger
@@ -281,7 +282,7 @@ def test_after_three_rounds_without_anybody_a_run_ends() -> None:
 
 def test_the_papers_scales_are_capped() -> None:
     """Codes of up to 128 times the scale: 65,504 is the most that an activation may be."""
-    codec = configured_codec(EcoFedConfig(codec="minmax", bits=8), (1, 1, 1), None)
+    codec = configured_codec(CodecConfig(name="minmax", bits=8), (1, 1, 1), None)
     codec.open(b"\x01", 1, np.array([511.0], np.float32), 1)
     with pytest.raises(WireError, match="a scale of 512"):
         codec.open(b"\x01", 1, np.array([512.0], np.float32), 1)

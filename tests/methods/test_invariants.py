@@ -53,7 +53,7 @@ def test_one_device_is_end_to_end_sgd(method_name: str, normalisation: str) -> N
 
 
 def test_lossless_ecofed_is_training_the_back_on_the_frozen_fronts_features() -> None:
-    config = tiny_config("ecofed", ecofed__codec="float32", devices=3, sampled_devices=3)
+    config = tiny_config("ecofed", codec__name="float32", devices=3, sampled_devices=3)
     method, prepared = started(config)
     assert isinstance(method, EcoFed)
     back = copy.deepcopy(method.back)
@@ -92,8 +92,8 @@ def test_the_papers_ecofed_is_batch_statistics_minmax_int8_and_an_average_of_bac
         normalisation="batch",
         aggregation="equal",
         devices=2,
-        ecofed__codec="minmax",
-        ecofed__bits=8,
+        codec__name="minmax",
+        codec__bits=8,
         ecofed__server="fedavg",
     )
     method, prepared = started(config)
@@ -144,7 +144,7 @@ def test_classic_fl_and_split_fed_agree_to_float_tolerance() -> None:
 
 
 def test_decoded_codes_do_not_depend_on_batch_mates() -> None:
-    method, prepared = started(tiny_config("ecofed", model__name="vgg11", model__width=0.125, ecofed__bits=2))
+    method, prepared = started(tiny_config("ecofed", model__name="vgg11", model__width=0.125, codec__bits=2))
     assert isinstance(method, EcoFed)
     data = local_data(prepared, 0)
     together = method.test_input(data.inputs(np.arange(20), 0)).numpy()

@@ -22,18 +22,23 @@ LOSSLESS = MIXED | {"ecofed__early_bits": 32}
 
 def tiny_config(method: str, **changes: Any) -> Config:
     """Plain settings of ecofed, whatever the defaults are."""
-    plain = {"bits": 4, "entropy": "none", "refresh": "period", "front_precision": "full"}
-    return config_of(method, **{f"ecofed__{key}": value for key, value in plain.items()} | changes)
+    plain: dict[str, Any] = {
+        "codec__bits": 4,
+        "codec__entropy": "none",
+        "ecofed__refresh": "period",
+        "front__precision": "full",
+    }
+    return config_of(method, **plain | changes)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {},
-        {"ecofed__codec": "float32"},
-        {"ecofed__codec": "minmax", "ecofed__bits": 8, "normalisation": "batch", "ecofed__server": "fedavg"},
+        {"codec__name": "float32"},
+        {"codec__name": "minmax", "codec__bits": 8, "normalisation": "batch", "ecofed__server": "fedavg"},
         {"normalisation": "group"},
-        {"ecofed__front_precision": "int8", "ecofed__entropy": "deflate"},
+        {"front__precision": "int8", "codec__entropy": "deflate"},
         {"model__name": "vgg11", "model__width": 0.1, "model__head_width": 16},
         {"model__name": "resnet9", "model__width": 0.1},
     ],
@@ -52,7 +57,7 @@ def test_with_lossless_early_uploads_nothing_changes_but_the_bytes(changes: dict
 def test_the_buffer_holds_the_common_cut_and_eight_bits_come_close() -> None:
     buffers = []
     for changes in ({}, MIXED, LOSSLESS):
-        method, _ = started(tiny_config("ecofed", ecofed__bits=8, **changes))
+        method, _ = started(tiny_config("ecofed", codec__bits=8, **changes))
         assert isinstance(method, EcoFed)
         method.train_round(1, [0, 1])
         buffers.append(method.buffer)

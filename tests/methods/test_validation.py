@@ -43,7 +43,7 @@ def test_which_samples_are_held_out_does_not_depend_on_the_others() -> None:
     ("method", "changes"),
     [
         ("ecofed", {"ecofed__views": 3, "ecofed__period": 1}),
-        ("ecofed", {"ecofed__server": "fedavg", "ecofed__codec": "minmax", "ecofed__bits": 8}),
+        ("ecofed", {"ecofed__server": "fedavg", "codec__name": "minmax", "codec__bits": 8}),
         ("ecofed", {"ecofed__buffer": "disk"}),
         ("send-images", {}),
     ],
@@ -86,7 +86,7 @@ def test_nothing_learns_from_what_is_held_out(
 
 
 def test_the_scores_are_those_of_the_network_on_these_samples() -> None:
-    method, prepared = started(tiny_config("ecofed", **SETTINGS, ecofed__codec="float32"))
+    method, prepared = started(tiny_config("ecofed", **SETTINGS, codec__name="float32"))
     assert isinstance(method, EcoFed)
     assert method.held_out() is None
     method.train_round(1, [0, 2])

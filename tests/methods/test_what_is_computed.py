@@ -234,7 +234,7 @@ def test_the_saturated_share_of_a_round_is_the_mean_over_its_devices(monkeypatch
     assert method.train_round(1, [0, 1]).saturated_fraction == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("codec", [{"ecofed__codec": "minmax", "ecofed__bits": 8}, {"ecofed__entropy": "range"}])
+@pytest.mark.parametrize("codec", [{"codec__name": "minmax", "codec__bits": 8}, {"codec__entropy": "range"}])
 def test_a_budget_is_of_codes_scales_and_labels_as_they_travelled(codec: dict[str, Any]) -> None:
     method, _ = started(tiny_config("ecofed", ecofed__period=1, **codec))
     assert isinstance(method, EcoFed)

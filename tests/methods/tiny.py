@@ -29,13 +29,13 @@ BASE = {
     "batch_size": 8,
     "rounds": 3,
     "test_samples": 60,
-    "ecofed.front": "random",
+    "front.name": "random",
     **PLAIN,
 }
 
 
 def tiny_config(method: str, **changes: Any) -> Config:
-    """Dotted keys with ``__``: ``tiny_config("ecofed", ecofed__bits=8)``."""
+    """Dotted keys with ``__``: ``tiny_config("ecofed", codec__bits=8)``."""
     settings = Settings.load(None, [f"{key}={value}" for key, value in BASE.items()])
     return settings.for_method(method).replace(**changes)
 

@@ -70,7 +70,7 @@ def test_a_back_is_trained_over_the_frozen_front_and_fits_the_network(tmp_path: 
 
 
 def test_whole_initialisation_gives_the_backs_weights() -> None:
-    settings = dataclasses.replace(config(ecofed__front="random"), initialisation="whole")
+    settings = dataclasses.replace(config(front__name="random"), initialisation="whole")
     arrays = resolve_whole(settings, "block2", 1, lambda _: None)
     assert "head.hidden1.weight" in arrays
     assert not [name for name in arrays if name.startswith(("block1", "block2"))]
@@ -90,7 +90,7 @@ def test_a_run_from_a_whole_network_of_as_many_classes_starts_its_last_layer_its
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Digits have ten classes. So may have the public images: class 3 of these is nothing of class 3 of those."""
-    settings = dataclasses.replace(config(ecofed__front="random", data__name="digits"), initialisation="front")
+    settings = dataclasses.replace(config(front__name="random", data__name="digits"), initialisation="front")
     start = prepare(settings, lambda _: None).halves.back.state_dict()
     others = {name: value.numpy() + 1 for name, value in start.items() if value.is_floating_point()}
     monkeypatch.setattr("ecofed.runs.preparation.resolve_whole", lambda *_: others)

@@ -159,7 +159,7 @@ def test_settings_that_the_weights_do_not_suit_are_refused(changes: dict[str, An
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model__weights": "none"}, {"initialisation": "random"}, {"ecofed__front": "random"}, {"model__name": "lenet"}],
+    [{"model__weights": "none"}, {"initialisation": "random"}, {"front__name": "random"}, {"model__name": "lenet"}],
 )
 def test_weights_are_only_used_where_they_are_wanted(changes: dict[str, Any]) -> None:
     assert starts_published(config_of("efficientnet-lite0", "auto"))
@@ -198,7 +198,7 @@ def test_weights_of_timm_are_read_under_its_names_and_ours(tinynet: Path, tmp_pa
 
 @pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
 def test_every_method_starts_from_all_but_the_last_layer(tinynet: Path, method: str) -> None:
-    config = config_of("timm:tinynet", tinynet, method=method, ecofed__front_precision="full")
+    config = config_of("timm:tinynet", tinynet, method=method, front__precision="full")
     prepared = prepare(config, lambda _: None)
     weights = published_weights(config.model, 1)
     state = {**prepared.halves.front.state_dict(), **prepared.halves.back.state_dict()}

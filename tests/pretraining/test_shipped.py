@@ -73,8 +73,8 @@ def resolve(settings: Config, channels: int = 3) -> tuple[str, list[str]]:
 def test_auto_is_the_shipped_front_and_says_nothing() -> None:
     assert resolve(config()) == (shipped_front("vgg11-w0.5-rgb-256b").load().id, [])
     full_size = (shipped_front("vgg11-w0.5-rgb").load().id, [])
-    assert resolve(config(ecofed__bits=4)) == full_size
-    assert resolve(config(ecofed__codec="minmax", ecofed__bits=8)) == full_size
+    assert resolve(config(codec__bits=4)) == full_size
+    assert resolve(config(codec__name="minmax", codec__bits=8)) == full_size
     assert resolve(config(method="classic-fl")) == full_size
     assert resolve(config(normalisation="batch")) == resolve(config())
 
@@ -87,23 +87,23 @@ def test_auto_without_a_shipped_front_is_a_random_one_and_says_so() -> None:
     assert "no shipped front for vgg11 x 0.0625" in notes[0]
 
 
-@pytest.mark.parametrize("changes", [{"ecofed__front": "random"}, {"initialisation": "random"}])
+@pytest.mark.parametrize("changes", [{"front__name": "random"}, {"initialisation": "random"}])
 def test_a_random_front_follows_the_seed(changes: dict[str, object]) -> None:
     settings = config(seed=3, **changes)
     assert resolve(settings) == (random_front(settings.model, 3, 3).id, [])
 
 
 def test_fronts_by_name_and_by_file(tmp_path: Path) -> None:
-    by_name, _ = resolve(config(ecofed__front="vgg11-w0.5-rgb"))
+    by_name, _ = resolve(config(front__name="vgg11-w0.5-rgb"))
     path = tmp_path / "mine.safetensors"
     shipped_front("vgg11-w0.5-rgb").load().save(path)
-    assert resolve(config(ecofed__front=str(path)))[0] == by_name
+    assert resolve(config(front__name=str(path)))[0] == by_name
     with pytest.raises(ConfigError, match=r"is for vgg11 x 0.5 .*this run has vgg11 x 0.25"):
-        resolve(config(ecofed__front=str(path), model__width=0.25))
+        resolve(config(front__name=str(path), model__width=0.25))
     with pytest.raises(ConfigError, match=r"3 channels; this run has .* 1 channels"):
-        resolve(config(ecofed__front="vgg11-w0.5-rgb"), channels=1)
+        resolve(config(front__name="vgg11-w0.5-rgb"), channels=1)
     with pytest.raises(ConfigError, match=r"no front 'vgg11-w0.5-rbg' \(did you mean 'vgg11-w0.5-rgb'\?\)"):
-        resolve(config(ecofed__front="vgg11-w0.5-rbg"))
+        resolve(config(front__name="vgg11-w0.5-rbg"))
 
 
 def test_the_limits_of_the_grey_front_tell_pictures_from_noise() -> None:

@@ -47,7 +47,7 @@ def test_as_uploaded_and_unchanged_it_is_the_runs_own_network(collected: Path, t
     "changes",
     [
         {"ecofed__views": 2, "ecofed__refresh": "spread", "quorum": 1, "availability__share": 0.6},
-        {"ecofed__server": "fedavg", "ecofed__buffer": "disk", "ecofed__front": "random", "initialisation": "front"},
+        {"ecofed__server": "fedavg", "ecofed__buffer": "disk", "front__name": "random", "initialisation": "front"},
     ],
     ids=["views that come one by one, rounds that were skipped", "averaged backs, from disk"],
 )
@@ -99,10 +99,10 @@ def test_stopped_and_continued_it_is_the_same(collected: Path, tmp_path: Path) -
     ("setting", "reason"),
     [
         ("data.samples_per_device=3", r"data.samples_per_device = 3: the buffer was made with 12, and only what"),
-        ("ecofed.bits=4", r"ecofed.bits = 4: the buffer was made with 2"),
+        ("codec.bits=4", r"codec.bits = 4: the buffer was made with 2"),
         ("model.cut=block1", "model.cut = 'block1'"),
         ("devices=3", "devices = 3"),
-        ("ecofed.front=pretrain", "ecofed.front = 'pretrain'"),
+        ("front.name=pretrain", "front.name = 'pretrain'"),
         ("learning_rat=1", r"unknown key 'learning_rat' \(did you mean 'learning_rate'"),
         ("learning_rate", r"must be key=value"),
     ],

@@ -116,7 +116,7 @@ def test_a_comparison_that_goes_on_is_what_its_folders_hold(make: Make, tmp_path
 
 def test_joined_runs_stand_side_by_side(report: Callable[..., Any], make: Make, tmp_path: Path) -> None:
     write_summary(Comparison(results=[make("classic-fl"), make("ecofed")]), tmp_path / "a")
-    write_result(make("ecofed", ecofed__bits=7), tmp_path / "b")
+    write_result(make("ecofed", codec__bits=7), tmp_path / "b")
     leave_unfinished(make("fedgkt"), tmp_path / "c", 4)
     code, out, _ = report("a", "b", "c")
     assert code == 0
@@ -178,7 +178,7 @@ def test_seeds_of_one_setting_are_one_row(make: Make, tmp_path: Path) -> None:
 def sweep(make: Make, folder: Path) -> Frontier:
     points = []
     for bits in (2, 8):
-        result = make("ecofed", ecofed__bits=bits)
+        result = make("ecofed", codec__bits=bits)
         write_result(result, folder / f"bits={bits}")
         points.append(
             Point(

@@ -55,7 +55,7 @@ def test_plain_text_is_aligned(five_methods: Comparison) -> None:
 
 
 def test_markup_in_a_label_stays_text(make: Callable[..., RunResult]) -> None:
-    variants = Comparison(results=[make(), make(ecofed__front="[red]|<b>")])
+    variants = Comparison(results=[make(), make(front__name="[red]|<b>")])
     assert "<b>" not in html_table(variants)
     assert "&lt;b&gt;" in html_table(variants)
     assert r"\[red\]\|\<b\>" in markdown(variants)

@@ -56,7 +56,7 @@ def test_groups_name_what_differs(three_seeds: Comparison, make: Make) -> None:
     values = [result.totals.final_test_accuracy for result in groups[1].results]
     assert (spread.low, spread.high) == (min(values), max(values))
     assert spread.mean == pytest.approx(sum(values) / 3)
-    variants = Comparison(results=[make(ecofed__bits=b, seed=s) for b, s in ((4, 0), (2, 0), (2, 3))]).groups()
+    variants = Comparison(results=[make(codec__bits=b, seed=s) for b, s in ((4, 0), (2, 0), (2, 3))]).groups()
     assert [group.label for group in variants] == ["ecofed bits=4", "ecofed bits=2"]
     with pytest.raises(ConfigError, match="at least one result"):
         Comparison(results=[])

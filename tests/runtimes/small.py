@@ -26,7 +26,7 @@ BASE = {
     "batch_size": 4,
     "rounds": 3,
     "test_samples": 16,
-    "ecofed.front": "random",
+    "front.name": "random",
     "quorum": 1,
     "deadline_seconds": 120,
     **PLAIN,

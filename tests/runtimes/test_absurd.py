@@ -87,8 +87,8 @@ def negative_classes(message: Message) -> bytes:
     return replaced(message, cross_DK=cross_DK)
 
 
-FLOAT32 = {"ecofed__codec": "float32"}
-MINMAX = {"ecofed__codec": "minmax", "ecofed__bits": 8}
+FLOAT32 = {"codec__name": "float32"}
+MINMAX = {"codec__name": "minmax", "codec__bits": 8}
 BOAST = 2**32 - 1
 CASES: dict[str, tuple[str, Change, dict[str, Any], str]] = {
     "weights": ("classic-fl", all_numbers(3e38), {}, "weights"),
@@ -228,7 +228,7 @@ def test_where_the_server_divided_the_data_it_knows_from_the_start(method_name: 
 
 #: What the server may spend on one lie, beyond the round of devices that tell the truth.
 LIE_SECONDS = 0.5
-UPLOADS: dict[str, Any] = {"sampled_devices": 4, "quorum": 0.5, "ecofed__entropy": "range"}
+UPLOADS: dict[str, Any] = {"sampled_devices": 4, "quorum": 0.5, "codec__entropy": "range"}
 
 
 @pytest.fixture(scope="module")

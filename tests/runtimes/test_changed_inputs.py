@@ -197,7 +197,7 @@ def test_profiles_traces_and_fronts_belong_to_a_run(data: Path, tmp_path: Path) 
         return {
             "clock__device": f"{profile(places[0], 10**9 + version)}:2,raspberry-pi-5",
             "availability__trace": trace(places[1], 1 + version),
-            "ecofed__front": front(places[2], version, config_of(data)),
+            "front__name": front(places[2], version, config_of(data)),
         }
 
     config = config_of(data, "ecofed", **write(0))

@@ -70,8 +70,8 @@ def uploading(pictures: Path, **changes: Any) -> Config:
             "sampled_devices": 4,
             "ecofed__refresh": "period",
             "ecofed__period": 1,
-            "ecofed__codec": "float32",
-            "ecofed__entropy": "none",
+            "codec__name": "float32",
+            "codec__entropy": "none",
             **changes,
         },
     )

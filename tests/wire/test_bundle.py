@@ -66,7 +66,7 @@ def test_a_device_gets_what_it_needs_only() -> None:
     assert list(delivered.upper) == [4]
     assert not delivered.expansion
     assert not delivered.card
-    with pytest.raises(ConfigError, match=r"ecofed\.bits = 3: .*\[4, 8\]"):
+    with pytest.raises(ConfigError, match=r"codec\.bits = 3: .*\[4, 8\]"):
         bundle().for_device(3)
 
 

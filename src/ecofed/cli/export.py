@@ -62,7 +62,7 @@ def front(
     exported = export_front(config, out, lambda text: print_text(f"note: {text}"), int8=int8)
     print_text(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
     if int8:
-        print_text(f"train with: --set ecofed.front={out / 'front.safetensors'}")
+        print_text(f"train with: --set front.name={out / 'front.safetensors'}")
 
 
 def network(run: Model, out: File = Path("network.onnx"), int8: Int8 = False, overwrite: Overwrite = False) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Bits = Annotated[str, typer.Option("--bits", metavar="A,B,...", help="Bits of a code.")]
 Views = Annotated[str, typer.Option("--views", metavar="A,B,...", help="Uploads in a device's life; 0 is unbounded.")]
 Fronts = Annotated[
-    str, typer.Option("--fronts", metavar="A,B,...", help="As the key ecofed.front names them; 'ecofed front list'.")
+    str, typer.Option("--fronts", metavar="A,B,...", help="As the key front.name names them; 'ecofed front list'.")
 ]
 Baselines = Annotated[
     str,
@@ -66,7 +66,7 @@ def frontier(
             known = (*all_methods(), "paper")
             raise ConfigError(f"--baselines names '{name}'{nearest(name, known)}; choose from {', '.join(known)}, none")
     for count in counts:
-        settings.with_set(ecofed__bits=count).for_method(OURS)  # refused before anything is trained
+        settings.with_set(codec__bits=count).for_method(OURS)  # refused before anything is trained
     folder = output_folder(out, settings, "-frontier", resume=resume)
     with resumable(folder), progress_view() as view:
         from ecofed.runs.frontier import frontier as sweep

@@ -17,6 +17,8 @@ _OTHER_WORDS = {
     "dataset": "data.name",
     "model": "model.name",
     "data": "data.name",
+    "front": "front.name",
+    "codec": "codec.name",
     "num_rounds": "rounds",
     "cuda": "accelerator",
     "gpu": "accelerator",

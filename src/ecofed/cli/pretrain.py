@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
         pretrain,
         "ecofed pretrain --images fractals --model vgg11 --width 0.5 --out my-front.safetensors",
         "ecofed pretrain --images photos/ --labels rotations --channels 16 --bits 2 --out narrow.safetensors",
-        "ecofed run quickstart --set ecofed.front=my-front.safetensors",
+        "ecofed run quickstart --set front.name=my-front.safetensors",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ecofed.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecofed.config.methods.ecofed import EcoFedConfig
+    from ecofed.config.codecs import CodecConfig
     from ecofed.config.schema import Config
 
 
@@ -64,8 +64,8 @@ class Facts:
         return ()
 
     @classmethod
-    def coded(cls, config: Config) -> EcoFedConfig | None:  # noqa: ARG003
-        """Settings of the codec that every activation passes at the cut; ``None``: it arrives as it is."""
+    def coded(cls, config: Config) -> CodecConfig | None:  # noqa: ARG003
+        """The codec that every activation passes at the cut; ``None``: it arrives as it is."""
         return None
 
 
@@ -77,9 +77,9 @@ class CodecFacts:
     """
 
     name: ClassVar[str]
-    """What ``ecofed.codec`` says."""
+    """What ``codec.name`` says."""
     allowed_bits: ClassVar[range] = range(1, 9)
-    """What ``ecofed.bits`` may say, of 1..8."""
+    """What ``codec.bits`` may say, of 1..8."""
     uses_limits: ClassVar[bool] = False
     """Whether it takes quantiser limits, one a channel for so many bits, from the front's bundle."""
     sparse: ClassVar[bool] = False
@@ -96,9 +96,9 @@ class CodecFacts:
         if bits in allowed:
             return
         if len(allowed) == 1:
-            rule = f"is {allowed[0]} bits; set ecofed.bits={allowed[0]}"
+            rule = f"is {allowed[0]} bits; set codec.bits={allowed[0]}"
         elif allowed[0] == 1:
             rule = f"has at most {allowed[-1]}"
         else:
             rule = f"has {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}"
-        raise ConfigError(f"ecofed.bits = {bits}: the '{cls.name}' codec {rule}")
+        raise ConfigError(f"codec.bits = {bits}: the '{cls.name}' codec {rule}")

@@ -1,4 +1,4 @@
-"""The sections of the configuration that say what is learned: the network and the images."""
+"""The sections of the configuration that say what is learned: the network, where its front is from, the images."""
 
 from __future__ import annotations
 
@@ -52,6 +52,30 @@ class ModelConfig:
             require(8 <= self.image_size <= 1024, "model.image_size", self.image_size, "must be in 8..1024")
         if self.head_width is not None:
             require(1 <= self.head_width <= 65536, "model.head_width", self.head_width, "must be in 1..65536")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontConfig:
+    """Where the front comes from, and how devices get it."""
+
+    name: str = "auto"
+    """``auto`` (a backbone's own, see ``model.weights``; otherwise the shipped front for this model: of 256 bytes an
+    image where ``codec.bits`` is 2, otherwise the full-size one; without any, ``random``, and a note), ``random``
+    (calibrated statistics), ``pretrain`` (built-in pre-training, cached), the name of a shipped front, or a path to a
+    bundle."""
+    bytes_per_image: int = 256
+    """Of the bottleneck that a backbone's own front ends in (``name=auto``): as many channels as so many bytes of
+    codes can say, before entropy coding. Shipped fronts have their own (``ecofed front list``)."""
+    precision: Literal["full", "int8"] = "int8"
+    """Of a front that stays as it is: ``int8``: its convolution weights are rounded to 8 bits, for the server and the
+    tests as for devices; its delivery is half as long. ``full``: as the front was made."""
+    delivery: Literal["download", "preinstalled"] = "download"
+    """Of a front that stays as it is: ``download``: its encoded bytes count once per device. ``preinstalled``: not
+    counted, as in the paper."""
+
+    def __post_init__(self) -> None:
+        size = self.bytes_per_image
+        require(1 <= size <= 1 << 20, "front.bytes_per_image", size, "must be in 1..1048576")
 
 
 @dataclass(frozen=True, kw_only=True)

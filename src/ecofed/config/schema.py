@@ -16,6 +16,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ecofed.config.codecs import CodecConfig
 from ecofed.config.fields import assign, convert, require
 from ecofed.config.methods import (
     METHODS,
@@ -29,7 +30,8 @@ from ecofed.config.methods import (
     VanillaDPFLConfig,
     facts_of,
 )
-from ecofed.config.problem import DataConfig, ModelConfig
+from ecofed.config.moved import moved_keys, with_current_keys, with_current_paths
+from ecofed.config.problem import DataConfig, FrontConfig, ModelConfig
 from ecofed.config.simulation import AvailabilityConfig, ClockConfig
 from ecofed.config.validation import ValidationConfig
 from ecofed.errors import ConfigError, nearest
@@ -120,6 +122,8 @@ class Config:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
     availability: AvailabilityConfig = field(default_factory=AvailabilityConfig)
+    front: FrontConfig = field(default_factory=FrontConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
     classic_fl: ClassicFLConfig = field(default_factory=ClassicFLConfig)
     vanilla_dpfl: VanillaDPFLConfig = field(default_factory=VanillaDPFLConfig)
     lgl: LGLConfig = field(default_factory=LGLConfig)
@@ -158,7 +162,7 @@ class Config:
         require(usable, "deadline_seconds", self.deadline_seconds, "must be a finite number above 0, or none")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "must be in [0, 1)")
         if (coded := facts_of(self.method).coded(self)) is not None:
-            rule = f"ecofed.codec={coded.codec} cannot be written as ONNX; use delivery=none"
+            rule = f"codec.name={coded.name} cannot be written as ONNX; use delivery=none"
             require(self.delivery == "none" or coded.exportable, "delivery", self.delivery, rule)
 
     def of_method(self, method: str) -> Any:
@@ -174,7 +178,7 @@ class Config:
         entries = (
             plugin_methods().get(self.method),
             plugin_networks().get(self.model.name),
-            plugin_codecs().get(self.ecofed.codec),
+            plugin_codecs().get(self.codec.name),
             plugin_formats().get(self.data.name.partition(":")[0]),
         )
         if own is not None:
@@ -187,7 +191,7 @@ class Config:
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """Inverse of :meth:`to_dict`. Unknown keys and wrong types are a :class:`ConfigError`, and so is a plug-in
         that is not loaded, or another version of it."""
-        kept = {key: value for key, value in values.items() if key != PLUGINS}
+        kept = {key: value for key, value in with_current_keys(values).items() if key != PLUGINS}
         require_plugins(values.get(PLUGINS, []))
         own: dict[str, Any] = {}
         method = kept.get("method", cls.method)
@@ -203,8 +207,9 @@ class Config:
     def replace(self, **changes: Any) -> Config:
         """A copy with changed keys; nested ones with ``__``: ``replace(seed=1, data__partition="shards")``."""
         values = self.to_dict()
-        for key, value in changes.items():
-            assign(values, [dashed(part) for part in key.split("__")], value)
+        (changed,) = with_current_paths([(path_of(key), value) for key, value in changes.items()])
+        for path, value in changed:
+            assign(values, list(path), value)
         return Config.from_dict(values)
 
 
@@ -215,6 +220,11 @@ _DASHED = {name.replace("-", "_"): name for name in METHODS}
 def dashed(name: str) -> str:
     dashed = name.replace("_", "-")
     return _DASHED.get(name, dashed if dashed in plugin_methods() else name)
+
+
+def path_of(keyword: str) -> tuple[str, ...]:
+    """The key that a Python keyword means: ``data__name`` is ``data.name``."""
+    return tuple(dashed(part) for part in keyword.split("__"))
 
 
 @cache
@@ -269,7 +279,8 @@ def unknown_key(dotted: str) -> ConfigError:
     methods = all_methods()
     general = [key for key in all_keys() if key.partition(".")[0] not in methods]
     overrides = [f"{method}.{key}" for method in methods for key in general] if "." in dotted else []
-    suggestion = nearest(dotted, [*all_keys(), *overrides])
+    known = {**{key: key for key in (*all_keys(), *overrides)}, **moved_keys()}
+    suggestion = nearest(dotted, known)
     return ConfigError(f"unknown key '{dotted}'{suggestion}; 'ecofed presets --keys' lists all")
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from ecofed.config.fields import assign, convert, flatten, require
 from ecofed.config.methods import PAPER_METHODS
+from ecofed.config.moved import Assignment, with_current_paths
 from ecofed.config.presets import read_toml
-from ecofed.config.schema import Config, all_methods, dashed, hints_of_keys, not_a_key, section_types, unknown_key
+from ecofed.config.schema import Config, all_methods, hints_of_keys, not_a_key, path_of, section_types, unknown_key
 from ecofed.errors import ConfigError, nearest
 
 
@@ -42,6 +43,21 @@ def _compared(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def assignments_of(words: Iterable[str], example: str = "rounds=10") -> list[Assignment]:
+    """What ``key=value`` words say, under the names that they use.
+
+    Raises:
+        ConfigError: one is no assignment.
+    """
+    pairs = []
+    for text in words:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {text!r}: must be key=value, for example --set {example}")
+        pairs.append((tuple(key.strip().split(".")), value.strip()))
+    return pairs
+
+
 @dataclass(frozen=True)
 class Settings:
     """Assignments that are not yet resolved for one method: ``(path, value)`` pairs, later ones win."""
@@ -65,23 +81,21 @@ class Settings:
             ConfigError: no such preset or file, malformed TOML, an assignment without ``=``, an unknown key, or an
                 impossible value.
         """
-        pairs: list[tuple[tuple[str, ...], Any]] = []
         compared = PAPER_METHODS
+        in_file: list[Assignment] = []
         if source is not None:
             values = dict(read_toml(source))
             try:
                 compared = _compared(values.pop("methods", compared))
-                pairs += flatten(values, ())
-                cls(tuple(pairs))
+                in_file += flatten(values, ())
             except ConfigError as error:
                 raise ConfigError(f"{source}: {error}") from None
-        from_file = len(pairs)
-        for text in [sets] if isinstance(sets, str) else sets:
-            key, equals, value = text.partition("=")
-            if not equals or not key.strip():
-                raise ConfigError(f"--set {text!r}: must be key=value, for example --set rounds=10")
-            pairs.append((tuple(key.strip().split(".")), value.strip()))
-        settings = cls(tuple(pairs), str(source or "defaults"), from_file, compared)
+        in_file, on_top = with_current_paths(in_file, assignments_of([sets] if isinstance(sets, str) else sets))
+        try:
+            cls(tuple(in_file))
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+        settings = cls((*in_file, *on_top), str(source or "defaults"), len(in_file), compared)
         for method in (settings.method, *all_methods()):  # every value is checked, whichever method will run
             settings.for_method(method)
         return settings
@@ -93,8 +107,8 @@ class Settings:
 
     def with_set(self, **changes: Any) -> Settings:
         """Add assignments; nested keys with ``__``."""
-        extra = tuple((tuple(dashed(part) for part in key.split("__")), value) for key, value in changes.items())
-        return replace(self, assignments=self.assignments + extra)
+        (extra,) = with_current_paths([(path_of(key), value) for key, value in changes.items()])
+        return replace(self, assignments=(*self.assignments, *extra))
 
     def for_method(self, method: str) -> Config:
         """The complete configuration of one method: the preset's general keys, its overrides for the method, then

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ecofed.activations import configured_codec, early_codec
+from ecofed.config.codecs import CodecConfig
 from ecofed.config.methods import EcoFedConfig
 from ecofed.costs.profiles import Machine
 from ecofed.wire.sizes import Shapes
@@ -113,7 +114,7 @@ class Segment:
         return self.state_bytes + 2 * self.parameter_bytes + saved
 
 
-def code_size(settings: EcoFedConfig, shape_CHW: tuple[int, int, int]) -> tuple[int, bool]:
+def code_size(settings: CodecConfig, shape_CHW: tuple[int, int, int]) -> tuple[int, bool]:
     """Bytes of one sample's codes, and whether each batch has a scale of its own; an error for an unknown codec."""
     codec = configured_codec(settings, shape_CHW, np.ones(shape_CHW[0], np.float32))
     return codec.row_bytes, codec.scales_of(1, 1) > 0

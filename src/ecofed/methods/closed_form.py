@@ -65,7 +65,7 @@ class ClosedForm(ClosedFormFacts, Method):
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if device not in self._heard]
-        counted = self.config.ecofed.front_delivery == "download"
+        counted = self.config.front.delivery == "download"
         asks = [
             Ask(request=InstallFront(bundle=self.bundle.encode()), reply=FrontInstalled, counted=counted),
             Ask(
@@ -125,7 +125,7 @@ class ClosedForm(ClosedFormFacts, Method):
             down={"bundle": work.bundle_bytes},
             reply=FrontInstalled,
             up={"front_id": FRONT_ID},
-            counted=config.ecofed.front_delivery == "download",
+            counted=config.front.delivery == "download",
         )
         yield Step(
             request=AskStatistics,

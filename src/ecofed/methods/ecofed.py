@@ -58,8 +58,9 @@ class EcoFed(EcoFedFacts, Method):
         super().__init__(context)
         assert context.bundle is not None
         settings = self.config.ecofed
-        self.bundle = context.bundle.for_device(settings.limit_bits)
-        self.codec = configured_codec(settings, self.bundle.activation_shape, self.bundle.upper.get(settings.bits))
+        codec = self.config.codec
+        self.bundle = context.bundle.for_device(codec.limit_bits)
+        self.codec = configured_codec(codec, self.bundle.activation_shape, self.bundle.upper.get(codec.bits))
         self._completions = completions_of(context.early, self.bundle, self.codec, self.config, context.torch_device)
         self.refresh = make_refresh_policy(settings, self.config.rounds)
         self.buffer = self._empty_buffer()
@@ -106,7 +107,7 @@ class EcoFed(EcoFedFacts, Method):
         loss = self._train(round_, devices)
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
-        worst, most = max(saturated, default=0.0), saturation_warned(self.config.ecofed.bits)
+        worst, most = max(saturated, default=0.0), saturation_warned(self.config.codec.bits)
         if worst > most and not self._saturation_noted:
             self._saturation_noted = True  # once a run: every record has its own saturated_fraction
             notes.append(
@@ -141,7 +142,7 @@ class EcoFed(EcoFedFacts, Method):
             front = Ask(
                 request=InstallFront(bundle=self._front_of(device).encode()),
                 reply=FrontInstalled,
-                counted=self.config.ecofed.front_delivery == "download",
+                counted=self.config.front.delivery == "download",
                 retransmission=again,
             )
             asks.insert(0, front)
@@ -164,7 +165,7 @@ class EcoFed(EcoFedFacts, Method):
         if not 0 <= reply.saturated_fraction <= 1:
             raise WireError(f"upload whose saturated fraction is {reply.saturated_fraction}")
         # Counts and lengths first: the claimed sample count decides how much work what follows is.
-        entropy, batch_size, own_order_N = self.config.ecofed.entropy, self.config.batch_size, self._labels.get(device)
+        entropy, batch_size, own_order_N = self.config.codec.entropy, self.config.batch_size, self._labels.get(device)
         check_length(reply.codes, reply.samples, codec, entropy)
         self.counts.check(device, reply.samples)
         if len(reply.labels_N) != (reply.samples if own_order_N is None else 0):
@@ -262,7 +263,7 @@ class EcoFed(EcoFedFacts, Method):
                 down={"bundle": own.bundle_bytes},
                 reply=FrontInstalled,
                 up={"front_id": FRONT_ID},
-                counted=config.ecofed.front_delivery == "download",
+                counted=config.front.delivery == "download",
             )
         yield Step(
             request=Refresh,

@@ -54,8 +54,8 @@ def build_workload(
             build_front(bundle, config.normalisation), (in_channels, bundle.input_size, bundle.input_size)
         )
         back = _expanded_back(config, cut, in_channels, classes, bundle)
-    bits, int8 = config.ecofed.limit_bits, config.ecofed.front_precision == "int8"
-    row_bytes, scaled_batches = code_size(config.ecofed, bundle.activation_shape)
+    bits, int8 = config.codec.limit_bits, config.front.precision == "int8"
+    row_bytes, scaled_batches = code_size(config.codec, bundle.activation_shape)
     whole = replace(bundle, int8=bundle.int8 or int8)
     early = {name: _early_front(config, network, name, whole) for name in dict.fromkeys(device_cuts) if name != cut}
     return Workload(

@@ -153,7 +153,8 @@ class _Planner:
         cuts = device_cuts(
             config, network, cut, self.samples, bundle=bundle, fleet=fleet, lenient=cut != self.cut, **problem
         )
-        place = (dataclasses.replace(config.ecofed, device_cuts=None), config.normalisation, config.method)
+        own = dataclasses.replace(config.ecofed, device_cuts=None)
+        place = (own, config.front, config.codec, config.normalisation, config.method)
         key = (*place, config.initialisation, cut, tuple(cuts or ()))
         if key not in self._works:
             work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
@@ -204,7 +205,7 @@ class _Planner:
 
     def _bundle(self, config: Config, network: CountedNetwork, cut: str) -> FrontBundle:
         """The front that the run would use; where it is still to be made, one of the same shape."""
-        name = config.ecofed.front
+        name = config.front.name
         normalisation = "group" if config.normalisation == "group" else "frozen"
         if config.initialisation == "random" or cut != self.cut:
             return stand_in_bundle(config, network, cut, self.channels)
@@ -231,7 +232,7 @@ class _Planner:
                 "entropy coding is foreseen at the configured cut only; at others bytes are an upper bound"
             )
             return work
-        if config.ecofed.front == "pretrain":
+        if config.front.name == "pretrain":
             self.notes.append("entropy coding is not foreseen for a front that is still to be made: an upper bound")
             return work
         try:
@@ -241,14 +242,14 @@ class _Planner:
             return work
         settings = config.ecofed
         whole = resolve_front(config, cut, self.channels, self.notes.append)
-        if settings.front_precision == "int8":
+        if config.front.precision == "int8":
             whole = whole.with_int8_weights()
         bits = None if settings.lossless_early else settings.early_bits
         early = {one.cut: one for one in work.early if one is not None}
         for name, one in early.items():
             sent = self._tried(config, early_bundle(whole, name, bits), dataset)
             early[name] = dataclasses.replace(one, sent_row_bytes=sent)
-        common = self._tried(config, whole.for_device(settings.limit_bits), dataset) if None in work.early else None
+        common = self._tried(config, whole.for_device(config.codec.limit_bits), dataset) if None in work.early else None
         self.notes.append("entropy coding depends on the images: bytes are foreseen from some of them")
         return dataclasses.replace(work, sent_row_bytes=common, early=[one and early[one.cut] for one in work.early])
 
@@ -279,8 +280,7 @@ class _Planner:
 
     def _tried(self, config: Config, front: FrontBundle, dataset: Dataset) -> float:
         """Mean bytes of a sample's codes as they travel, tried on some images of a few devices."""
-        settings = config.ecofed
-        key = (front.id, settings.codec, settings.bits, settings.early_bits, settings.density, settings.entropy)
+        key = (front.id, config.codec, config.ecofed.early_bits)
         if key in self._sent:
             return self._sent[key]
         train = dataset.train

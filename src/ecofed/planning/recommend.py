@@ -43,8 +43,8 @@ class Recommendation:
         """The configuration keys to set."""
         found: dict[str, object] = {"model.cut": self.cut}
         if self.front:
-            found["ecofed.front"] = self.front
-        found |= {"ecofed.bits": self.bits, "ecofed.refresh": self.refresh}
+            found["front.name"] = self.front
+        found |= {"codec.bits": self.bits, "ecofed.refresh": self.refresh}
         if self.refresh == "period":
             found["ecofed.period"] = self.period
         if self.views:
@@ -87,13 +87,13 @@ def recommend(
             worth as much as uploading a full-size front's codes over and over (docs/results.md).
     """
     cut, reason = _cut(config, fleet, usual_cut, cuts, plan)
-    usable = narrow if cut == usual_cut and config.ecofed.front == "auto" else ()
+    usable = narrow if cut == usual_cut and config.front.name == "auto" else ()
     chosen, share = None, 1.0
     for best in [_one_upload(cut, front) for front in usable] or [_wide(cut, *step) for step in WIDE]:
         tried = config.replace(
-            ecofed__front=best.front or config.ecofed.front,
-            ecofed__codec="uniform",
-            ecofed__bits=best.bits,
+            front__name=best.front or config.front.name,
+            codec__name="uniform",
+            codec__bits=best.bits,
             ecofed__refresh=best.refresh,
             ecofed__period=best.period,
             ecofed__views=best.views,
@@ -109,7 +109,7 @@ def recommend(
             return _with_early_cuts(chosen, tried, fleet, plan)
     if chosen is None:
         own = config.ecofed
-        kept = _wide(cut, own.bits, own.refresh, own.period, own.views)
+        kept = _wide(cut, config.codec.bits, own.refresh, own.period, own.views)
         return dataclasses.replace(kept, reasons=(reason, f"{kept.reasons[0]}: the front takes no other bits"))
     if usable:
         return chosen

@@ -59,7 +59,7 @@ class FrontCheck:
         if gain < _WORTHWHILE:
             return (
                 "a random front is as good: pre-training on these public images buys nothing here; use "
-                "ecofed.front=random, or pre-train on images closer to yours"
+                "front.name=random, or pre-train on images closer to yours"
             )
         price = f"{self.bytes_per_image} bytes an image"
         return f"suits these images: {100 * gain:.1f} points better than a random front, at {price}"

@@ -23,14 +23,14 @@ from ecofed.wire import FrontBundle
 
 
 def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str], None]) -> FrontBundle:
-    """The front that ``ecofed.front`` names, for this model and input.
+    """The front that ``front.name`` names, for this model and input.
 
     ``initialisation = "random"`` means a random front for every method.
 
     Raises:
         ConfigError: the front does not exist, or is for another model.
     """
-    name = config.ecofed.front
+    name = config.front.name
     if name == "auto" and starts_published(config):
         return published_front(
             _without_back(config.model), cut, channels, input_size=input_side(config.model), code=_code_of(config)
@@ -47,7 +47,7 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
             return shipped.load()
         note(
             f"no shipped front for {config.model.name} x {config.model.width:g} cut at {cut}, {channels} channels: "
-            f"using a random one; {_other_widths(config, cut, channels)}ecofed.front=pretrain makes one"
+            f"using a random one; {_other_widths(config, cut, channels)}front.name=pretrain makes one"
         )
         return _random_front(config.model, channels, config.seed, _front_normalisation(config))
     if name == "pretrain":
@@ -72,7 +72,7 @@ def starts_published(config: Config) -> bool:
     model = config.model
     if not model.is_backbone or model.weights == "none" or config.initialisation == "random":
         return False
-    if config.ecofed.front in ("random", "pretrain"):
+    if config.front.name in ("random", "pretrain"):
         return False
     if model.width != 1:
         raise ConfigError(
@@ -95,7 +95,7 @@ def _code_of(config: Config) -> Code | None:
     coded = facts_of(config.method).coded(config)
     if coded is None or not coded.narrows or config.normalisation == "batch":
         return None
-    return Code(coded.bytes_per_image, coded.bits, codec_facts(coded.codec).transforms)
+    return Code(config.front.bytes_per_image, coded.bits, codec_facts(coded.name).transforms)
 
 
 def _without_back(model: ModelConfig) -> ModelConfig:
@@ -126,12 +126,12 @@ def check_fits(bundle: FrontBundle, config: Config, cut: str, channels: int, nam
     wanted = (config.model.name, config.model.width, cut, channels)
     if (bundle.model, bundle.width, bundle.cut, bundle.in_channels) != wanted:
         raise ConfigError(
-            f"ecofed.front = '{name}' is for {bundle.model} x {bundle.width:g} cut at {bundle.cut}, "
+            f"front.name = '{name}' is for {bundle.model} x {bundle.width:g} cut at {bundle.cut}, "
             f"{bundle.in_channels} channels; this run has {wanted[0]} x {wanted[1]:g} cut at {cut}, {channels} channels"
         )
     if bundle.input_size != (side := input_side(config.model)):
         raise ConfigError(
-            f"ecofed.front = '{name}' is for pictures of {bundle.input_size}x{bundle.input_size} pixels; this run has "
+            f"front.name = '{name}' is for pictures of {bundle.input_size}x{bundle.input_size} pixels; this run has "
             f"model.image_size = {side}"
         )
 

@@ -90,7 +90,7 @@ def find_shipped(
 
 
 def automatic_front(config: Config, cut: str, in_channels: int, normalisation: str) -> ShippedFront | None:
-    """What ``ecofed.front = "auto"`` means: where 2-bit codes travel a bottleneck front, if one ships."""
+    """What ``front.name = "auto"`` means: where 2-bit codes travel a bottleneck front, if one ships."""
     place = (config.model.name, config.model.width, cut, in_channels)
     coded, narrow = facts_of(config.method).coded(config), None
     if coded is not None and coded.narrows:

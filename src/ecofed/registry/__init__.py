@@ -143,10 +143,10 @@ def register_network(name: str, *, cut: str, image_size: int | None = None) -> C
 
 
 def register_codec(cls: C) -> C:
-    """Make a codec known as ``ecofed.codec = cls.name``; usable as a decorator.
+    """Make a codec known as ``codec.name = cls.name``; usable as a decorator.
 
     The class is a :class:`ecofed.activations.Codec`, made with the shape of an activation (C, H, W), the front's limits
-    of its channels (or ``None``) and ``ecofed.bits``. Its facts (:class:`ecofed.config.facts.CodecFacts`) say which
+    of its channels (or ``None``) and ``codec.bits``. Its facts (:class:`ecofed.config.facts.CodecFacts`) say which
     bits it has and whether it needs limits; with ``exportable`` it also has ``to_onnx``.
 
     Raises:

@@ -9,7 +9,9 @@ from typing import Any
 from ecofed.config import Config, Settings
 from ecofed.config.fields import flatten
 from ecofed.config.methods import OURS, PooledTraining
+from ecofed.config.moved import with_current_paths
 from ecofed.config.schema import PLUGINS
+from ecofed.config.settings import assignments_of
 from ecofed.errors import ConfigError
 from ecofed.results import flatten as flat
 
@@ -40,14 +42,9 @@ def settings_of(config: Config, sets: Iterable[str] = (), keys: Mapping[str, Any
         ConfigError: an unknown key, or an impossible value.
     """
     values = {key: value for key, value in config.to_dict().items() if key != PLUGINS}
-    pairs = [(path, value) for path, value in flatten(values, ())]
-    from_file = len(pairs)
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {text!r}: must be key=value, for example --set learning_rate=0.003")
-        pairs.append((tuple(key.strip().split(".")), value.strip()))
-    return Settings(tuple(pairs), config.method, from_file).with_set(**dict(keys or {}))
+    pairs = flatten(values, ())
+    (on_top,) = with_current_paths(assignments_of(sets, "learning_rate=0.003"))
+    return Settings((*pairs, *on_top), config.method, len(pairs)).with_set(**dict(keys or {}))
 
 
 def changed(config: Config, settings: Settings) -> Config:

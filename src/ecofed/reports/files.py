@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ecofed.config.codecs import codec_names
-from ecofed.config.methods import OURS
+from ecofed.config.moved import with_current_keys
 from ecofed.config.schema import PLUGINS, Config, all_keys, all_methods, section_types
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import write_json
@@ -43,12 +43,22 @@ def read_result(path: str | Path) -> RunResult:
 
 def result_of(values: dict[str, Any], file: Path) -> RunResult:
     """A result from JSON values; ``file`` is where they come from. Raises :class:`EcoFedError`."""
-    result: RunResult = _read_as(RunResult, values, "", file)
+    result: RunResult = _read_as(RunResult, _current(values, file), "", file)
     for problem, there in _problems(result).items():
         if there:
             raise EcoFedError(f"{file}: {problem}")
     _check_settings(result.config, file)
     return result
+
+
+def _current(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    """With its settings under the names that keys have now."""
+    if not isinstance(config := values.get("config"), dict):
+        return values
+    try:
+        return values | {"config": with_current_keys(config)}
+    except ConfigError as error:
+        raise EcoFedError(f"{file}: config: {error}") from error
 
 
 def _problems(result: RunResult) -> dict[str, bool]:
@@ -88,8 +98,8 @@ def _check_settings(values: dict[str, Any], file: Path) -> None:
     if values.get(PLUGINS):  # of plug-ins that are not loaded: what they did can be looked at all the same
         if known.get("method") not in all_methods():
             known["method"] = Config.method
-        if known.get(OURS, {}).get("codec") not in codec_names():
-            known[OURS] = {name: value for name, value in known.get(OURS, {}).items() if name != "codec"}
+        if known.get("codec", {}).get("name") not in codec_names():
+            known.pop("codec", None)
     try:
         Config.from_dict(known)
     except ConfigError as error:

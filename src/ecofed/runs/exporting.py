@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from ecofed.activations import configured_codec
-from ecofed.config.methods import OURS, EcoFedConfig, facts_of
+from ecofed.config.codecs import CodecConfig
+from ecofed.config.methods import OURS, facts_of
 from ecofed.config.schema import Config
 from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files.disk import write_bytes
@@ -34,7 +35,7 @@ def export_front(config: Config, folder: Path, note: Callable[[str], None], *, i
         folder: is made if needed.
         note: is told what a reader should know.
         int8: round the weights to 8 bits per output channel, a quarter of the size. That is another front, with
-            another id: train with ``ecofed.front`` = the folder's ``front.safetensors``.
+            another id: train with ``front.name`` = the folder's ``front.safetensors``.
 
     Raises:
         ConfigError: another method. ModelError: a layer that has no counterpart in ONNX.
@@ -137,7 +138,7 @@ def _start(graph: Graph) -> Value:
     return graph.input, torch.zeros(2, *graph.input_shape)
 
 
-def _add_codec(graph: Graph, network: TrainedNetwork, settings: EcoFedConfig, value: Value) -> Value:
+def _add_codec(graph: Graph, network: TrainedNetwork, settings: CodecConfig, value: Value) -> Value:
     """What the codec does to an activation, so that the back sees what it was trained on."""
     name, example = value
     codec = configured_codec(settings, (example.shape[1], example.shape[2], example.shape[3]), network.upper_C)

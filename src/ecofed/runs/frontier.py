@@ -27,14 +27,14 @@ from ecofed.runs.run_folder import check_finished, claimed, claimed_part
 
 #: The paper's own choices, on the same network and data.
 PAPER = {
-    "ecofed.codec": "minmax",
-    "ecofed.bits": 8,
+    "codec.name": "minmax",
+    "codec.bits": 8,
     "ecofed.period": 2,
     "ecofed.refresh": "period",
     "ecofed.views": 0,
-    "ecofed.entropy": "none",
-    "ecofed.front": "auto",
-    "ecofed.front_precision": "full",
+    "codec.entropy": "none",
+    "front.name": "auto",
+    "front.precision": "full",
     "ecofed.server": "fedavg",
     "ecofed.fresh_momentum": True,
     "normalisation": "batch",
@@ -62,7 +62,7 @@ def frontier(
         out: the folder, new or empty; each point becomes a folder below it. It is this process's alone until the end.
         bits: of a code.
         views: uploads in a device's life; 0 is unbounded.
-        fronts: as ``ecofed.front`` names them.
+        fronts: as ``front.name`` names them.
         baselines: methods, and ``paper`` for the paper's EcoFed settings.
         resume: finished points are taken as they are, an interrupted one is continued.
         overwrite: replace the sweep that is in the folder.
@@ -77,7 +77,7 @@ def frontier(
     for front in fronts:
         for count in bits:
             for view in views:
-                config = _ecofed(settings, {"ecofed.front": front, "ecofed.bits": count} | _views(view))
+                config = _ecofed(settings, {"front.name": front, "codec.bits": count} | _views(view))
                 missing = _missing_limits(config)
                 if missing:
                     notes.append(f"{front}: {missing}")
@@ -140,7 +140,7 @@ def _missing_limits(config: Config) -> str | None:
     """Why this front cannot be coded with these bits, or ``None``."""
     cut = config.model.cut or default_cut(config.model.name)
     bundle = resolve_front(config, cut, _channels(config), lambda _: None)
-    bits = config.ecofed.limit_bits
+    bits = config.codec.limit_bits
     if bits is None or bits in bundle.upper:
         return None
     return f"has quantiser limits for {', '.join(map(str, sorted(bundle.upper)))} bits only"

@@ -106,7 +106,7 @@ class Now:
         train = dataset.train
         parts = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
         found = data_inputs(dataset, parts) | file_inputs(config)
-        if config.ecofed.front not in ("random", "pretrain") and config.initialisation != "random":
+        if config.front.name not in ("random", "pretrain") and config.initialisation != "random":
             cut = config.model.cut or default_cut(config.model.name)
             found |= front_inputs(resolve_front(config, cut, dataset.channels, lambda _: None))
         return found

@@ -224,7 +224,7 @@ def _initial_network(
     if facts.needs_frozen_front or config.initialisation != "random":
         bundle = front or resolve_front(config, cut, channels, note)
         fronts = front_inputs(bundle)
-        if front is None and facts.needs_frozen_front and config.ecofed.front_precision == "int8":
+        if front is None and facts.needs_frozen_front and config.front.precision == "int8":
             bundle = bundle.with_int8_weights()
         mean, std = bundle.mean, bundle.std
         if coded is not None and bundle.expansion:
@@ -243,7 +243,7 @@ def _initial_network(
             calibrate(halves.front, x_NCHW)
         h_NCHW = public_activations(halves.front, x_NCHW)
         if coded is not None and coded.limit_bits is not None:
-            _note_negative(float((h_NCHW < 0).double().mean()), cut, coded.codec, note)
+            _note_negative(float((h_NCHW < 0).double().mean()), cut, coded.name, note)
         calibrate(halves.back, h_NCHW)
     return model.train(), halves, bundle, mean, std, fronts
 
@@ -259,8 +259,8 @@ def _note_negative(fraction: float, cut: str, codec: str, note: Note) -> None:
     """The codecs that take limits from the bundle have levels from zero up."""
     if fraction > NEGATIVE_NOTED:
         note(
-            f"{fraction:.0%} of the activations after '{cut}' are negative, and ecofed.codec={codec} makes them 0; cut "
-            "after the activation function, or set ecofed.codec=minmax ecofed.bits=8"
+            f"{fraction:.0%} of the activations after '{cut}' are negative, and codec.name={codec} makes them 0; cut "
+            "after the activation function, or set codec.name=minmax codec.bits=8"
         )
 
 
@@ -292,7 +292,7 @@ def load_some(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _card(bundle: FrontBundle, config: Config) -> dict[str, object]:
-    bits = config.ecofed.limit_bits
+    bits = config.codec.limit_bits
     delivered = bundle.for_device(bits)
     return {
         **bundle.card,

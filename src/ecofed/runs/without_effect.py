@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecofed.config import Config, Settings
-from ecofed.config.methods import BUILT_IN, facts_of
+from ecofed.config.methods import BUILT_IN, OURS, facts_of
 from ecofed.config.schema import all_methods, hints_of_keys, section_types
 from ecofed.costs.profiles import dealt
 
-#: Keys of ``[ecofed]`` that other methods read, too: where their network starts, and how a front travels.
-SHARED = ("ecofed.front", "ecofed.front_precision", "ecofed.front_delivery")
+#: Of ``[front]``: what is about one that stays as it is.
+OF_A_FROZEN_FRONT = ("precision", "delivery", "bytes_per_image")
 
 
 def without_effect(settings: Settings, methods: Sequence[str], *, one: bool) -> list[str]:
@@ -39,13 +39,18 @@ def _reason(path: tuple[str, ...], configs: Sequence[Config], *, one: bool) -> s
         return "" if one else "--methods says which methods are trained"
     trained = [config.method for config in configs]
     key = ".".join(path)
-    if path[0] in all_methods() and key not in SHARED:
+    if path[0] in all_methods():
         configs = [config for config in configs if _reads(config.method, path[0], key)]
         if not configs:
             return f"{path[0]} is not trained here, {', '.join(trained)} {'is' if len(trained) == 1 else 'are'}"
-        if path[1] in all_methods() and path[1] != path[0] and ".".join(path[1:]) not in SHARED:
+        if path[1] in all_methods() and path[1] != path[0]:
             return f"{path[0]} does not read the settings of {path[1]}"
     section, name = path[-2] if len(path) > 1 else "", path[-1]
+    if section == "codec" and all(facts_of(config.method).coded(config) is None for config in configs):
+        return f"it needs a method that uploads codes, such as {OURS}"
+    frozen = any(facts_of(config.method).needs_frozen_front for config in configs)
+    if section == "front" and name in OF_A_FROZEN_FRONT and not frozen:
+        return f"it needs a method whose front is frozen, such as {OURS}"
     needs = getattr(section_types().get(section), "NEEDS", {}).get(name)
     if needs is None:
         return ""

@@ -84,7 +84,7 @@ class FrontBundle:
         """What a device is sent: no expansion, no card, and only the limits for ``bits`` (all when ``None``)."""
         if bits is not None and bits not in self.upper:
             raise ConfigError(
-                f"ecofed.bits = {bits}: this front has quantiser limits for {sorted(self.upper)} bits only"
+                f"codec.bits = {bits}: this front has quantiser limits for {sorted(self.upper)} bits only"
             )
         upper = self.upper if bits is None else {bits: self.upper[bits]}
         return dataclasses.replace(self, upper=upper, expansion={}, card={})

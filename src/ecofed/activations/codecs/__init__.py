@@ -1,4 +1,4 @@
-"""The codecs, by the name that ``ecofed.codec`` gives them."""
+"""The codecs, by the name that ``codec.name`` gives them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ecofed.activations.codecs.minmax import MinMaxCodec
 from ecofed.activations.codecs.packing import pack, unpack
 from ecofed.activations.codecs.top_k import TopKCodec
 from ecofed.activations.codecs.uniform import UniformCodec
-from ecofed.config.codecs import codec_facts
+from ecofed.config.codecs import CodecConfig, codec_facts
 from ecofed.config.methods import EcoFedConfig
 from ecofed.registry import codecs as plugin_codecs
 
@@ -41,10 +41,10 @@ CODECS: dict[str, type[Codec]] = {
 
 
 def configured_codec(
-    settings: EcoFedConfig, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None
+    settings: CodecConfig, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None
 ) -> Codec:
     """The codec of a run; see :func:`make_codec`."""
-    return make_codec(settings.codec, settings.bits, shape_CHW, upper_C, settings.density)
+    return make_codec(settings.name, settings.bits, shape_CHW, upper_C, settings.density)
 
 
 def early_codec(settings: EcoFedConfig, shape_CHW: tuple[int, int, int], upper_C: np.ndarray | None = None) -> Codec:

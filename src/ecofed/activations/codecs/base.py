@@ -149,7 +149,7 @@ class Codec(CodecFacts, ABC):
         Raises:
             ModelError: it cannot be written as ONNX.
         """
-        raise ModelError(f"ecofed.codec = '{self.name}': this codec cannot be written as ONNX")
+        raise ModelError(f"codec.name = '{self.name}': this codec cannot be written as ONNX")
 
     def open(self, codes: bytes, samples: int, scales: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Check an upload; return its rows (N, row_bytes) and each row's scale (N,) or an empty array.

@@ -130,5 +130,5 @@ def constriction_stream() -> Any:
     try:
         from constriction import stream
     except ImportError:
-        raise MissingExtraError("constriction", "train", "ecofed.entropy = 'range'") from None
+        raise MissingExtraError("constriction", "train", "codec.entropy = 'range'") from None
     return stream

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ecofed.config.codecs import codec_facts
+from ecofed.config.codecs import CodecConfig
 from ecofed.config.facts import Facts
 from ecofed.config.fields import Needs, require
 from ecofed.config.methods.training import PooledTraining
@@ -21,27 +22,6 @@ LOSSLESS_BITS = 32
 class EcoFedConfig(PooledTraining):
     """Frozen pre-trained front, quantised activations, replay buffer."""
 
-    front: str = "auto"
-    """``auto`` (a backbone's own, see ``model.weights``; otherwise the shipped front for this model: of 256 bytes an
-    image where ``bits`` is 2, otherwise the full-size one; without any, ``random``, and a note), ``random``
-    (calibrated statistics), ``pretrain`` (built-in pre-training, cached), the name of a shipped front, or a path to a
-    bundle."""
-    bytes_per_image: int = 256
-    """Of the bottleneck that a backbone's own front ends in (``front=auto``): as many channels as so many bytes of
-    codes can say, before entropy coding. Shipped fronts have their own (``ecofed front list``)."""
-    codec: str = "uniform"
-    """``uniform`` (unsigned levels, per-channel constants from the bundle), ``lloyd-max`` (the same with levels where
-    the values are), ``top-k`` (the largest entries and a mask), ``dct`` (a cosine transform over the map and one step
-    for all coefficients, for a backbone's own front), ``minmax`` (the paper's symmetric int8, scale max/127 of each
-    batch), ``float32`` (lossless), or a plug-in's."""
-    bits: int = 2
-    """Bits per entry, 1-8; ``lloyd-max`` has 2-4, ``top-k`` 1-7 (and one for the mask), ``minmax`` and ``dct`` need 8,
-    ``float32`` ignores it."""
-    density: float = 0.1
-    """``top-k``: the share of entries that is kept."""
-    entropy: Literal["none", "deflate", "range"] = "range"
-    """Lossless coding of each upload. ``range``: an adaptive range coder or ``deflate``, whichever is shorter.
-    ``deflate``: standard library. ``none``: packed codes as they are, whose size is known before."""
     period: int = 2
     """A refresh every ``period`` rounds."""
     refresh: Literal["period", "once", "spread", "plateau"] = "once"
@@ -74,12 +54,6 @@ class EcoFedConfig(PooledTraining):
     """``pooled``: probability that an activation is moved by one entry in one of eight directions."""
     cutout: float = 0.0
     """``pooled``: probability that a square of an activation is set to zero."""
-    front_precision: Literal["full", "int8"] = "int8"
-    """``int8``: convolution weights of the front are rounded to 8 bits, for the server and the tests as for devices;
-    its delivery is half as long. ``full``: as the front was made."""
-    front_delivery: Literal["download", "preinstalled"] = "download"
-    """``download``: the front's encoded bytes count once per device. ``preinstalled``: not counted, as in the paper."""
-
     device_cuts: str | None = None
     """Where weak devices stop: the server runs the rest of the front for them. A layer before ``model.cut``, or several
     layers, as ``block1:2,block2``, dealt to the devices in this pattern, over and over (``clock.device`` has the same);
@@ -89,8 +63,18 @@ class EcoFedConfig(PooledTraining):
     """Bits per entry of activations that are uploaded at an earlier layer, 1-8 (``uniform``), or 32: lossless
     (``float32``)."""
 
+    MOVED: ClassVar[Mapping[str, str]] = {
+        "front": "front.name",
+        "front_precision": "front.precision",
+        "front_delivery": "front.delivery",
+        "bytes_per_image": "front.bytes_per_image",
+        "codec": "codec.name",
+        "bits": "codec.bits",
+        "density": "codec.density",
+        "entropy": "codec.entropy",
+    }
+    """Keys that stood here in earlier versions (:mod:`ecofed.config.moved`)."""
     NEEDS: ClassVar[Needs] = {
-        "density": ("ecofed.codec=top-k", lambda own: own.codec == "top-k"),
         "period": ("ecofed.refresh=period", lambda own: own.refresh == "period" or not own.replay),
         "memorised": ("ecofed.refresh=plateau", lambda own: own.refresh == "plateau"),
         "buffer_bytes": ("ecofed.buffer=disk", lambda own: own.buffer == "disk"),
@@ -101,13 +85,8 @@ class EcoFedConfig(PooledTraining):
     }
 
     def __post_init__(self) -> None:
-        require(1 <= self.bits <= 8, "ecofed.bits", self.bits, "must be in 1..8")
-        narrow = self.bytes_per_image
-        require(1 <= narrow <= 1 << 20, "ecofed.bytes_per_image", narrow, "must be in 1..1048576")
         early = self.early_bits
         require(1 <= early <= 8 or self.lossless_early, "ecofed.early_bits", early, "must be in 1..8, or 32 (lossless)")
-        codec_facts(self.codec).check_bits(self.bits)
-        require(0 < self.density <= 1, "ecofed.density", self.density, "must be above 0 and at most 1")
         require(self.period >= 1, "ecofed.period", self.period, "must be at least 1")
         require(self.views >= 0, "ecofed.views", self.views, "must be 0 (unbounded) or more")
         require(self.buffer_bytes >= 1 << 20, "ecofed.buffer_bytes", self.buffer_bytes, "must be at least 1048576")
@@ -132,22 +111,6 @@ class EcoFedConfig(PooledTraining):
         """Whether devices that stop early upload float32."""
         return self.early_bits == LOSSLESS_BITS
 
-    @property
-    def exportable(self) -> bool:
-        """Whether what the codec does to an activation can be written as ONNX."""
-        return codec_facts(self.codec).exportable
-
-    @property
-    def limit_bits(self) -> int | None:
-        """For how many bits the codec takes quantiser limits from the front's bundle; ``None``: it needs none."""
-        return self.bits if codec_facts(self.codec).uses_limits else None
-
-    @property
-    def narrows(self) -> bool:
-        """Whether a bottleneck suits the codec: codes of every entry, from zero to the limits that come with it."""
-        facts = codec_facts(self.codec)
-        return facts.uses_limits and not facts.sparse
-
 
 class EcoFedFacts(Facts):
     """Front down once, coded activations up now and then."""
@@ -163,5 +126,5 @@ class EcoFedFacts(Facts):
     stops_early = True
 
     @classmethod
-    def coded(cls, config: Config) -> EcoFedConfig:
-        return config.ecofed
+    def coded(cls, config: Config) -> CodecConfig:
+        return config.codec

@@ -29,7 +29,7 @@ class Uploader(OnFront):
             front_id=bundle.id,
             samples=len(data),
             saturated_fraction=encoded.saturated_fraction,
-            codes=compress(encoded.rows.tobytes(), len(data), codec, task.config.ecofed.entropy),
+            codes=compress(encoded.rows.tobytes(), len(data), codec, task.config.codec.entropy),
             scales=encoded.scales,
             labels_N=data.labels_N[order_N] if request.want_labels else data.labels_N[:0],
         )
@@ -48,7 +48,8 @@ class Uploader(OnFront):
 
 def codec_for(task: Task, bundle: FrontBundle) -> Codec:
     """The configured codec with the bundle's constants; a front that stops early has a codec of its own."""
-    settings = task.config.ecofed
     if bundle.completed_to:
-        return early_codec(settings, bundle.activation_shape, bundle.upper.get(settings.early_bits))
-    return configured_codec(settings, bundle.activation_shape, bundle.upper.get(settings.bits))
+        own = task.config.ecofed
+        return early_codec(own, bundle.activation_shape, bundle.upper.get(own.early_bits))
+    codec = task.config.codec
+    return configured_codec(codec, bundle.activation_shape, bundle.upper.get(codec.bits))
