@@ -2,10 +2,12 @@
 
     python benchmarks/photographs.py memory [--photographs 1000,10000]
     python benchmarks/photographs.py speed
+    python benchmarks/photographs.py device [--photographs 500]
 
 ``memory`` makes JPEG files of 213x160 pixels, and trains two short rounds on them with the preset ``photos``, in a
 process of its own and with an empty cache. ``speed`` runs fronts with PyTorch and with ONNX Runtime, one thread,
-as many pictures at once as devices take.
+as many pictures at once as devices take. ``device`` is a device of the preset ``photos`` without PyTorch, which sends
+codes of its own folder: its speed, and the largest memory of its process.
 """
 
 from __future__ import annotations
@@ -113,6 +115,58 @@ def print_speed() -> None:
         print(f"{f'{name} x {width:g}':22}{side:>8}{in_torch:>12.0f}{rate(session, x_NCHW[:10]):>10.0f}")
 
 
+def measure_device(folder: str) -> dict[str, float]:
+    """In this process, one thread, PyTorch made impossible to import: one upload of the photographs in a folder."""
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    from ecofed.config.task import Task
+    from ecofed.data import load_dataset
+    from ecofed.devices import LocalImages, OnnxWorker
+    from ecofed.devices.local_images import task_reading
+    from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
+
+    task = Task.from_json(Path(folder, "task.json").read_text(encoding="utf-8"))
+    bundle = FrontBundle.load(Path(folder, "front.safetensors"))
+    started = time.process_time()
+    own = load_dataset(task.config.data.name, how=task_reading(task), note=lambda _: None).train
+    worker = OnnxWorker(task, LocalImages(task, 0, own.images_NHWC, own.labels_N))
+    worker.handle(encode(InstallFront(bundle=bundle.for_device(8).encode())).data)
+    installed, memory_before = time.process_time(), memory()
+    reply, _ = decode(
+        worker.handle(encode(Refresh(round=1, view=0, front_id=bundle.for_device(8).id, want_labels=True)).data)
+    )
+    assert isinstance(reply, Upload), reply
+    seconds = time.process_time() - installed
+    return {
+        "read": memory_before,
+        "megabytes": memory(),
+        "bytes": len(reply.codes) / len(own),
+        "installed": installed - started,
+        "rate": len(own) / seconds,
+    }
+
+
+def print_device(photographs: int) -> None:
+    from ecofed.config import Settings
+    from ecofed.runs.preparation import prepare
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_photographs(folder / "pictures", photographs * 5 // 4)  # a fifth of a class is for tests
+        settings = Settings.load("photos", [f"data.name={folder / 'pictures'}"])
+        config = settings.for_method("ecofed")
+        prepared = prepare(config, lambda _: None)
+        assert prepared.bundle is not None
+        prepared.bundle.save(folder / "front.safetensors")
+        (folder / "task.json").write_text(prepared.task.to_json(), encoding="utf-8")
+        command = [sys.executable, __file__, "device", "--child", name]
+        environment = {**os.environ, "XDG_CACHE_HOME": name, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    print(f"{photographs} photographs, one upload at {found['bytes']:.0f} bytes each, one thread, no PyTorch")
+    print(f"largest memory: {found['read']:.0f} MB after reading, {found['megabytes']:.0f} MB in all")
+    print(f"photographs a second of processor time: {found['rate']:.0f}; before that {found['installed']:.1f} s")
+
+
 def rate(run: Callable[[Any], object], pictures: Any) -> float:
     """Pictures a second of processor time: what else runs on the machine plays less of a role."""
     run(pictures)
@@ -125,14 +179,17 @@ def rate(run: Callable[[Any], object], pictures: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What photographs cost.")
-    parser.add_argument("what", choices=("memory", "speed"))
-    parser.add_argument("--photographs", default="1000,10000")
+    parser.add_argument("what", choices=("memory", "speed", "device"))
+    parser.add_argument("--photographs", default="", help="how many (memory: 1000,10000; device: 500)")
     parser.add_argument("--child", metavar="FOLDER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(measure_memory(arguments.child)))
+        measure = measure_device if arguments.what == "device" else measure_memory
+        print(json.dumps(measure(arguments.child)))
     elif arguments.what == "memory":
-        print_memory([int(word) for word in arguments.photographs.split(",")])
+        print_memory([int(word) for word in (arguments.photographs or "1000,10000").split(",")])
+    elif arguments.what == "device":
+        print_device(int(arguments.photographs or 500))
     else:
         print_speed()
 

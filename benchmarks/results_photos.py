@@ -27,7 +27,7 @@ SEEDS = (0, 1, 2)
 
 #: Of each set: what the preset does not say.
 SETS: dict[str, dict[str, str]] = {
-    "trashnet": {"data.name": "trashnet", "devices": "50", "sampled_devices": "50"},
+    "trashnet": {"data.name": "trashnet", "devices": "50", "sampled_devices": "50", "rounds": "6"},
     "deepweeds": {
         "data.name": "deepweeds",
         "data.partition": "column",
