@@ -132,14 +132,14 @@ class Tally:
         device_N: np.ndarray | None = None,
     ) -> None:
         """Labels, answers (whole numbers below K), how sure the network is of each answer (0-1), and whose images they
-        are, where that is known."""
+        are, where that is known (-1: a stranger's)."""
         np.add.at(self._confusion_KK, (labels_N, answers_N), 1)
         with np.errstate(invalid="ignore"):
             bins_N = np.clip(np.nan_to_num(np.ceil(confidence_N * BINS)).astype(np.int64) - 1, 0, BINS - 1)
         np.add.at(self._bin_samples, bins_N, 1)
         np.add.at(self._bin_right, bins_N, labels_N == answers_N)
         np.add.at(self._bin_confidence, bins_N, confidence_N)
-        for device in () if device_N is None else np.unique(device_N).tolist():
+        for device in () if device_N is None else np.unique(device_N[device_N >= 0]).tolist():
             own_N = device_N == device
             samples, right = self._devices.get(device, (0, 0))
             self._devices[device] = (samples + int(own_N.sum()), right + int((labels_N == answers_N)[own_N].sum()))

@@ -217,6 +217,26 @@ class TestWhoseImage:
         with pytest.raises(DataError, match=r"no column 'owner' .data.device_column.; it has image, label, client"):
             self.parts(place, 1, device_column="owner")
 
+    def test_test_images_are_of_the_same_devices(self, tmp_path: Path) -> None:
+        place, how = (
+            self.parquet(tmp_path / "set", ["mon", "fri", "mon", "sat", "fri", "mon"]),
+            Reading(device_column="client"),
+        )
+        table = pq.read_table(place / "test.parquet")
+        owners = ["sun", "sat", "mon", "mon", "fri", "sun"]
+        pq.write_table(table.set_column(2, "client", pa.array(owners)), place / "test.parquet")
+        for _ in ("read", "from the cache"):
+            test = load_dataset(str(place), how=how).test
+            assert test is not None
+            assert test.device_N is not None
+            assert test.device_N.tolist() == [-1, 2, 1, 1, 0, -1]
+        # Where they do not say it, nobody knows; that is no error.
+        for change in (table.drop_columns(["client"]), table.set_column(2, "client", pa.array([None, *owners[1:]]))):
+            pq.write_table(change, place / "test.parquet")
+            test = load_dataset(str(place), how=how).test
+            assert test is not None
+            assert test.device_N is None
+
     def test_numbers_are_in_the_order_of_numbers(self, tmp_path: Path) -> None:
         assert self.parts(self.parquet(tmp_path / "set", [10, 9, 10, 2]), 3) == [[3], [1], [0, 2]]
 
@@ -234,6 +254,13 @@ class TestWhoseImage:
             load_dataset(str(place), how=how)
         (place / "train.csv").write_text("\n".join(["file,client", *lines]))
         assert self.parts(place, 3) == [[0, 3], [1, 4], [2, 5]]
+        tested = sorted((place / "test").rglob("*.png"))
+        told = "".join(f"{file.relative_to(place / 'test').as_posix()},y\n" for file in tested)
+        (place / "test.csv").write_text(f"file,client\n{told}")
+        test = load_dataset(str(place), how=how).test
+        assert test is not None
+        assert test.device_N is not None
+        assert test.device_N.tolist() == [1] * len(tested)
         load_dataset(str(place), how=how, note=notes.append)
         assert notes == []
         (place / "train.csv").write_text("\n".join(["file,client", *lines[1:]]))

@@ -21,10 +21,21 @@ from ecofed.errors import ConfigError, DataError
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.methods.send_images import SendImagesMethod
+from ecofed.reports.html import report_html
 from ecofed.reports.words import accuracy_sentence, partition_sentence
 from ecofed.runs.experiment import compare
 
 SETTINGS: dict[str, Any] = {"validation__fraction": 0.3, "devices": 4, "sampled_devices": 3, "rounds": 3}
+
+
+def pictures(count: int) -> list[bytes]:
+    """Noise, as PNG."""
+    draw, files = np.random.default_rng(0), []
+    for _ in range(count):
+        file = BytesIO()
+        Image.fromarray(draw.integers(0, 255, (32, 32), dtype=np.uint8)).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
 
 
 def test_which_samples_are_held_out_does_not_depend_on_the_others() -> None:
@@ -128,14 +139,25 @@ def test_a_run_without_test_images(tmp_path: Path) -> None:
     assert run(config, out=tmp_path, resume=True) == result
 
 
+def test_where_data_name_devices_test_images_have_one(tmp_path: Path) -> None:
+    """Natural devices: how good the network is for each of them, and for strangers in the total only."""
+    owners = {"train": ["fri", "mon", "sat", "sun"] * 10, "test": ["mon", "sun", "stranger", "sat", "mon"] * 2}
+    for part, own in owners.items():
+        columns = {"image": pictures(len(own)), "label": [number % 2 for number in range(len(own))], "client": own}
+        pq.write_table(pa.table(columns), tmp_path / f"{part}.parquet")
+    own = {"data__name": str(tmp_path), "data__partition": "column", "data__device_column": "client", "rounds": 1}
+    result = run(tiny_config("ecofed", **own, devices=3, sampled_devices=3))  # fri, mon, sat: sun is no device
+    scores = result.scores.test
+    assert scores is not None
+    assert scores.devices is not None
+    assert (scores.samples, scores.devices.devices, scores.devices.samples) == (10, [1, 2], [4, 2])
+    assert sum(scores.devices.right) <= scores.right
+    assert "<h3>Among devices</h3>" in report_html(result, [])
+    assert run(tiny_config("ecofed", rounds=1)).scores.test.devices is None  # type: ignore[union-attr]
+
+
 def test_data_without_test_images_need_held_out_samples(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    cells = []
-    for _ in range(40):
-        file = BytesIO()
-        Image.fromarray(draw.integers(0, 255, (32, 32), dtype=np.uint8)).save(file, "PNG")
-        cells.append(file.getvalue())
-    pq.write_table(pa.table({"image": cells, "label": [0, 1] * 20}), tmp_path / "faces.parquet")
+    pq.write_table(pa.table({"image": pictures(40), "label": [0, 1] * 20}), tmp_path / "faces.parquet")
     own = {"data__name": str(tmp_path / "faces.parquet"), "data__partition": "iid", "rounds": 1}
     with pytest.raises(DataError, match=r"faces has no test split.*or hold out some of the devices' samples"):
         run(tiny_config("ecofed", **own))

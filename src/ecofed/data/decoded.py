@@ -76,7 +76,7 @@ def _unasked(entry: Path, source: str, content: str, how: Reading) -> list[Path]
     or play no role. What says whose image it is serves those who do not ask, too."""
     own = replace(how, white=None, frame=replace(how.frame, sides=()))
     exact = _entry(source, content, own)
-    others = [] if own.device_column else entry.parent.glob(f"{exact.stem}-by-*.npz")
+    others = [] if own.device_column else entry.parent.glob(f"{exact.stem}-of-*.npz")
     return [place for place in (exact, *sorted(others)) if place != entry]
 
 
@@ -153,6 +153,7 @@ def _to_arrays(part: str, split: Split) -> dict[str, Any]:
         arrays["digest"] = np.array(digest_of(images_NHWC))
     if split.device_N is not None:
         arrays["devices"] = split.device_N
+        arrays["device_names"] = np.array(split.device_names, np.str_)
     return {f"{part}_{key}": value for key, value in arrays.items()}
 
 
@@ -184,6 +185,7 @@ def _from_arrays(part: str, arrays: Any, entry: Path) -> Split:
         compressed_bytes_N=arrays[f"{part}_compressed_bytes"] if compressed else None,
         shared_header_bytes=int(arrays[f"{part}_shared_header_bytes"]) if compressed else 0,
         device_N=arrays.get(f"{part}_devices"),
+        device_names=tuple(arrays.get(f"{part}_device_names", np.empty(0, np.str_)).tolist()),
         white=white,
         too_bright=too_bright,
         several=several,

@@ -46,6 +46,8 @@ class Split:
     shared_header_bytes: int = 0
     device_N: np.ndarray | None = None
     """int64; whose image it is, in the order of the devices' names, where that was asked for."""
+    device_names: tuple[str, ...] = ()
+    """Of those devices."""
     stored_bytes: int = 0
     """Of one raw image at the source's own size, where that is smaller than ``images_NHWC``; otherwise 0."""
     white: int = 0
@@ -71,10 +73,16 @@ class Decoded:
     several: int = 0
 
     def split(
-        self, labels_N: np.ndarray, label_names: tuple[str, ...] | None, device_N: np.ndarray | None = None
+        self,
+        labels_N: np.ndarray,
+        label_names: tuple[str, ...] | None,
+        owners: tuple[np.ndarray, tuple[str, ...]] | None = None,
     ) -> Split:
-        """With their labels, and whose they are."""
-        return Split(labels_N=labels_N, label_names=label_names, device_N=device_N, **vars(self))
+        """With their labels, and whose they are: numbers, and the names of the devices."""
+        device_N, device_names = owners or (None, ())
+        return Split(
+            labels_N=labels_N, label_names=label_names, device_N=device_N, device_names=device_names, **vars(self)
+        )
 
 
 def decode(encoded: Callable[[], Encoded], how: Reading = ANYHOW) -> Decoded:

@@ -57,9 +57,9 @@ def load_dataset(
         return load_dataset(fallback, how=how, note=note)
     if found.path is None or found.layout is None:
         train, test = read_digits(how.frame)
-        return _with_owners(assemble(found.name, found.place, train, test), train, how)
+        return _with_owners(assemble(found.name, found.place, train, test), train, test, how)
     train_split, test_split = read_splits(found.path, found.layout, how)
-    dataset = _with_owners(assemble(found.name, found.place, train_split, test_split), train_split, how)
+    dataset = _with_owners(assemble(found.name, found.place, train_split, test_split), train_split, test_split, how)
     for text in _notes(found.path, found.layout, how, dataset.title, train_split, test_split):
         if note is None:
             warnings.warn(text, Notice, stacklevel=2)
@@ -68,8 +68,8 @@ def load_dataset(
     return replace(dataset, white=how.white or train_split.white or FULL_WHITE)
 
 
-def _with_owners(dataset: Dataset, train: Split, how: Reading) -> Dataset:
-    """With whose image it is.
+def _with_owners(dataset: Dataset, train: Split, test: Split | None, how: Reading) -> Dataset:
+    """With whose image it is; of test images, where they say it, the training devices' numbers, or -1 for others.
 
     Raises:
         DataError: that was asked for, and the data do not say it.
@@ -81,7 +81,12 @@ def _with_owners(dataset: Dataset, train: Split, how: Reading) -> Dataset:
             f"{dataset.title}: says nowhere whose image it is (data.device_column = '{how.device_column}'); parquet "
             "files and class folders can; choose another data.partition"
         )
-    return replace(dataset, train=replace(dataset.train, device_N=train.device_N))
+    dataset = replace(dataset, train=replace(dataset.train, device_N=train.device_N))
+    if test is None or test.device_N is None or dataset.test is None or not train.device_names:
+        return dataset
+    place = {name: number for number, name in enumerate(train.device_names)}
+    numbers_D = np.array([place.get(name, -1) for name in test.device_names], np.int64)
+    return replace(dataset, test=replace(dataset.test, device_N=numbers_D[test.device_N]))
 
 
 def _notes(path: Path, layout: Format, how: Reading, title: str, train: Split, test: Split | None) -> Iterator[str]:

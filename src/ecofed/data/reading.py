@@ -20,6 +20,8 @@ class Reading:
     """The size that pictures are brought to."""
     device_column: str | None = None
     """Where the data say which device holds an image (``data.device_column``)."""
+    device_needed: bool = True
+    """``False``: pictures of which nobody knows whose they are will do."""
     store: Path | None = None
     """Where decoded photographs are kept; ``None``: in a temporary file. Smaller pictures are held in memory."""
 
@@ -29,13 +31,13 @@ class Reading:
         frame = self.frame
         words = [str(self.white or "own"), *(["x".join(map(str, frame.sides))] if frame.sides else [])]
         words += [f"cover{frame.image_size}"] if frame.cover else []
-        words += [f"by-{self.device_column.encode().hex()}"] if self.device_column else []
+        words += [f"of-{self.device_column.encode().hex()}"] if self.device_column else []
         return "-".join(words)
 
     def of_test(self, white: int, sides: tuple[int, ...]) -> Reading:
         """For the test pictures of a set whose training pictures settled these."""
         frame = replace(self.frame, sides=sides) if self.frame.cover else self.frame
-        return replace(self, white=white, frame=frame, device_column=None)
+        return replace(self, white=white, frame=frame, device_needed=False)
 
 
 def reading_of(config: DataConfig, image_size: int | None) -> Reading:

@@ -58,8 +58,15 @@ def test_batch(config: Config) -> int:
 class Evaluator:
     """Accuracy and loss on fixed test batches; what the method can compute once is computed once."""
 
-    def __init__(self, method: Method, images: Callable[[slice], Tensor], labels_N: np.ndarray) -> None:
-        """``images``: test images as network input, some at a time."""
+    def __init__(
+        self,
+        method: Method,
+        images: Callable[[slice], Tensor],
+        labels_N: np.ndarray,
+        device_N: np.ndarray | None = None,
+    ) -> None:
+        """``images``: test images as network input, some at a time; ``device_N``: whose they are, if that is known."""
+        self._device_N = device_N
         self._method, self._images, self._at_once = method, images, test_batch(method.config)
         self._labels_N = torch.from_numpy(labels_N.astype(np.int64)).to(method.context.torch_device)
         self._kept: list[Tensor] | None = None
@@ -86,11 +93,14 @@ class Evaluator:
         for module in modules:
             module.eval()
         correct, loss, tally = 0, 0.0, Tally(method.context.task.classes)
-        for inputs, y_B in zip(self._kept or self._made(), torch.split(self._labels_N, self._at_once), strict=True):
+        starts = range(0, len(self._labels_N), self._at_once)
+        for start, inputs in zip(starts, self._kept or self._made(), strict=True):
+            own = slice(start, start + self._at_once)
+            y_B = self._labels_N[own]
             logits_BK = method.logits(inputs)
             correct += int((logits_BK.argmax(dim=1) == y_B).sum())
             loss += float(F.cross_entropy(logits_BK, y_B, reduction="sum"))
-            add_answers(tally, logits_BK, y_B)
+            add_answers(tally, logits_BK, y_B, None if self._device_N is None else self._device_N[own])
         for module in modules:
             module.train()
         self.scores = tally.scores()

@@ -17,7 +17,7 @@ class Judges:
 
     def __init__(self, method: Method, prepared: Prepared) -> None:
         tested = prepared.test_set()
-        self._test = None if tested is None else Evaluator(method, *tested)
+        self._test = None if tested is None else Evaluator(method, *tested, prepared.test_owners())
         self._held_out = HeldOutEvaluator(method) if method.config.validation.on_server else None
 
     def each_round(self) -> tuple[float | None, float | None]:

@@ -99,6 +99,16 @@ class Prepared:
 
         return inputs, test.labels_N[chosen]
 
+    def test_owners(self) -> np.ndarray | None:
+        """Whose the test images are: the device's number in the run, -1 of others, int64 (N,). ``None``: not known."""
+        test, task = _test_images(self.dataset, self.task.config), self.task
+        train_N = self.dataset.train.device_N
+        if test is None or test.device_N is None or train_N is None:
+            return None
+        number = {int(train_N[share[0]]): device for device, share in enumerate(self.shares) if len(share)}
+        chosen = test_indices(len(test), task.config.test_part, task.config.test_samples)
+        return np.array([number.get(int(owner), -1) for owner in test.device_N[chosen]], np.int64)
+
     def worker(self, device: int) -> DeviceWorker:
         """The worker of one simulated device, with its own samples only."""
         return make_worker(self.task, self.dataset, self.shares, device, str(self.torch_device))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.config.class_identity import listed
-from ecofed.data.formats.owners import FOLDER, list_beside, numbered, of_files
+from ecofed.data.formats.owners import FOLDER, list_beside, of_files, owned
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import everything, left_out
@@ -50,12 +50,13 @@ def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
 def read_classes(classes: dict[str, list[Path]], folder: Path, part: Part, how: Reading) -> Split:
     """These pictures of classes, which lie in ``folder``."""
     pictures = pictures_of(classes)
-    device_N = None
-    if how.device_column:
-        device_N = numbered(of_files(pictures, folder, how.device_column), str(list_beside(folder)))
+    owners = None
+    if (column := how.device_column) is not None:
+        place = str(list_beside(folder))
+        owners = owned(lambda: of_files(pictures, folder, column), place, needed=how.device_needed)
     decoded = decode(lambda: counted(contents(pictures), len(pictures), f"reading {part} pictures"), how)
     labels_N = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in classes.values()])
-    return decoded.split(labels_N, tuple(classes), device_N)
+    return decoded.split(labels_N, tuple(classes), owners)
 
 
 def notes(path: Path, how: Reading = ANYHOW) -> list[str]:

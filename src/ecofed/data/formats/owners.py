@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ MAX_LIST_BYTES = 64 << 20
 MAX_NAME = 200
 
 
-def numbered(owners: Sequence[Any], where: str) -> np.ndarray:
-    """Names (or whole numbers) of devices, one for each image, as their places in the order of all: int64 (N,).
+def numbered(owners: Sequence[Any], where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Names (or whole numbers) of devices, one for each image, as their places in the order of all: int64 (N,). And all
+    names in that order.
 
     Raises:
         DataError: an image without one, or one that is neither name nor number.
@@ -33,7 +34,25 @@ def numbered(owners: Sequence[Any], where: str) -> np.ndarray:
     numbers = all(isinstance(owner, int) for owner in owners)
     names = sorted(set(owners)) if numbers else sorted({str(owner) for owner in owners})
     place = {name: index for index, name in enumerate(names)}
-    return np.array([place[owner if numbers else str(owner)] for owner in owners], np.int64)
+    device_N = np.array([place[owner if numbers else str(owner)] for owner in owners], np.int64)
+    return device_N, tuple(map(str, names))
+
+
+def owned(
+    read: Callable[[], Sequence[Any] | None], where: str, *, needed: bool
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """:func:`numbered` what ``read`` gives; ``None`` where the data do not say it, and need not.
+
+    Raises:
+        DataError: they do not say it, and have to.
+    """
+    try:
+        owners = read()
+        return None if owners is None else numbered(owners, where)
+    except DataError:
+        if needed:
+            raise
+        return None
 
 
 def of_files(files: Sequence[Path], folder: Path, column: str) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ecofed.config.class_identity import identity, listed, positions, settled
 from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
-from ecofed.data.formats.owners import numbered
+from ecofed.data.formats.owners import owned
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import left_out
@@ -64,7 +64,7 @@ def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     files = _shards(path, part)
     if not files:
         return None
-    opened = [_open(file, how.device_column) for file in files]
+    opened = [_open(file, how.device_column, needed=how.device_needed) for file in files]
     labels: list[list[Any]] = [[] for _ in opened]
     owners: list[list[Any]] = [[] for _ in opened]
     rows = sum(shard.table.metadata.num_rows for shard in opened)
@@ -75,8 +75,12 @@ def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
 
     decoded = decode(cells, how)
     labels_N, names = _joined([_numbered(own, shard) for shard, own in zip(opened, labels, strict=True)])
-    device_N = numbered(list(chain(*owners)), str(files[0])) if how.device_column else None
-    return decoded.split(labels_N, _with_list(labels_N, names, _class_lists(files)), device_N)
+    told = owned(
+        lambda: list(chain(*owners)) if all(shard.device for shard in opened) else None,
+        str(files[0]),
+        needed=how.device_needed,
+    )
+    return decoded.split(labels_N, _with_list(labels_N, names, _class_lists(files)), told)
 
 
 def notes(path: Path, how: Reading = ANYHOW) -> list[str]:  # noqa: ARG001
@@ -176,7 +180,7 @@ class _Shard:
     class_names: tuple[str, ...] | None
 
 
-def _open(file: Path, device: str | None = None) -> _Shard:
+def _open(file: Path, device: str | None = None, *, needed: bool = True) -> _Shard:
     """Read a file's schema; nothing else yet."""
     try:
         import pyarrow.parquet as pq
@@ -189,6 +193,8 @@ def _open(file: Path, device: str | None = None) -> _Shard:
         schema = table.schema_arrow
         label = _column(file, schema.names, _LABEL_COLUMNS, "label")
         image = _column(file, schema.names, _IMAGE_COLUMNS, "image")
+        if device is not None and device not in schema.names and not needed:
+            device = None
         if device is not None and device not in schema.names:
             raise DataError(f"{file}: no column '{device}' (data.device_column); it has {', '.join(schema.names)}")
         most = min(MAX_ROWS, ALWAYS_ALLOWED_ROWS + size // LEAST_ROW_BYTES)
