@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from ecofed.config import Settings
+from ecofed.config.schema import Config
+from ecofed.costs.profiles import load_device, load_link
+from ecofed.costs.rounds import Fleet
 from ecofed.costs.steps import Stop, device_memory
 from ecofed.errors import ConfigError, ModelError
 from ecofed.methods import EcoFed
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.method_plan import MethodPlan
 from ecofed.planning.planner import Plan, plan, plan_run
+from ecofed.planning.recommend import recommend
 from ecofed.runs import experiment
 from plain import PLAIN_SETS
 
@@ -192,3 +200,34 @@ def test_the_memory_of_devices_that_run_batches_in_figures() -> None:
     work = build_workload(config, network, "block2", in_channels=3, classes=10, bundle=bundle)
     need = device_memory(list(EcoFed.visit(config, work, Stop(samples=230))), config.batch_size)
     assert need == pytest.approx(2.9e6, rel=0.01)  # 13.4 MB if a hundred images ran at once
+
+
+@pytest.mark.parametrize(
+    ("images", "seconds_a_byte", "expected"),
+    [
+        (1000, 0.0, {"model.cut": "block6"}),
+        (50, 0.0, {"model.cut": "block6", "front.delivery": "preinstalled"}),
+        (1000, 1e-6, {"model.cut": "block6", "front.bytes_per_image": 320}),
+    ],
+)
+def test_codes_of_a_backbone_stay_what_they_are_and_its_front_may_outweigh_them(
+    images: int, seconds_a_byte: float, expected: dict[str, object]
+) -> None:
+    settings = Settings.load("photos", ["data.name=digits"])
+    link, machine = load_link("4g"), load_device("raspberry-pi-4")
+
+    def planned(config: Config, _cut: str, fleet: Fleet) -> Any:
+        sent = images * config.front.bytes_per_image
+        slow = 0.0 if math.isinf(fleet.links[0].uplink_bits_per_second) else sent * seconds_a_byte
+        return SimpleNamespace(
+            does_not_fit=(),
+            seconds_per_round=0.4 + slow,
+            total_uplink_bytes=sent,
+            ledger={"front": {"downlink": 143_000}},
+        )
+
+    fleet = Fleet(devices=[machine], links=[link], server=machine)
+    best = recommend(settings.for_method("ecofed"), fleet, "block6", {"block6": 0.3}, planned)
+    assert best.changes == expected
+    assert best.reasons[1].startswith(f"{best.bytes_per_image or 512} B an image: links take ")
+    assert len(best.reasons) == 2 + best.preinstalled

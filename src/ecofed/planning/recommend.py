@@ -12,6 +12,7 @@ from ecofed.costs.profiles import Link
 from ecofed.costs.rounds import Fleet
 from ecofed.errors import ConfigError
 from ecofed.planning.method_plan import MethodPlan
+from ecofed.pretraining.resolve import starts_published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,12 @@ class Recommendation:
     cut: str
     front: str | None = None
     """A shipped front; ``None``: as configured."""
-    bits: int
+    bits: int | None
+    """``None``: as configured, with codec, refresh, period and views."""
+    bytes_per_image: int | None = None
+    """Of a backbone's codes; ``None``: as configured."""
+    preinstalled: bool = False
+    """Whether the front should come with the devices' software."""
     refresh: str
     period: int
     views: int
@@ -44,6 +50,12 @@ class Recommendation:
         found: dict[str, object] = {"model.cut": self.cut}
         if self.front:
             found["front.name"] = self.front
+        if self.bytes_per_image is not None:
+            found["front.bytes_per_image"] = self.bytes_per_image
+        if self.preinstalled:
+            found["front.delivery"] = "preinstalled"
+        if self.bits is None:
+            return found | ({"ecofed.device_cuts": "auto"} if self.early_cuts else {})
         found |= {"codec.bits": self.bits, "ecofed.refresh": self.refresh}
         if self.refresh == "period":
             found["ecofed.period"] = self.period
@@ -57,6 +69,8 @@ class Recommendation:
 #: Without a bottleneck front: bits, refresh, period and views (0: unbounded), from the least to the most saving. Each
 #: step costs some accuracy: four bits hardly any, a longer period and fewer views a few points, two bits a few more.
 WIDE = ((4, "period", 2, 0), (4, "period", 4, 0), (4, "period", 4, 4), (4, "once", 1, 0), (2, "once", 1, 0))
+#: A backbone's own codes: bytes an image, where those configured take too long.
+SIZES = (512, 320, 160)
 #: Devices stop early where that makes rounds at least this much shorter, and uploads at most so many times as large.
 WORTHWHILE, MOST_GROWTH = 0.95, 4.0
 #: Links may take this share of a round before bytes are saved.
@@ -87,6 +101,8 @@ def recommend(
             worth as much as uploading a full-size front's codes over and over (docs/results.md).
     """
     cut, reason = _cut(config, fleet, usual_cut, cuts, plan)
+    if starts_published(config):
+        return _of_backbone(config, fleet, cut, reason, plan)
     usable = narrow if cut == usual_cut and config.front.name == "auto" else ()
     chosen, share = None, 1.0
     for best in [_one_upload(cut, front) for front in usable] or [_wide(cut, *step) for step in WIDE]:
@@ -115,6 +131,39 @@ def recommend(
         return chosen
     advice = "a front with a bottleneck sends less ('ecofed front list')"
     return dataclasses.replace(chosen, reasons=(*chosen.reasons, advice))
+
+
+def _of_backbone(config: Config, fleet: Fleet, cut: str, reason: str, plan: Planner) -> Recommendation:
+    """Its codes are made to measure: codec and refresh stay, the bytes an image are what can be changed."""
+    configured = config.front.bytes_per_image
+    chosen, tried, share = configured, config, 1.0
+    for size in (configured, *(size for size in SIZES if size < configured)):
+        chosen, tried = size, config.replace(front__bytes_per_image=size)
+        share = link_share(plan, tried, cut, fleet)
+        if share <= LINK_SHARE:
+            break
+    planned = plan(tried, cut, fleet)
+    reasons = [reason, f"{chosen} B an image: links take {share:.0%} of the training"]
+    delivered = planned.ledger.get("front", {}).get("downlink", 0)
+    outweighs = delivered > planned.total_uplink_bytes
+    if outweighs:
+        reasons.append(
+            f"fronts are {delivered / 1e6:,.2f} MB, all that devices send {planned.total_uplink_bytes / 1e6:,.2f} MB: "
+            "install the front with their software"
+        )
+    own = config.ecofed
+    best = Recommendation(
+        cut=cut,
+        bits=None,
+        bytes_per_image=None if chosen == configured else chosen,
+        preinstalled=outweighs,
+        refresh=own.refresh,
+        period=own.period,
+        views=own.views,
+        early_cuts={},
+        reasons=tuple(reasons),
+    )
+    return _with_early_cuts(best, tried, fleet, plan)
 
 
 def _one_upload(cut: str, front: Narrow) -> Recommendation:
