@@ -80,3 +80,9 @@ def test_a_search_is_printed(cli: Cli, collected: Path, monkeypatch: pytest.Monk
     assert any(line.startswith("4 trials moved 0 bytes; as many of classic-fl would have moved") for line in printed)
     assert any(line.startswith(f"ecofed retrain {collected} --set learning_rate=") for line in printed)
     assert "is not empty; add --resume" in cli("tune", collected, "--out", "search", code=2)
+
+
+def test_new_images_are_asked_for(cli: Cli, collected: Path) -> None:
+    printed = cli("update", collected, "--set", "data.samples_per_device=14", "--set", "rounds=2", "--out", "more")
+    assert "learned=updated, anew" in printed
+    assert "is not empty; add --resume" in cli("update", collected, "--out", "more", code=2)

@@ -80,7 +80,7 @@ def test_samples_are_gone_as_if_the_buffer_had_never_held_them(
         )
 
     views = [(device, 0, rest(device, kept.buffer.latest(device))) for device in kept.buffer.devices]
-    never = new_buffer(tmp_path / "never", kept.origin, views)
+    never = new_buffer(tmp_path / "never", dataclasses.replace(kept.origin, seen={}), views)
     result = forget(folder, samples=what, out=tmp_path / "new", report=False)
     assert result is not None
     assert open_buffer(folder).digest() == never.digest()

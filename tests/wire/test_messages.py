@@ -93,6 +93,7 @@ def test_numbers_identify_messages_for_good() -> None:
         "FrontInstalled": 51,
         "Refresh": 52,
         "Upload": 53,
+        "RefreshNew": 54,
     }
     assert all(cls.number == number for number, cls in REGISTRY.items())
 

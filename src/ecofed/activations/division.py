@@ -36,6 +36,11 @@ class Division:
         """What may be trained on of the device's newest view; ``KeyError`` without one."""
         return self.trained(device, self._buffer.latest(device))
 
+    def samples(self, device: int) -> int:
+        """How many different samples of the device may be trained on, in all its views."""
+        views = self._buffer.views_of(device).values()
+        return len(np.unique(np.concatenate([self.trained(device, view).sample_N for view in views])))
+
     def pool(self, devices: list[int]) -> tuple[View, np.ndarray]:
         """All rows of these devices (at least one of them) that may be trained on, and whose each is, int64."""
         pooled = self._buffer.pool(devices)

@@ -33,6 +33,7 @@ from ecofed.cli import (
     retrain,
     run,
     tune,
+    update,
     weights,
 )
 from ecofed.cli.interrupt import Interrupted
@@ -47,7 +48,7 @@ from ecofed.slow_work import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
-    *(run, compare, frontier, plan, profile, buffer, retrain, forget, tune),
+    *(run, compare, frontier, plan, profile, buffer, retrain, tune, update, forget),
     *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
 )
 

@@ -46,7 +46,7 @@ def buffer(run: Run, json: Json = False) -> None:
 
 def listing(kept: KeptBuffer) -> dict[str, Any]:
     """The same for programs."""
-    rounds, devices = kept.config.rounds, []
+    rounds, devices = kept.origin.before + kept.config.rounds, []
     names, totals = kept.origin.classes, [0] * len(kept.origin.classes)
     sizes = {key: path.stat().st_size for key, path in kept.buffer.files.items()}
     for device in kept.buffer.devices:

@@ -109,6 +109,13 @@ class Config:
     """Whether the finished run's folder keeps the replay buffer, where the method has one, so that the server can learn
     again without asking any device. ``none``: where devices are a fleet (Flower), whose uploads are dear; not where
     they are simulated."""
+    kept_per_device: int | None = None
+    """How many samples of each device a kept buffer has at most; ``none``: all. Which, is drawn for each sample: a
+    reservoir, in which those that came later have the same chance."""
+    kept_per_class: int | None = None
+    """The same of each class, over all devices."""
+    kept_samples: int | None = None
+    """The same in all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of convolutions and matrix products in training, on devices and on the server. ``bfloat16``: mixed
     precision, up to twice as fast where the processor has it. Weights, optimisers, frozen fronts, tests and everything
@@ -147,6 +154,8 @@ class Config:
         judged = self.test_samples >= 1 or (self.test_samples == 0 and self.validation.fraction > 0)
         rule = "must be at least 1; or 0 with validation.fraction above 0, to do without test images"
         require(judged, "test_samples", self.test_samples, rule)
+        for key in ("kept_per_device", "kept_per_class", "kept_samples"):
+            require((getattr(self, key) or 1) >= 1, key, getattr(self, key), "must be at least 1, or none")
         require(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "must be in 1..65536")
         require(1 <= self.threads <= 1024, "threads", self.threads, "must be in 1..1024")
         sampled, most = self.sampled_devices, f"must not exceed devices = {self.devices}"

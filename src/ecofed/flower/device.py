@@ -32,7 +32,7 @@ from ecofed.devices.local_images import class_numbers, task_reading
 from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
 from ecofed.onnx import DeviceBundle
-from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Refresh, SendImages, decode
+from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Refresh, RefreshNew, SendImages, decode
 from ecofed.wire import Message as WireMessage
 
 app = ClientApp()
@@ -72,7 +72,9 @@ def requests(message: Message, context: Context) -> Message:
         wanted, _ = unpack(message.content)
         installs = bool(wanted) and _is(wanted[0], InstallFront)
         _check_images(wanted, context.node_config)
-        if memory is None or (_FRONT not in memory and bool(wanted) and _is(wanted[0], Refresh, AskStatistics)):
+        if memory is None or (
+            _FRONT not in memory and bool(wanted) and _is(wanted[0], Refresh, RefreshNew, AskStatistics)
+        ):
             return Message(pack([], status=FORGOT), reply_to=message)
         worker = make_worker(Invitation.decode(memory[_INVITATION].data), context.node_config)
     except EcoFedError as error:

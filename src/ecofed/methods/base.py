@@ -82,6 +82,12 @@ class Keeping:
     """In which round each view of a device came, by its number; empty where a run of an earlier version began it."""
     uploads: Mapping[int, Uploads]
     """What each device ever uploaded."""
+    seen: Mapping[int, int]
+    """How many samples each device has offered so far: those from this number on are new."""
+    forgotten: Mapping[int, list[int]] = field(default_factory=dict)
+    """What was deleted from a buffer that this one continues (:class:`ecofed.runs.kept_buffer.Origin`)."""
+    before: int = 0
+    """Rounds of the runs that this one continues."""
 
 
 class Method(Script):

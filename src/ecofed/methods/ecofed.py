@@ -41,7 +41,7 @@ from ecofed.methods.base import Context, Keeping, Method, RoundOutcome, mean, tr
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
 from ecofed.methods.pooled import PooledTrainer, has_running_statistics
-from ecofed.methods.replay import EcoFedAgenda, Opened, ReplayState, replayed_devices
+from ecofed.methods.replay import EcoFedAgenda, Opened, ReplayState, replayed_devices, saturation_note
 from ecofed.methods.restoring import check_labels, check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.models.registry import input_side
@@ -83,7 +83,7 @@ class EcoFed(EcoFedFacts, Method):
         """Each device's labels in its own sample order: they travel once."""
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
-        asked = [device for device in sampled if self.refresh.wants(round_, self._past(device))]
+        asked = [device for device in sampled if self._wants(round_, device)]
         uploads: dict[int, Opened] = {}
         done = sum(device in self._uploaded for device in sampled if device not in asked)
         visit = self.channel.visit(asked, lambda device: self._opening(device, round_), self._opened, settled=done)
@@ -95,7 +95,8 @@ class EcoFed(EcoFedFacts, Method):
             past = self._past(device)
             self._labels[device] = upload.own_labels_N
             self.counts.keep({device: len(upload.own_labels_N)})
-            self.buffer.put(device, past.views, upload.view, self.bundle.id)
+            if len(upload.view) or not self._first(device):
+                self.buffer.put(device, past.views, upload.view, self.bundle.id)
             self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + upload.content_bytes)
             self._rounds.setdefault(device, []).append(round_)
         fresh_losses = []
@@ -110,11 +111,7 @@ class EcoFed(EcoFedFacts, Method):
         worst, most = max(saturated, default=0.0), saturation_warned(self.config.codec.bits)
         if worst > most and not self._saturation_noted:
             self._saturation_noted = True  # once a run: every record has its own saturated_fraction
-            notes.append(
-                f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than "
-                f"{most:.0%}): its constants were set on other images; 'ecofed pretrain' makes a front "
-                "from images like these"
-            )
+            notes.append(saturation_note(worst, most))
         return RoundOutcome(
             train_loss=loss,
             refreshed=bool(asked),
@@ -128,15 +125,19 @@ class EcoFed(EcoFedFacts, Method):
 
     # --- uploads ---
 
+    def _wants(self, round_: int, device: int) -> bool:
+        return self.refresh.wants(round_, self._past(device))
+
+    def _first(self, device: int) -> int:  # noqa: ARG002 - for runs that add to what is there
+        return 0  # from which of its samples on the device is asked
+
+    def _request(self, device: int, round_: int) -> Message:
+        front_id, view = self._front_of(device).id, self._past(device).views
+        return Refresh(round=round_, view=view, front_id=front_id, want_labels=device not in self._labels)
+
     def _opening(self, device: int, round_: int) -> list[Ask]:
-        """The front for a device that has none, and a request for one view; labels travel once."""
-        refresh = Refresh(
-            round=round_,
-            view=self._past(device).views,
-            front_id=self._front_of(device).id,
-            want_labels=device not in self._labels,
-        )
-        asks = [Ask(request=refresh, reply=Upload)]
+        """The front for a device that has none, and what it is asked."""
+        asks = [Ask(request=self._request(device, round_), reply=Upload)]
         again = device in self._to_reinstall
         if again or device not in self._installed:
             front = Ask(
@@ -167,7 +168,7 @@ class EcoFed(EcoFedFacts, Method):
         # Counts and lengths first: the claimed sample count decides how much work what follows is.
         entropy, batch_size, own_order_N = self.config.codec.entropy, self.config.batch_size, self._labels.get(device)
         check_length(reply.codes, reply.samples, codec, entropy)
-        self.counts.check(device, reply.samples)
+        self.counts.check(device, self._first(device) + reply.samples)
         if len(reply.labels_N) != (reply.samples if own_order_N is None else 0):
             raise WireError(f"{len(reply.labels_N)} labels for {reply.samples} samples")
         codec.check_scales(reply.scales, reply.samples, batch_size)
@@ -178,13 +179,13 @@ class EcoFed(EcoFedFacts, Method):
         if own_order_N is None:
             own_order_N = np.empty(reply.samples, np.int64)
             own_order_N[order_N] = sent_labels_N
-        saturated = reply.saturated_fraction
+        sample_N, saturated = self._first(device) + order_N.astype(np.int64), reply.saturated_fraction
         if completion is not None:
             completed = completion.complete(rows)
             rows, saturated = completed.rows, max(saturated, completed.saturated_fraction)
             scale_N = np.repeat(completed.scales, batch_size)[: reply.samples]
         return Opened(
-            view=View(rows=rows, scale_N=scale_N, sample_N=order_N.astype(np.int64), labels_N=own_order_N[order_N]),
+            view=View(rows=rows, scale_N=scale_N, sample_N=sample_N, labels_N=own_order_N[order_N]),
             own_labels_N=own_order_N,
             saturated_fraction=saturated,
             content_bytes=len(reply.codes) + reply.scales.nbytes + reply.labels_N.nbytes,
@@ -207,9 +208,12 @@ class EcoFed(EcoFedFacts, Method):
 
     # --- training ---
 
+    def _samples_of(self, device: int) -> int:
+        return len(self.division.latest(device))
+
     def _server_steps(self, devices: list[int]) -> int:
         """SGD steps of a round about these devices: as many as they have batches, unless the configuration says."""
-        batches = sum(len(self.batches(len(self.division.latest(device)))) for device in devices)
+        batches = sum(len(self.batches(self._samples_of(device))) for device in devices)
         wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
         return wanted or batches if devices else 0
 
@@ -342,4 +346,5 @@ class EcoFed(EcoFedFacts, Method):
 
     def keeping(self) -> Keeping | None:
         assert self.context.bundle is not None
-        return Keeping(self.buffer, self.context.bundle, self.bundle.id, self._rounds, self._uploaded)
+        seen = {device: len(labels_N) for device, labels_N in self._labels.items()}
+        return Keeping(self.buffer, self.context.bundle, self.bundle.id, self._rounds, self._uploaded, seen)

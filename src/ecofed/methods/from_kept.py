@@ -85,6 +85,10 @@ class FromKept(EcoFed):
             server_steps=self._server_steps(devices),
         )
 
+    def _samples_of(self, device: int) -> int:
+        own = super()._samples_of(device)
+        return own if self._order == "as-uploaded" else self.division.samples(device)
+
     def _view(self, view: View) -> View:
         """As it lies on disk, or in memory: where the configuration wants it."""
         if self.config.ecofed.buffer == "disk":

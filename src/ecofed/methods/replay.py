@@ -11,7 +11,7 @@ import numpy as np
 from ecofed.activations import Uploads, View, make_refresh_policy
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
-from ecofed.files.json_values import Count, Ordinal
+from ecofed.files.json_values import Count
 from ecofed.randomness import generator
 
 
@@ -26,7 +26,7 @@ class ReplayState:
     installed: list[Count]
     uploaded: list[tuple[Count, Count, Count]]
     """Device, views, bytes."""
-    rounds: list[tuple[Count, list[Ordinal]]] = field(default_factory=list)
+    rounds: list[tuple[Count, list[Count]]] = field(default_factory=list)
     """Device, and in which round each of its views came. Not in checkpoints of earlier versions."""
 
 
@@ -51,6 +51,14 @@ def replayed_devices(
     count = min(len(sampled), len(buffered))
     drawn = generator(config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
     return sorted(int(device) for device in drawn)
+
+
+def saturation_note(worst: float, most: float) -> str:
+    """Of a front whose quantiser suits other images."""
+    return (
+        f"{worst:.0%} of a device's activation entries exceed the quantiser's limit (more than {most:.0%}): its "
+        "constants were set on other images; 'ecofed pretrain' makes a front from images like these"
+    )
 
 
 class EcoFedAgenda(Agenda):

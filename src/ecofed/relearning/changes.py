@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecofed.config import Config, Settings
@@ -20,7 +20,7 @@ _SECTIONS = ("clock", "validation")
 #: How long is trained, with which draws, on what and where it is tested, and on which machine.
 _GENERAL = (
     *("seed", "rounds", "sampled_devices", "batch_size", "learning_rate", "momentum", "local_epochs", "aggregation"),
-    *("test_samples", "test_part", "evaluate_every", "precision", "threads", "accelerator"),
+    *("test_samples", "test_part", "evaluate_every", "precision", "threads", "accelerator", "keep_buffer"),
     *("model.head_width", "model.back", "model.weights", "initialisation"),
 )
 #: Of the method's own section.
@@ -47,8 +47,10 @@ def settings_of(config: Config, sets: Iterable[str] = (), keys: Mapping[str, Any
     return Settings((*pairs, *on_top), config.method, len(pairs)).with_set(**dict(keys or {}))
 
 
-def changed(config: Config, settings: Settings) -> Config:
+def changed(config: Config, settings: Settings, *, also: tuple[Sequence[str], Sequence[str]] = ((), ())) -> Config:
     """What is trained: a run's configuration with what was set, which touches nothing that made its buffer.
+
+    ``also``: keys, and sections, that may change besides.
 
     Raises:
         ConfigError: it does; names the key and what it was.
@@ -56,12 +58,20 @@ def changed(config: Config, settings: Settings) -> Config:
     asked = settings.for_method(settings.method)
     then, now = flat(config.to_dict()), flat(asked.to_dict())
     for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key) and not _free(key):
+        free = _free(key) or key in also[0] or key.partition(".")[0] in also[1]
+        if then.get(key) != now.get(key) and not free:
             raise ConfigError(
                 f"{key} = {now.get(key)!r}: the buffer was made with {then.get(key)!r}, and only what comes after the "
                 f"cut and how it is trained can change: {_NAMED}"
             )
-    return asked.replace(delivery="none")  # no device is asked, whatever the run did when it had trained
+    return asked
+
+
+def alone(config: Config) -> Config:
+    """The same with nobody to deliver to, and nobody to ask how good the network is: no device is there."""
+    if config.validation.on_devices:
+        config = config.replace(delivery="none", validation__on_devices=False, validation__fraction=0.0)
+    return config.replace(delivery="none")
 
 
 def differences(config: Config, other: Config) -> dict[str, list[Any]]:

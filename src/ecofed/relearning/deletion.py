@@ -186,6 +186,7 @@ def _take_out(kept: KeptBuffer, what: Selection) -> None:
         origin,
         rounds={key: round_ for key, round_ in origin.rounds.items() if what.get(key[0]) != []},
         sent={device: sent for device, sent in origin.sent.items() if what.get(device) != []},
+        seen={device: count for device, count in origin.seen.items() if what.get(device) != []},
         forgotten={**origin.forgotten, **gone},
     )
     kept.write_index()

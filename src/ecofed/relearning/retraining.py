@@ -13,7 +13,7 @@ from ecofed.files.ownership import refuse_if_owned
 from ecofed.methods import Context, Method, method_class
 from ecofed.methods.from_kept import Order, from_kept
 from ecofed.methods.transport import Answer
-from ecofed.relearning.changes import changed, differences, settings_of
+from ecofed.relearning.changes import alone, changed, differences, settings_of
 from ecofed.reports import read_result
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
@@ -67,7 +67,7 @@ def retrain(
     kept = open_buffer(source)
     if not len(kept.buffer):
         raise ConfigError(f"{source}: its buffer is empty, there is nothing to learn from")
-    config = changed(kept.config, settings_of(kept.config, sets, keys))
+    config = alone(changed(kept.config, settings_of(kept.config, sets, keys)))
     if order == "as-uploaded":
         check_replayable(kept, config)
     return run(
@@ -95,7 +95,7 @@ def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: boo
         cls = from_kept(method_class(config.method))
         return cls(context, kept.buffer, kept.origin.rounds, kept.origin.idle, order)
 
-    return Again(prepare=prepared, method=method, origin=_origin(kept, config, order, digest, result), result=result)
+    return Again(prepare=prepared, method=method, origin=origin_of(kept, config, order, digest, result), result=result)
 
 
 def replayable(kept: KeptBuffer) -> str:
@@ -104,6 +104,12 @@ def replayable(kept: KeptBuffer) -> str:
     replaced = [device for device, (sent, _) in kept.origin.sent.items() if views.get(device, 0) not in (0, sent)]
     if replaced:
         return f"uploads were replaced by later ones (device {replaced[0]}), and are not kept"
+    for device in kept.buffer.devices:
+        gone = len(kept.origin.forgotten.get(device, ()))
+        if int(kept.label_counts(device).sum()) + gone < kept.origin.seen.get(device, 0):
+            return f"the buffer is bounded, and does not hold all that device {device} uploaded"
+    if kept.origin.before:
+        return "it was collected in several runs"
     if any(round_ == 0 for round_ in kept.origin.rounds.values()):
         return "it does not say in which rounds its uploads came"
     return ""
@@ -167,7 +173,8 @@ def _prepared(kept: KeptBuffer, config: Config, note: Callable[[str], None], inp
     return dataclasses.replace(prepared, summary=summary, early=(None,), inputs=own | front | inputs)
 
 
-def _origin(kept: KeptBuffer, config: Config, order: Order, digest: str, result: RunResult | None) -> dict[str, Any]:
+def origin_of(kept: KeptBuffer, config: Config, order: str, digest: str, result: RunResult | None) -> dict[str, Any]:
+    """For a result: what was learned from."""
     known = None if result is None else result.totals
     return {
         "run": kept.run.name,

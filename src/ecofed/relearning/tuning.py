@@ -34,7 +34,7 @@ from ecofed.files.ownership import owned, refuse_if_owned
 from ecofed.methods.channel import DivergedError
 from ecofed.models import build_model
 from ecofed.randomness import generator
-from ecofed.relearning.changes import changed, settings_of
+from ecofed.relearning.changes import alone, changed, settings_of
 from ecofed.relearning.retraining import NoDevices, learning_from
 from ecofed.reports.plots.importance import write_importance_plot
 from ecofed.runs.experiment import run_owned
@@ -146,14 +146,13 @@ def tune(
     share = held_out if held_out is not None else kept.config.validation.fraction or HELD_OUT
     if not 0 < share < 1:
         raise ConfigError(f"held out {share}: must be above 0 and below 1")
-    common = [*fixed, f"validation.fraction={share}"]
-    config = changed(kept.config, settings_of(kept.config, common))
+    config = changed(kept.config, settings_of(kept.config, fixed))
     given = {word.partition("=")[0].strip() for word in fixed}
     space = {key: values for key, values in search_space(config).items() if key not in given}
     start = Tuning(run=source.name, buffer=kept.digest(), held_out=share, seed=seed, fixed=fixed)
     with owned(folder):
         known = _begun(folder, start, resume=resume)
-        job = _Job(source=str(source), common=tuple(common))
+        job = _Job(source=str(source), fixed=tuple(fixed), held_out=share)
         with ExitStack() as stack:
             count = min(workers or len(os.sched_getaffinity(0)), AT_ONCE, trials)
             work = _pool(stack, count) if count > 1 else map
@@ -196,16 +195,17 @@ def classic_bytes(config: Config, task: Task) -> int:
 @dataclass(frozen=True)
 class _Job:
     source: str
-    common: tuple[str, ...]
+    fixed: tuple[str, ...]
+    held_out: float
 
 
 def _carry_out(task: tuple[_Job, int, Mapping[str, Any]]) -> tuple[int, float | None]:
     """One trial, perhaps in a process of its own."""
     job, number, settings = task
     kept = open_buffer(job.source)
-    words = [*job.common, *(f"{key}={value}" for key, value in settings.items())]
-    config = changed(kept.config, settings_of(kept.config, words))
-    config = config.replace(evaluate_every=max(config.rounds, 1))
+    words = [*job.fixed, *(f"{key}={value}" for key, value in settings.items())]
+    config = alone(changed(kept.config, settings_of(kept.config, words)))
+    config = config.replace(evaluate_every=config.rounds, validation__fraction=job.held_out)
     try:
         result = run_owned(
             config,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ecofed.methods import Method
 from ecofed.results import RoundRecord
+from ecofed.runs.bounding import bounded
 from ecofed.runs.kept_buffer import KEPT_FOLDER, Origin, new_buffer
 from ecofed.runs.preparation import Prepared
 
@@ -45,11 +46,13 @@ def keep(
             for number in buffer.views_of(device)
         },
         sent={device: (past.views, past.bytes) for device, past in keeping.uploads.items()},
+        seen=keeping.seen,
+        forgotten=keeping.forgotten,
+        before=keeping.before,
         idle=[record.round for record in records if record.train_loss is None],
         inputs=prepared.inputs,
     )
-    views = ((device, number, view) for device in buffer.devices for number, view in buffer.views_of(device).items())
-    kept = new_buffer(folder, origin, views)
+    kept = new_buffer(folder, origin, bounded(buffer, prepared.task.config))
     note(
         f"the buffer is kept in {folder / KEPT_FOLDER}: {len(kept.buffer):,} samples of {len(kept.buffer.devices)} "
         f"devices, {kept.bytes / 1e6:,.2f} MB; 'ecofed buffer {folder}' lists it"

@@ -49,6 +49,10 @@ class Origin:
     """In which round each (device, view) came; 0 where that is not known."""
     sent: Mapping[int, tuple[int, int]]
     """How many views each device ever uploaded, and their bytes; views that were replaced are counted."""
+    seen: Mapping[int, int] = field(default_factory=dict)
+    """How many samples each device has offered so far; those from this number on are new."""
+    before: int = 0
+    """Rounds of earlier runs, whose buffer this one continues."""
     idle: list[int]
     """Rounds in which the run trained nothing: too few devices answered."""
     inputs: Mapping[str, str]
@@ -67,6 +71,8 @@ class _Description:
     front_id: str
     rounds: list[tuple[Count, Count, Annotated[int, Within(0, 2**53)]]]
     sent: list[tuple[Count, Count, Count]]
+    seen: list[tuple[Count, Count]] = field(default_factory=list)
+    before: Count = 0
     idle: list[Count]
     inputs: dict[str, str]
     forgotten: list[tuple[Count, list[Count]]]
@@ -99,8 +105,10 @@ class KeptBuffer:
         return found.hexdigest()[:_DIGITS]
 
     def label_counts(self, device: int) -> np.ndarray:
-        """How many samples of each class the device's latest upload has, int64 (K,)."""
-        labels_N = self.buffer.latest(device).labels_N
+        """How many different samples of each class the device's uploads have, int64 (K,)."""
+        views = self.buffer.views_of(device).values()
+        _, first_N = np.unique(np.concatenate([view.sample_N for view in views]), return_index=True)
+        labels_N = np.concatenate([view.labels_N for view in views])[first_N]
         return np.bincount(labels_N, minlength=len(self.origin.classes)).astype(np.int64)
 
     def write_index(self) -> None:
@@ -179,6 +187,8 @@ def _described(origin: Origin, buffer: DiskBuffer) -> str:
         "front_id": origin.front_id,
         "rounds": [(*key, origin.rounds.get(key, 0)) for key in present],
         "sent": [(device, *sent) for device, sent in sorted(origin.sent.items())],
+        "seen": sorted(origin.seen.items()),
+        "before": origin.before,
         "idle": origin.idle,
         "inputs": dict(origin.inputs),
         "forgotten": sorted(origin.forgotten.items()),
@@ -197,6 +207,8 @@ def _origin(said: _Description, arrays: Mapping[str, np.ndarray]) -> Origin:
         bundle=FrontBundle.decode(arrays["front"].tobytes()),
         rounds={(device, view): round_ for device, view, round_ in said.rounds},
         sent={device: (views, sent) for device, views, sent in said.sent},
+        seen=dict(said.seen),
+        before=said.before,
         idle=said.idle,
         inputs=said.inputs,
         forgotten=dict(said.forgotten),

@@ -207,6 +207,17 @@ class Refresh(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefreshNew(Message):
+    """Request: as :class:`Refresh`, of the samples from number ``first`` on, with their labels."""
+
+    number: ClassVar[int] = 54
+    round: int = round_number()
+    view: int = carried(UInt())
+    front_id: str = carried(Text(limit=64))
+    first: int = carried(UInt())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Upload(Message):
     """Reply: codes of N samples in the order of the keyed permutation for (device, view)."""
 
@@ -305,7 +316,7 @@ REGISTRY: dict[int, type[Message]] = {
     for cls in (
         *(Failure, Acknowledge, TrainWhole, TrainedWhole, StartSplit, SplitBatch, ApplyGradient, FrontTrained),
         *(TrainLocally, LocallyTrained, TrainDistilled, Distilled, ServerLogits),
-        *(InstallFront, FrontInstalled, Refresh, Upload),
+        *(InstallFront, FrontInstalled, Refresh, RefreshNew, Upload),
         *(SendImages, Images, AskStatistics, Statistics, InstallNetwork, CountRight, Counted),
     )
 }

@@ -9,29 +9,47 @@ import numpy as np
 from ecofed.activations import Codec, EncodedActivation, compress, configured_codec, early_codec
 from ecofed.config.task import Task, upload_order
 from ecofed.devices.frozen_front import OnFront
-from ecofed.wire import FrontBundle, InstallFront, Message, Refresh, Upload
+from ecofed.errors import DeviceError
+from ecofed.wire import FrontBundle, InstallFront, Message, Refresh, RefreshNew, Upload
 
 
 class Uploader(OnFront):
     """Uploads coded activations when asked."""
 
-    answers: ClassVar[dict[type[Message], str]] = {InstallFront: "install", Refresh: "refresh"}
+    answers: ClassVar[dict[type[Message], str]] = {
+        InstallFront: "install",
+        Refresh: "refresh",
+        RefreshNew: "refresh_new",
+    }
 
     def refresh(self, request: Refresh) -> Upload:
         """One augmented view of every sample: front, codec, upload."""
+        return self._upload(request, 0, labelled=request.want_labels)
+
+    def refresh_new(self, request: RefreshNew) -> Upload:
+        """The same of what the device has got since it uploaded its first samples.
+
+        Raises:
+            DeviceError: it has fewer than that.
+        """
+        if request.first > (count := len(self.front.data)):
+            raise DeviceError(f"asked for samples from number {request.first} on; this device has {count}")
+        return self._upload(request, request.first, labelled=True)
+
+    def _upload(self, request: Refresh | RefreshNew, first: int, *, labelled: bool) -> Upload:
         bundle, task, data = self.front.held(request.front_id), self.front.task, self.front.data
-        order_N = upload_order(task.config.seed, data.device, request.view, len(data))
+        order_N = first + upload_order(task.config.seed, data.device, request.view, len(data) - first)
         codec = codec_for(task, bundle)
         encoded = self._encode(codec, order_N, request.view)
         return Upload(
             round=request.round,
             view=request.view,
             front_id=bundle.id,
-            samples=len(data),
+            samples=len(order_N),
             saturated_fraction=encoded.saturated_fraction,
-            codes=compress(encoded.rows.tobytes(), len(data), codec, task.config.codec.entropy),
+            codes=compress(encoded.rows.tobytes(), len(order_N), codec, task.config.codec.entropy),
             scales=encoded.scales,
-            labels_N=data.labels_N[order_N] if request.want_labels else data.labels_N[:0],
+            labels_N=data.labels_N[order_N] if labelled else data.labels_N[:0],
         )
 
     def _encode(self, codec: Codec, order_N: np.ndarray, view: int) -> EncodedActivation:

@@ -1,0 +1,107 @@
+"""ecofed that goes on from a kept buffer: devices are asked for what is new, and for nothing else.
+
+A device that the buffer does not know is asked for everything, as in any run; one that it knows for its samples from
+the number on that it had offered; one that was forgotten for nothing, ever again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ecofed.activations import ReplayBuffer, Uploads, View
+from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer
+from ecofed.methods.base import Context, Keeping
+from ecofed.methods.ecofed import EcoFed
+from ecofed.methods.restoring import check_view
+from ecofed.wire import Message, RefreshNew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What a buffer knows of its devices."""
+
+    buffer: DiskBuffer
+    rounds: Mapping[tuple[int, int], int]
+    """In which round each (device, view) came."""
+    sent: Mapping[int, tuple[int, int]]
+    """Views and bytes that each device uploaded."""
+    seen: Mapping[int, int]
+    """How many samples each device has offered."""
+    forgotten: Mapping[int, list[int]]
+    total_rounds: int
+    class_of_K: np.ndarray
+    """The number that each class of the buffer has in this run."""
+
+
+class Updating(EcoFed):
+    """See the module."""
+
+    def __init__(self, context: Context, before: Before) -> None:
+        self._before = before
+        super().__init__(context)
+        for device in before.buffer.devices:
+            for number, view in before.buffer.views_of(device).items():
+                check_view(f"buffer/{device}", view, self.codec.row_bytes, len(before.class_of_K))
+                self.buffer.put(device, number, self._renamed(view), self.bundle.id)
+        self._uploaded = {device: Uploads(views=views, bytes=sent) for device, (views, sent) in before.sent.items()}
+        self._rounds = {
+            device: [before.rounds.get((device, number), 0) for number in range(past.views)]
+            for device, past in self._uploaded.items()
+        }
+        self._installed = set(before.sent)  # and what they have lost meanwhile is sent again, as a retransmission
+        self._to_reinstall = set(self._installed)
+
+    def _renamed(self, view: View) -> View:
+        rows = np.asarray(view.rows[np.arange(len(view))])
+        return replace(view, rows=rows, labels_N=self._before.class_of_K[view.labels_N])
+
+    def _empty_buffer(self) -> ReplayBuffer:
+        settings = self.config.ecofed
+        if settings.buffer == "memory":
+            return ReplayBuffer(self.bundle.id, views_kept=None)
+        assert self.context.folder is not None, "an update has a folder"
+        return DiskBuffer(self.bundle.id, None, self.context.folder / BUFFER_FOLDER, settings.buffer_bytes)
+
+    def _wants(self, round_: int, device: int) -> bool:  # noqa: ARG002
+        """Once, unless it was forgotten, or the server itself knows that there is nothing new."""
+        if self._before.forgotten.get(device) == [] or self._asked(device):
+            return False
+        known = self.context.samples
+        return known is None or device not in self._before.seen or known[device] > self._first(device)
+
+    def _asked(self, device: int) -> bool:
+        return len(self._rounds.get(device, ())) > self._views_before(device)
+
+    def _views_before(self, device: int) -> int:
+        return self._before.sent.get(device, (0, 0))[0]
+
+    def _first(self, device: int) -> int:
+        return self._before.seen.get(device, 0)
+
+    def _request(self, device: int, round_: int) -> Message:
+        if not self._first(device):
+            return super()._request(device, round_)
+        front_id, view = self._front_of(device).id, self._past(device).views
+        return RefreshNew(round=round_, view=view, front_id=front_id, first=self._first(device))
+
+    def _samples_of(self, device: int) -> int:
+        return self.division.samples(device)
+
+    def keeping(self) -> Keeping | None:
+        own = super().keeping()
+        assert own is not None
+        seen = {**self._before.seen, **{device: self._first(device) + new for device, new in own.seen.items()}}
+        before, rounds = self._before.total_rounds, {}
+        for device, came in self._rounds.items():
+            then = self._views_before(device)
+            rounds[device] = [*came[:then], *(before + round_ for round_ in came[then:])]
+        return replace(own, seen=seen, rounds=rounds, forgotten=self._before.forgotten, before=before)
+
+
+def updating(own: type) -> type[Updating]:
+    """The same for a method that is ecofed, or a variant of it."""
+    assert issubclass(own, EcoFed)
+    return Updating if own is EcoFed else type(own.__name__, (Updating, own), {})
