@@ -344,7 +344,7 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 @app.command()
 def picture() -> None:
     """README's picture, where its runs are on this machine; that of bytes against accuracy, from the records."""
-    from ecofed.reports import read_result
+    from ecofed.reports.files import read_result
     from ecofed.reports.plots import draw_plots
     from ecofed.reports.plots.frontier import write_frontier_plot
     from ecofed.results import Comparison

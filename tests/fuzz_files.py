@@ -42,8 +42,9 @@ from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods.restoring import restore
 from ecofed.onnx import DeviceBundle
 from ecofed.onnx.fronts import front_to_onnx
-from ecofed.reports import load, markdown, plain_text
 from ecofed.reports.html import report_html
+from ecofed.reports.joining import load
+from ecofed.reports.tables import markdown, plain_text
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.exporting import network_file
 from ecofed.runs.prediction import OnnxNetwork

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.config.methods import METHODS
-from ecofed.costs import Ledger
+from ecofed.costs.ledger import Ledger
 from ecofed.devices import DeviceWorker, LocalImages, OnnxWorker
 from ecofed.devices.answering import side_of
 from ecofed.errors import WireError

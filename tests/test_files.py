@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ecofed.config.schema import Config
-from ecofed.costs import Ledger
+from ecofed.costs.ledger import Ledger
 from ecofed.errors import ConfigError, StorageError
 from ecofed.files import disk as files
 from ecofed.files.disk import (

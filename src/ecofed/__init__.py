@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ecofed.api import compare, evaluate, load_model, plan, retrain, run
     from ecofed.data import Dataset, load_dataset
     from ecofed.models import partition
-    from ecofed.reports import load
+    from ecofed.reports.joining import load
     from ecofed.results import Comparison, RunResult
     from ecofed.runs.observing import Observer, SilentObserver
     from ecofed.runs.prediction import predict
@@ -87,7 +87,7 @@ _LAZY = {
     "SilentObserver": "runs.observing",
     "compare": "api",
     "evaluate": "api",
-    "load": "reports",
+    "load": "reports.joining",
     "load_dataset": "data",
     "load_model": "api",
     "partition": "models",

@@ -22,7 +22,7 @@ from ecofed.methods.from_kept import Order
 from ecofed.models.given import give_module, given_cut, was_trained
 from ecofed.planning import planner
 from ecofed.relearning import retraining
-from ecofed.reports import changed_inputs
+from ecofed.reports.joining import changed_inputs
 from ecofed.results import Comparison, RunResult
 from ecofed.runs import experiment, saved_model
 from ecofed.runs.observing import Observer, ProgressLines

@@ -20,7 +20,7 @@ reason) is cleaned when the error is made, so that it can go to a terminal, a lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from ecofed.foreign_text import clean
@@ -88,8 +88,6 @@ class CheckpointError(EcoFedError):
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string. Of a mapping, what the closest
-    of its words stands for."""
+    """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string."""
     close = get_close_matches(word, list(valid), n=1, cutoff=0.6)
-    meant = valid[close[0]] if close and isinstance(valid, Mapping) else "".join(close)
-    return f" (did you mean '{meant}'?)" if close else ""
+    return f" (did you mean '{close[0]}'?)" if close else ""

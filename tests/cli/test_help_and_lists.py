@@ -130,3 +130,18 @@ def test_version(cli: Cli) -> None:
     pyproject = Path(__file__).parents[2] / "pyproject.toml"
     assert tomllib.loads(pyproject.read_text())["project"]["scripts"]["ecofed"] == "ecofed.cli:main"
     assert cli("--version").out.startswith("ecofed 0.")
+
+
+def test_help_is_quick_because_it_loads_little() -> None:
+    """Figures are for other days: what takes the time is what is imported."""
+    code = (
+        "import sys\n"
+        "for name in ('numpy', 'torch', 'safetensors', 'ecofed.costs.clock', 'ecofed.reports.html', 'ecofed.runs'):\n"
+        "    sys.modules[name] = None\n"
+        "sys.argv = ['ecofed', '--help']\n"
+        "from ecofed.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout

@@ -23,7 +23,8 @@ from ecofed.pretraining import Recipe, load_images, write_front
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.pretrain import pretrain_front
 from ecofed.pretraining.train import EpochReport
-from ecofed.reports import write_report, write_result
+from ecofed.reports.files import write_result
+from ecofed.reports.html import write_report
 from ecofed.reports.plots.plan import write_plan_plots
 from ecofed.wire import FrontBundle
 

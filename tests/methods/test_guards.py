@@ -17,7 +17,7 @@ from ecofed.activations import View, configured_codec
 from ecofed.config.codecs import CodecConfig
 from ecofed.config.methods import EcoFedConfig, cosine
 from ecofed.config.schema import Config
-from ecofed.costs import Ledger
+from ecofed.costs.ledger import Ledger
 from ecofed.errors import DeviceError, WireError
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, train
 from ecofed.methods.pooled import PooledTrainer

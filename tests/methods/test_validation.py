@@ -15,8 +15,8 @@ from tiny import run, started, tiny_config
 
 from ecofed.activations import View
 from ecofed.config import Settings
+from ecofed.config.held_out import held_out, trained_count
 from ecofed.config.schema import Config
-from ecofed.config.validation import held_out, trained_count
 from ecofed.errors import ConfigError, DataError
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import PooledTrainer

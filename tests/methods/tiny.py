@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.config import Config, Settings
-from ecofed.costs import Ledger
+from ecofed.costs.ledger import Ledger
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method
 from ecofed.results import RunResult
 from ecofed.runs.experiment import run

@@ -30,7 +30,7 @@ def little_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def config(**changes: object) -> Config:
-    values = {"model": {"name": "lenet", "width": 0.125, "head_width": 8}, "ecofed": {"front": "pretrain"}}
+    values = {"model": {"name": "lenet", "width": 0.125, "head_width": 8}, "front": {"name": "pretrain"}}
     return Config.from_dict(values).replace(**changes)
 
 

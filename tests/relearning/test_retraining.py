@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 import ecofed
 from ecofed.errors import CheckpointError, ConfigError
 from ecofed.relearning.retraining import NoDevices, retrain
-from ecofed.reports import read_result
+from ecofed.reports.files import read_result
 from ecofed.reports.html import report_html
 from ecofed.results import Comparison, RunResult
 from ecofed.runs.experiment import run

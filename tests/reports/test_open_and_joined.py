@@ -15,8 +15,9 @@ import pytest
 from ecofed.cli import main
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text, write_json
-from ecofed.reports import joined, load, write_result, write_summary
+from ecofed.reports.files import write_result, write_summary
 from ecofed.reports.frontiers import Frontier, Point
+from ecofed.reports.joining import joined, load
 from ecofed.reports.unfinished import totals_of, write_unfinished
 from ecofed.results import Comparison, RunResult
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ecofed.reports import write_result
+from ecofed.reports.files import write_result
 from ecofed.reports.plots import draw_plots
 from ecofed.results import RunResult
 
@@ -21,7 +21,7 @@ DRAW = """
 import sys
 from hashlib import sha256
 from pathlib import Path
-from ecofed.reports import read_result
+from ecofed.reports.files import read_result
 from ecofed.reports.plots import draw_plots
 from ecofed.reports.plots.frontier import write_frontier_plot
 for plot in draw_plots(read_result(sys.argv[1])):

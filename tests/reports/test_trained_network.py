@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ecofed.errors import EcoFedError
-from ecofed.reports import read_result, write_result
+from ecofed.reports.files import read_result, write_result
 from ecofed.reports.html import report_html
 from ecofed.reports.trained import trained_networks
 from ecofed.results import Comparison, RunResult

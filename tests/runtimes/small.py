@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ecofed.config import Config, Settings
-from ecofed.costs import Ledger
+from ecofed.costs.ledger import Ledger
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method, Transport
 from ecofed.results import RunResult
 from ecofed.runs.preparation import Prepared, prepare

@@ -22,7 +22,7 @@ from ecofed.config import Config, Settings
 from ecofed.costs.profiles import load_device
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
-from ecofed.reports import joined, load
+from ecofed.reports.joining import joined, load
 from ecofed.results import Comparison, RunResult
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.experiment import compare, run

@@ -15,7 +15,7 @@ from test_nonsense import VILLAIN, Corrupted, refusal, replaced
 
 import ecofed
 from ecofed.config import Config
-from ecofed.config.validation import held_out
+from ecofed.config.held_out import held_out
 from ecofed.devices.local_test import LocalTest
 from ecofed.errors import ConfigError, DeviceError, MissingExtraError
 from ecofed.methods.plausible import MAX_SAMPLES, check_counts

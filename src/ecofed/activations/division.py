@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ecofed.activations.buffer import ReplayBuffer, Rows, View
+from ecofed.config.held_out import held_out
 from ecofed.config.schema import Config
-from ecofed.config.validation import held_out
 
 
 class Division:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import Json, add_command
-from ecofed.runs.kept_buffer import KeptBuffer, open_buffer
+
+if TYPE_CHECKING:
+    from ecofed.runs.kept_buffer import KeptBuffer
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run that keeps its buffer.")]
 COLUMNS = ("device", "views", "samples", "bytes", "round", "age", "classes")
@@ -24,6 +26,8 @@ def buffer(run: Run, json: Json = False) -> None:
 
     'round' is the one in which a device's latest upload came, 'age' how many rounds the run went on after it.
     """
+    from ecofed.runs.kept_buffer import open_buffer
+
     kept = open_buffer(run)
     found = listing(kept)
     if json:

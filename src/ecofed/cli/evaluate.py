@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import ecofed
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.shared import add_command
-from ecofed.scores import Scores
+
+if TYPE_CHECKING:
+    from ecofed.scores import Scores
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
 Data = Annotated[

@@ -22,7 +22,6 @@ from ecofed.cli.shared import (
 from ecofed.config import Settings
 from ecofed.config.methods import OURS
 from ecofed.files.replacing import refuse_existing
-from ecofed.onnx.device_bundle import DEVICE_FILES
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.", parser=named_path)]
 File = Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="File to write.", parser=named_path)]
@@ -54,6 +53,7 @@ def front(
     With --int8 the weights are rounded: that is another front, and the run must use it too; the last line says how.
     """
     need_torch("ecofed export")
+    from ecofed.onnx.device_bundle import DEVICE_FILES
     from ecofed.runs.exporting import export_front
 
     make_folder(out)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -16,8 +16,10 @@ from ecofed.cli.streams import say
 from ecofed.config.schema import Config
 from ecofed.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes, human_seconds
-from ecofed.results import RoundRecord, RunResult
 from ecofed.slow_work import told_to
+
+if TYPE_CHECKING:
+    from ecofed.results import RoundRecord, RunResult
 
 SECONDS_BETWEEN_LINES = 5.0
 #: On a narrower terminal the figures take the place of the bar.

@@ -53,8 +53,9 @@ def report(folders: Folders, out: Out = None, json: Json = False) -> None:
     A run that goes on or was stopped is shown up to its last round. Several folders are joined into one report, which
     says where their runs differ in data, devices or seeds.
     """
-    from ecofed.reports import joined, load, write_report
     from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
+    from ecofed.reports.html import write_report
+    from ecofed.reports.joining import joined, load
     from ecofed.reports.plots import DRAWERS
 
     sweep = None

@@ -13,7 +13,6 @@ from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.replacing import refuse_existing
-from ecofed.files.tensor_files import pack
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A backbone: efficientnet-lite0, or timm:NAME.")]
 Source = Annotated[
@@ -57,6 +56,7 @@ def weights(
     The file is what 'model.weights' takes.
     """
     need_torch("converting weights")
+    from ecofed.files.tensor_files import pack
     from ecofed.pretraining.int8_weights import pack_int8, without_last
     from ecofed.pretraining.published import published_weights
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ecofed.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Of a list in a message, so that two of them fit into one.
 MOST_LISTED = 40
@@ -82,6 +84,8 @@ def positions(
         raise DataError(
             f"{refusal(strange)}; {others}: {listed(known)}; {own}: {listed(names)}{nearest(strange, known)}"
         )
+    import numpy as np  # here: a command that only lists things does without
+
     return np.array([places[name] for name in wanted], np.int64)
 
 

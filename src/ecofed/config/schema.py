@@ -288,8 +288,9 @@ def unknown_key(dotted: str) -> ConfigError:
     methods = all_methods()
     general = [key for key in all_keys() if key.partition(".")[0] not in methods]
     overrides = [f"{method}.{key}" for method in methods for key in general] if "." in dotted else []
-    known = {**{key: key for key in (*all_keys(), *overrides)}, **moved_keys()}
-    suggestion = nearest(dotted, known)
+    suggestion = nearest(dotted, [*all_keys(), *overrides, *moved_keys()])
+    for old, new in moved_keys().items():
+        suggestion = suggestion.replace(f"'{old}'", f"'{new}'")
     return ConfigError(f"unknown key '{dotted}'{suggestion}; 'ecofed presets --keys' lists all")
 
 

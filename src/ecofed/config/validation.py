@@ -1,17 +1,11 @@
-"""The section ``[validation]``: samples that nothing is trained on, and which they are."""
+"""The section ``[validation]``: samples that nothing is trained on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from ecofed.config.fields import Needs, require
-from ecofed.randomness import generator
-
-if TYPE_CHECKING:
-    from ecofed.config.schema import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,27 +32,3 @@ class ValidationConfig:
     def on_server(self) -> bool:
         """Whether the server holds samples out of what it was sent."""
         return self.fraction > 0 and not self.on_devices
-
-
-def held_out(config: Config, device: int, sample_N: np.ndarray) -> np.ndarray:
-    """Which of a device's samples are held out, bool, as ``sample_N`` names them.
-
-    A keyed draw for each sample, whatever others the device has or will have.
-    """
-    if not config.validation.fraction or not len(sample_N):
-        return np.zeros(len(sample_N), bool)
-    draws = generator(config.seed, "held-out", device=device).random(int(sample_N.max()) + 1)
-    held_N: np.ndarray = draws[sample_N] < config.validation.fraction
-    return held_N
-
-
-def trained_count(config: Config, device: int, samples: int) -> int:
-    """How many of a device's samples are not held out."""
-    return samples - int(held_out(config, device, np.arange(samples)).sum())
-
-
-def taking_part(config: Config, device: int, samples: int) -> np.ndarray:
-    """Which of a device's samples the run's method gets to see, int64: all but those that the device holds out."""
-    if not config.validation.on_devices:
-        return np.arange(samples)
-    return np.flatnonzero(~held_out(config, device, np.arange(samples)))

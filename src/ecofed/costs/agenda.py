@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ecofed.config.held_out import trained_count
 from ecofed.config.schema import Config
-from ecofed.config.validation import trained_count
 
 
 class Agenda:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from ecofed.config.class_identity import listed, positions
+from ecofed.config.held_out import taking_part
 from ecofed.config.task import Task
-from ecofed.config.validation import taking_part
 from ecofed.data import Dataset, to_input
 from ecofed.data.jpeg import compress_images
 from ecofed.data.reading import Reading, reading_of

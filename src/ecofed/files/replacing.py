@@ -13,7 +13,6 @@ from typing import Any
 
 from ecofed.errors import ConfigError
 from ecofed.files.json_values import parse
-from ecofed.files.tensor_files import is_described
 
 #: No file of ours that is asked about here is longer, but for networks, whose first bytes tell.
 _MOST_BYTES = 256 << 20
@@ -40,6 +39,8 @@ def refuse_existing(*paths: Path, overwrite: bool, option: str = "--out") -> Non
 
 def is_ours(path: Path) -> bool:
     """Whether EcoFed wrote a file, as far as its content tells."""
+    from ecofed.files.tensor_files import is_described  # brings numpy
+
     try:
         if not path.is_file():
             return False

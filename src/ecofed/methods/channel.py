@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from ecofed.costs import Availability, Exchange, Ledger
-from ecofed.costs.availability import needed_devices
+from ecofed.costs.availability import Availability, needed_devices
+from ecofed.costs.exchange import Exchange
+from ecofed.costs.ledger import Ledger
 from ecofed.errors import DeviceError, ModelError, WireError
 from ecofed.foreign_text import clean
 from ecofed.methods.transport import Answer, Lost, Transport

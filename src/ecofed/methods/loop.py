@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ecofed.config.network_input import images_at_once
 from ecofed.config.schema import Config
-from ecofed.costs import Exchange, RoundTime
+from ecofed.costs.clock import RoundTime
+from ecofed.costs.exchange import Exchange
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome
 from ecofed.methods.channel import BelowQuorumError

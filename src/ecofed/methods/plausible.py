@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ecofed.config.held_out import trained_count
 from ecofed.config.schema import Config
-from ecofed.config.validation import trained_count
 from ecofed.errors import DeviceError
 from ecofed.methods.channel import DivergedError
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ecofed.config import Config, Settings
+from ecofed.config.held_out import taking_part
 from ecofed.config.methods import OURS, PAPER_METHODS
 from ecofed.config.task import Task
-from ecofed.config.validation import taking_part
 from ecofed.costs.calendar import Course
 from ecofed.costs.clock import fleet_of
 from ecofed.costs.rounds import Fleet

@@ -24,7 +24,7 @@ from ecofed.activations import View
 from ecofed.errors import ConfigError, EcoFedError, StorageError
 from ecofed.files.disk import flush_folder, remove_unfinished, write_json
 from ecofed.files.json_values import Count, parse, read_as
-from ecofed.reports import read_result, write_result
+from ecofed.reports.files import read_result, write_result
 from ecofed.reports.html import REPORT_FILE
 from ecofed.runs.kept_buffer import (
     DELETION_FILE,

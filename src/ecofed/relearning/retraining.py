@@ -14,7 +14,7 @@ from ecofed.methods import Context, Method, method_class
 from ecofed.methods.from_kept import Order, from_kept
 from ecofed.methods.transport import Answer
 from ecofed.relearning.changes import alone, changed, differences, settings_of
-from ecofed.reports import read_result
+from ecofed.reports.files import read_result
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run

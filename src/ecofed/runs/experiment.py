@@ -13,7 +13,8 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
-from ecofed.costs import Availability, Ledger
+from ecofed.costs.availability import Availability
+from ecofed.costs.ledger import Ledger
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
 from ecofed.methods import Channel, Context, Method, method_class, train
@@ -21,8 +22,9 @@ from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
 from ecofed.onnx import require_runtime
 from ecofed.pretraining.resolve import starts_published
-from ecofed.reports import changed_inputs, read_summary, write_report, write_result, write_summary
-from ecofed.reports.html import REPORT_FILE
+from ecofed.reports.files import read_summary, write_result, write_summary
+from ecofed.reports.html import REPORT_FILE, write_report
+from ecofed.reports.joining import changed_inputs
 from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RoundRecord, RunResult
 from ecofed.runs.again import Again

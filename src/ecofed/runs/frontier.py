@@ -18,8 +18,8 @@ from ecofed.errors import ConfigError
 from ecofed.files.disk import holds_json, write_json
 from ecofed.models import default_cut
 from ecofed.pretraining.resolve import resolve_front
-from ecofed.reports import changed_inputs
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
+from ecofed.reports.joining import changed_inputs
 from ecofed.results import RunResult
 from ecofed.runs.experiment import run_owned
 from ecofed.runs.observing import Observer, SilentObserver

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from ecofed.config.fields import require
+from ecofed.config.held_out import taking_part, trained_count
 from ecofed.config.methods import OURS, facts_of
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
-from ecofed.config.validation import taking_part, trained_count
 from ecofed.data import (
     Dataset,
     ImageSet,

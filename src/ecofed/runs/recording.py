@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ecofed._version import __version__
-from ecofed.costs import Ledger
+from ecofed.costs.ledger import Ledger
 from ecofed.methods import Method
 from ecofed.reports.unfinished import totals_of
 from ecofed.results import RoundRecord, RunResult
