@@ -66,6 +66,7 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate_reference.py
+	$(BIN)/python docs/generate_house.py
 
 docs-check: $(VENV)/.dev
 	$(BIN)/pytest tests/docs

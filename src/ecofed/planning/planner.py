@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,8 @@ from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
 from ecofed.pretraining.bundling import early_bundle
-from ecofed.pretraining.resolve import check_fits, resolve_front, starts_published
-from ecofed.pretraining.shipped import AUTOMATIC_BYTES, automatic_front, shipped_front, shipped_fronts
+from ecofed.pretraining.resolve import resolve_front
+from ecofed.pretraining.shipped import AUTOMATIC_BYTES, shipped_fronts
 from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
 #: Entropy coding is tried on so many images of so many devices.
@@ -205,25 +204,17 @@ class _Planner:
 
     def _bundle(self, config: Config, network: CountedNetwork, cut: str) -> FrontBundle:
         """The front that the run would use; where it is still to be made, one of the same shape."""
-        name = config.front.name
-        normalisation = "group" if config.normalisation == "group" else "frozen"
-        if config.initialisation == "random" or cut != self.cut:
+        if cut != self.cut:
             return stand_in_bundle(config, network, cut, self.channels)
-        if name == "auto" and starts_published(config):
-            return resolve_front(config, cut, self.channels, self.notes.append)
-        if Path(name).is_file():
-            bundle = FrontBundle.load(Path(name))
-        elif name == "auto":
-            shipped = automatic_front(config, cut, self.channels, normalisation)
-            return shipped.load() if shipped is not None else stand_in_bundle(config, network, cut, self.channels)
-        elif name in ("random", "pretrain"):
-            if name == "pretrain":
-                self.notes.append("the pre-trained front's length is that of a random one, give or take a few bytes")
-            return stand_in_bundle(config, network, cut, self.channels)
-        else:
-            bundle = shipped_front(name).load()
-        check_fits(bundle, config, cut, self.channels, name)
-        return bundle
+        if config.front.name == "pretrain" and config.initialisation != "random":
+            self.notes.append("the pre-trained front's length is that of a random one, give or take a few bytes")
+        return resolve_front(
+            config,
+            cut,
+            self.channels,
+            self.notes.append,
+            stand_in=lambda: stand_in_bundle(config, network, cut, self.channels),
+        )
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
         """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""

@@ -22,10 +22,17 @@ from ecofed.pretraining.shipped import automatic_front, shipped_front, shipped_f
 from ecofed.wire import FrontBundle
 
 
-def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str], None]) -> FrontBundle:
+def resolve_front(
+    config: Config,
+    cut: str,
+    channels: int,
+    note: Callable[[str], None],
+    stand_in: Callable[[], FrontBundle] | None = None,
+) -> FrontBundle:
     """The front that ``front.name`` names, for this model and input.
 
-    ``initialisation = "random"`` means a random front for every method.
+    ``initialisation = "random"`` means a random front for every method. ``stand_in`` is taken for a front that would
+    have to be made first, for who needs its shape only.
 
     Raises:
         ConfigError: the front does not exist, or is for another model.
@@ -36,7 +43,7 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
             _without_back(config.model), cut, channels, input_size=input_side(config.model), code=_code_of(config)
         )
     if name == "random" or config.initialisation == "random":
-        return _random_front(config.model, channels, config.seed, _front_normalisation(config))
+        return stand_in() if stand_in else _random_front_of(config, channels)
     if Path(name).is_file():
         bundle = FrontBundle.load(Path(name))
         check_fits(bundle, config, cut, channels, name)
@@ -45,11 +52,15 @@ def resolve_front(config: Config, cut: str, channels: int, note: Callable[[str],
         shipped = automatic_front(config, cut, channels, _front_normalisation(config))
         if shipped is not None:
             return shipped.load()
+        if stand_in:
+            return stand_in()
         note(
             f"no shipped front for {config.model.name} x {config.model.width:g} cut at {cut}, {channels} channels: "
             f"using a random one; {_other_widths(config, cut, channels)}front.name=pretrain makes one"
         )
-        return _random_front(config.model, channels, config.seed, _front_normalisation(config))
+        return _random_front_of(config, channels)
+    if name == "pretrain" and stand_in:
+        return stand_in()
     if name == "pretrain":
         return cached_front(
             dataclasses.replace(config.model, cut=cut),
@@ -101,6 +112,10 @@ def _code_of(config: Config) -> Code | None:
 def _without_back(model: ModelConfig) -> ModelConfig:
     """What a front is the same for."""
     return dataclasses.replace(model, cut=None, back="rest", head_width=None)
+
+
+def _random_front_of(config: Config, channels: int) -> FrontBundle:
+    return _random_front(config.model, channels, config.seed, _front_normalisation(config))
 
 
 @lru_cache(maxsize=4)
