@@ -30,9 +30,9 @@ HOW_TO = Path(__file__).parents[1] / "docs" / "how-to" / "python.md"
 EXPORTED = [
     *("CheckpointError", "Comparison", "Config", "ConfigError", "DataError", "Dataset", "DeviceError", "EcoFedError"),
     *("InUseError", "MissingExtraError", "ModelError", "Notice", "Observer", "PluginError", "RunResult", "Settings"),
-    *("SilentObserver", "StorageError", "WireError", "__version__", "compare", "evaluate", "load", "load_dataset"),
-    *("load_model", "load_plugin", "partition", "plan", "predict", "register", "register_codec", "register_format"),
-    *("register_network", "retrain", "run"),
+    *("SilentObserver", "StorageError", "WireError", "__version__", "compare", "evaluate", "forget", "load"),
+    *("load_dataset", "load_model", "load_plugin", "partition", "plan", "predict", "register", "register_codec"),
+    *("register_format", "register_network", "retrain", "run", "tune", "update"),
 ]
 SMALL: dict[str, Any] = {
     "rounds": 1,

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from ecofed.api import compare, evaluate, load_model, plan, retrain, run
     from ecofed.data import Dataset, load_dataset
     from ecofed.models import partition
+    from ecofed.relearning.forgetting import forget
+    from ecofed.relearning.tuning import tune
+    from ecofed.relearning.updating import update
     from ecofed.reports.joining import load
     from ecofed.results import Comparison, RunResult
     from ecofed.runs.observing import Observer, SilentObserver
@@ -64,6 +67,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "forget",
     "load",
     "load_dataset",
     "load_model",
@@ -77,6 +81,8 @@ __all__ = [
     "register_network",
     "retrain",
     "run",
+    "tune",
+    "update",
 ]
 
 _LAZY = {
@@ -87,6 +93,7 @@ _LAZY = {
     "SilentObserver": "runs.observing",
     "compare": "api",
     "evaluate": "api",
+    "forget": "relearning.forgetting",
     "load": "reports.joining",
     "load_dataset": "data",
     "load_model": "api",
@@ -95,6 +102,8 @@ _LAZY = {
     "predict": "runs.prediction",
     "retrain": "api",
     "run": "api",
+    "tune": "relearning.tuning",
+    "update": "relearning.updating",
 }
 
 
@@ -108,6 +117,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"ecofed.{_LAZY[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        extra = {"torch": "train", "optuna": "tune"}.get(str(error.name))
+        if extra is None:
             raise
-        raise MissingExtraError("torch", "train", f"ecofed.{name}") from None
+        raise MissingExtraError(str(error.name), extra, f"ecofed.{name}") from None

@@ -143,6 +143,17 @@ def test_a_copy_that_somebody_made_there_is_found(copied: Callable[[str], Path])
     assert open_buffer(folder).buffer.devices == [0, 1, 3]
 
 
+def test_a_network_that_had_learned_from_them_is_not_taken_for_the_new_one(
+    copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied("run")
+    retrain(folder, out=tmp_path / "new", order="as-uploaded", report=False)
+    with pytest.raises(ConfigError, match=r"has changed since: kept buffer \("):
+        forget(folder, [GONE], out=tmp_path / "new", resume=True, report=False)
+    assert open_buffer(folder).buffer.devices == [0, 1, 3]
+    assert forget(folder, [GONE], out=tmp_path / "newer", resume=True, report=False) is not None
+
+
 def test_what_cannot_be_forgotten(copied: Callable[[str], Path], tmp_path: Path) -> None:
     folder = copied("run")
     with pytest.raises(ConfigError, match="device 9 has nothing in the buffer"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from ecofed.reports.files import read_result
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run
-from ecofed.runs.inputs import without_devices
+from ecofed.runs.inputs import refuse_changes, without_devices
 from ecofed.runs.kept_buffer import KeptBuffer, open_buffer
 from ecofed.runs.observing import Observer
 from ecofed.runs.preparation import Prepared, prepare
@@ -70,6 +70,9 @@ def retrain(
     config = alone(changed(kept.config, settings_of(kept.config, sets, keys)))
     if order == "as-uploaded":
         check_replayable(kept, config)
+    again = learning_from(kept, config, order)
+    if resume:
+        check_learned(out, {BUFFER_INPUT: again.origin["buffer"], ORDER_INPUT: order})
     return run(
         config,
         out=out,
@@ -79,7 +82,7 @@ def retrain(
         command=command,
         report=report,
         connect=lambda _: NoDevices(),
-        again=learning_from(kept, config, order),
+        again=again,
     )
 
 
@@ -96,6 +99,17 @@ def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: boo
         return cls(context, kept.buffer, kept.origin.rounds, kept.origin.idle, order)
 
     return Again(prepare=prepared, method=method, origin=origin_of(kept, config, order, digest, result), result=result)
+
+
+def check_learned(out: str | Path | None, now: Mapping[str, str]) -> None:
+    """Have a finished run in the folder stand only for this buffer: uploads may have been deleted since.
+
+    Raises:
+        ConfigError: it learned from another one.
+    """
+    finished = None if out is None else earlier_result(Path(out))
+    if out is not None and finished is not None:
+        refuse_changes({name: finished.inputs.get(name, "none") for name in now}, now, Path(out))
 
 
 def replayable(kept: KeptBuffer) -> str:

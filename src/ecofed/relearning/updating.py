@@ -18,7 +18,7 @@ from ecofed.methods import Context, Method, method_class
 from ecofed.methods.transport import Transport
 from ecofed.methods.updating import Before, updating
 from ecofed.relearning.changes import changed, settings_of
-from ecofed.relearning.retraining import BUFFER_INPUT, earlier_result, origin_of
+from ecofed.relearning.retraining import BUFFER_INPUT, check_learned, earlier_result, origin_of
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run
@@ -81,6 +81,9 @@ def update(
         raise ConfigError(f"seed = {config.seed}: the buffer's samples are in the order of seed {kept.config.seed}")
     if config.ecofed.server == "fedavg":
         raise ConfigError("ecofed.server = 'fedavg' trains on the latest upload of a device only; update needs pooled")
+    again = _going_on(kept, config, start, fleet=connect is not None)
+    if resume:
+        check_learned(out, {BUFFER_INPUT: again.origin["buffer"], START_INPUT: start})
     return run(
         config,
         out=out,
@@ -90,7 +93,7 @@ def update(
         command=command,
         report=report,
         connect=connect,
-        again=_going_on(kept, config, start, fleet=connect is not None),
+        again=again,
     )
 
 
