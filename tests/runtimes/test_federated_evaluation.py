@@ -20,6 +20,7 @@ from ecofed.devices.local_test import LocalTest
 from ecofed.errors import ConfigError, DeviceError, MissingExtraError
 from ecofed.methods.plausible import MAX_SAMPLES, check_counts
 from ecofed.onnx import session
+from ecofed.relearning.changes import alone
 from ecofed.reports.words import accuracy_sentence, key_figures
 from ecofed.results import RunResult
 from ecofed.runs.experiment import run
@@ -184,6 +185,19 @@ def test_what_counts_may_say() -> None:
     check_counts(config, 7, samples_K * 3, right_K, 2, None)  # who has never said how many it trains on
     with pytest.raises(DeviceError, match="do not go with"):
         check_counts(config, 7, samples_K * 3, right_K, 2, 50 - held)
+
+
+def test_to_learn_again_asks_no_device(pictures: Path) -> None:
+    """What devices held out is not in the kept buffer: test images judge, or a share of what is there."""
+    without = small_config(pictures, **ALONE)
+    for config, expected in (
+        (without, 0.4),
+        (without.replace(test_samples=16), 0.0),
+        (without.replace(validation__on_devices=False), 0.4),
+    ):
+        again = alone(config)
+        assert (again.delivery, again.validation.on_devices) == ("none", False)
+        assert again.validation.fraction == expected
 
 
 def test_what_it_needs_is_said_before_anything_is_trained(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

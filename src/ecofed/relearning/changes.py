@@ -68,10 +68,15 @@ def changed(config: Config, settings: Settings, *, also: tuple[Sequence[str], Se
 
 
 def alone(config: Config) -> Config:
-    """The same with nobody to deliver to, and nobody to ask how good the network is: no device is there."""
-    if config.validation.on_devices:
-        config = config.replace(delivery="none", validation__on_devices=False, validation__fraction=0.0)
-    return config.replace(delivery="none")
+    """The same with nobody to deliver to, and nobody to ask how good the network is: no device is there.
+
+    What devices held out themselves is not in the buffer. Where test images judge nothing more is held out, and where
+    there are none a share of what is there.
+    """
+    fraction = config.validation.fraction
+    if config.validation.on_devices and config.test_samples:
+        fraction = 0.0
+    return config.replace(delivery="none", validation__on_devices=False, validation__fraction=fraction)
 
 
 def differences(config: Config, other: Config) -> dict[str, list[Any]]:

@@ -57,7 +57,8 @@ def accuracy_sentence(result: Comparison | RunResult) -> str:
     last = f"the last {LAST_ROUNDS}" if evaluations > LAST_ROUNDS else f"all {evaluations}"
     mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
     if not evaluations:
-        mean = f"of the network after the last round{_sure(run)}"
+        sure = _sure(run) if len(as_comparison(result).results) == 1 else ""
+        mean = f"of the network after the last round{sure}"
     return f"final accuracy: {mean}, on {judged_by(run)}"
 
 
