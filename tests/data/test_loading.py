@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from data_builders import pictures, write_idx, write_parquet
 
-from ecofed.data import fetch, fetching, hub, known, list_datasets, load_dataset, places, require_test
+from ecofed.data import digits, fetch, fetching, hub, known, list_datasets, load_dataset, places, require_test
 from ecofed.data.places import cure
 from ecofed.errors import DataError, MissingExtraError
 from ecofed.installation import install_command
@@ -131,6 +132,17 @@ class TestDigits:
         for array in (first.train.images_NHWC, first.test.labels_N, first.compressed_bytes_N):
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0
+
+    def test_digits_are_the_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from sklearn.datasets import load_digits
+
+        table, source = digits._table(), load_digits()
+        assert (table == np.column_stack([source.data, source.target])).all()
+        monkeypatch.setattr(digits, "find_spec", lambda _: None)  # a version that keeps its file elsewhere
+        assert (digits._table() == table).all()
+        monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+        with pytest.raises(MissingExtraError, match="scikit-learn"):
+            digits._table()
 
     def test_digits(self) -> None:
         data = load_dataset("digits")

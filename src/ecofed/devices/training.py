@@ -12,7 +12,6 @@ from functools import cached_property, lru_cache
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from ecofed.config.problem import ModelConfig
 from ecofed.config.task import Task
@@ -27,6 +26,7 @@ from ecofed.models import (
     empty_front,
     set_precision,
 )
+from ecofed.models.optimisers import SGD
 
 DIVERGED = "training diverged: numbers are no longer finite; lower learning_rate"
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from ecofed.activations import ReplayBuffer, Uploads, View
 from ecofed.config.schema import Config
@@ -24,6 +23,7 @@ from ecofed.errors import DeviceError, ModelError
 from ecofed.methods.channel import Channel, DivergedError
 from ecofed.methods.plausible import SampleCounts, check_parameters, check_size
 from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
+from ecofed.models.optimisers import SGD
 from ecofed.wire import FrontBundle, Message
 
 

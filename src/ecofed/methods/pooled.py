@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from ecofed.activations import View
 from ecofed.config.methods import PooledTraining, cosine
@@ -22,6 +22,7 @@ from ecofed.config.schema import Config
 from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, check_converging, expect, under
 from ecofed.models import load_arrays, state_arrays
+from ecofed.models.optimisers import SGD, AdamW
 from ecofed.randomness import generator
 from ecofed.slow_work import counted
 

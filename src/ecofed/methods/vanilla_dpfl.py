@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import nn
-from torch.optim import SGD
 
 from ecofed.config.methods import VanillaDPFLFacts
 from ecofed.config.schema import Config
@@ -22,6 +21,7 @@ from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome, check_converging, mean
 from ecofed.methods.channel import Ask
 from ecofed.models import WeightedAverage, load_arrays, state_arrays
+from ecofed.models.optimisers import SGD
 from ecofed.wire import ApplyGradient, FrontTrained, Message, SplitBatch, StartSplit
 
 

@@ -19,6 +19,7 @@ from ecofed.data import augment, to_input
 from ecofed.errors import ConfigError
 from ecofed.models import build_model, partition
 from ecofed.models.counting import CountedNetwork
+from ecofed.models.optimisers import SGD
 
 #: Training is measured on a whole network, inference on a front, which has few channels and is slower for its FLOPs.
 NETWORK = ModelConfig(name="resnet9", width=0.5)
@@ -109,7 +110,7 @@ def _training_rate(device: torch.device, seconds: float, overhead: float) -> flo
     model = _filled(NETWORK).to(device).train()
     network = CountedNetwork(model, 3).whole()
     x_BCHW, y_B = torch.rand(BATCH, 3, 32, 32, device=device), torch.arange(BATCH, device=device) % 10
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    optimiser = SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
     def train() -> None:
         optimiser.zero_grad()

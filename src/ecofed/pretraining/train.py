@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ecofed.errors import CheckpointError
 from ecofed.files.disk import writing
+from ecofed.models.optimisers import AdamW
 from ecofed.pretraining.augmentation import augment_batch
 from ecofed.pretraining.images import PublicImages
 from ecofed.randomness import generator, permutation
@@ -80,7 +81,7 @@ def train_network(
     """
     torch.set_num_threads(recipe.threads)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     reports: list[EpochReport] = []
     if checkpoint is not None and checkpoint.exists():
         reports = _load(checkpoint, network, optimiser, recipe, images)

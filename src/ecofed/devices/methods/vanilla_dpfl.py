@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from ecofed.config.task import Task
 from ecofed.devices.local_data import LocalData
 from ecofed.devices.training import DIVERGED, LocalTrainer, array
 from ecofed.errors import DeviceError
 from ecofed.models import load_arrays, parameter_arrays
+from ecofed.models.optimisers import SGD
 from ecofed.wire import ApplyGradient, FrontTrained, Message, SplitBatch, StartSplit
 
 
