@@ -13,23 +13,19 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
-from ecofed.costs.availability import Availability
-from ecofed.costs.ledger import Ledger
 from ecofed.errors import EcoFedError
 from ecofed.foreign_text import clean
-from ecofed.methods import Channel, Context, Method, method_class, train
-from ecofed.methods.restoring import restore
+from ecofed.methods import train
 from ecofed.methods.transport import Transport
 from ecofed.onnx import require_runtime
-from ecofed.pretraining.resolve import starts_published
 from ecofed.reports.files import read_summary, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE, write_report
 from ecofed.reports.joining import changed_inputs
 from ecofed.reports.unfinished import write_unfinished
-from ecofed.results import Comparison, RoundRecord, RunResult
+from ecofed.results import Comparison, RunResult
 from ecofed.runs.again import Again
-from ecofed.runs.checkpoints import CHECKPOINT_FILE
 from ecofed.runs.exporting import deliver
+from ecofed.runs.going import Going, start
 from ecofed.runs.inputs import without_devices
 from ecofed.runs.interruption import deferred
 from ecofed.runs.judging import Judges
@@ -37,7 +33,6 @@ from ecofed.runs.keeping import keep
 from ecofed.runs.observing import Observer as Observer
 from ecofed.runs.observing import SilentObserver as SilentObserver
 from ecofed.runs.preparation import Prepared, check_validation, prepare
-from ecofed.runs.recording import checkpoint_of, result_of
 from ecofed.runs.run_folder import (
     append_metrics,
     begun,
@@ -51,9 +46,8 @@ from ecofed.runs.run_folder import (
     write_metrics,
 )
 from ecofed.runs.saved_model import MODEL_FILE, save_model
-from ecofed.runs.timekeeping import clock_of
 from ecofed.runtimes import open_transport
-from ecofed.wire import speak
+from ecofed.scores import RunScores
 
 #: A checkpoint after a round, unless the last one is younger than this,
 CHECKPOINT_SECONDS = 20.0
@@ -131,15 +125,8 @@ def run_owned(
     again: Again | None = None,
 ) -> RunResult:
     """As :func:`run`, in a folder that the caller has claimed."""
-    if folder is not None and resume:
-        done = finished(folder, config)
-        if done is not None:
-            if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
-                report_or_note(_beside(again, done), folder, observer.note)
-            with contextlib.suppress(OSError):  # to show what is there, nothing need be written
-                tidy(folder)
-            observer.finished(done)
-            return done
+    if folder is not None and resume and (done := finished(folder, config)) is not None:
+        return _shown_again(done, folder, again, observer, report=report)
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -147,80 +134,27 @@ def run_owned(
         notes.append(text)
         observer.note(text)
 
-    if config.validation.on_devices and connect is None:
-        require_runtime("validation.on_devices")
-    prepared = prepare(config, note) if again is None else again.prepare(config, note)
-    if connect is not None:  # devices that are there already bring what they have
-        prepared = dataclasses.replace(prepared, inputs=without_devices(prepared.inputs))
+    prepared = _prepared(config, note, connect, again)
     checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
         clear(folder)
-    transport = (
-        connect(prepared)
-        if connect is not None
-        else open_transport(prepared.task, prepared.worker, str(prepared.torch_device))
-    )
+    open_own = connect or (lambda made: open_transport(made.task, made.worker, str(made.torch_device)))
+    transport = open_own(prepared)
     try:
-        ledger = Ledger()
-        channel = Channel(
-            transport,
-            ledger,
-            quorum=config.quorum,
-            deadline_seconds=config.deadline_seconds,
-            availability=Availability(config),
-        )
-        # Devices that are started here have the shares that were dealt here; others bring what they have.
-        samples = [len(part) for part in prepared.parts] if connect is None else None
-        method = _method(prepared, channel, folder, samples, again)
-        records: list[RoundRecord] = []
-        wall_before = 0.0
-        if checkpoint is not None:
-            restore(method, checkpoint.arrays, checkpoint.values, (folder or Path()) / CHECKPOINT_FILE)
-            restored = Ledger.from_dict(checkpoint.ledger)
-            ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
-            records, wall_before = list(checkpoint.records), checkpoint.wall_seconds
-        clock = clock_of(prepared)  # which may refuse a profile: before anything is written
-        if clock is not None:
-            channel.too_late = clock.too_late
-        started = time.perf_counter()
-        observer.started(config, records)
+        going = start(prepared, transport, folder, checkpoint, again, command, notes, fleet=connect is not None)
+        observer.started(config, going.records)
         if folder is not None:
-            write_unfinished(result_of(prepared, ledger, [], method, 0.0, command, notes), folder)
-            write_metrics(folder, records)
-        judges = Judges(method, prepared)
-        next_checkpoint = 0.0
-        rounds = train(
-            method, judges.each_round, first_round=len(records) + 1, clock=None if clock is None else clock.round
-        )
-        with deferred(observer.note) as stop_asked:
-            for record in rounds:
-                records.append(record)
-                observer.round_finished(record, config.rounds)
-                stopping = stop_asked() and record.round < config.rounds
-                if folder is not None:
-                    append_metrics(folder, record)
-                    now = time.perf_counter()
-                    if (stopping or now >= next_checkpoint) and record.round < config.rounds:
-                        checkpoint_of(prepared, records, ledger, method, wall_before + now - started).write(folder)
-                        took = time.perf_counter() - now
-                        next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
-                if stopping:
-                    raise KeyboardInterrupt
-        counted: Mapping[int, tuple[np.ndarray, np.ndarray]] = {}
-        if config.delivery != "none" and method.has_network:
-            counted = deliver(channel, method, prepared, note)
-        scores = judges.scores(counted)
-        if config.validation.on_devices and scores.on_devices is None:
-            unknown = "" if scores.test else "; it was not judged at all, and its accuracy stands as 0"
-            note(f"no device has said how good the network is{unknown}")
-        wall_seconds = wall_before + time.perf_counter() - started
-        result = result_of(prepared, ledger, records, method, wall_seconds, command, notes, scores)
+            write_unfinished(going.nothing_yet(), folder)
+            write_metrics(folder, going.records)
+        judges = Judges(going.method, prepared)
+        _train(going, judges, folder, observer)
+        result = going.result(_judged(going, judges, note))
         if again is not None:
             result = dataclasses.replace(result, origin=again.origin)
         if folder is not None:
-            if method.has_network:
-                save_model(folder / MODEL_FILE, method, prepared)
-            keep(method, prepared, records, folder, observer.note, fleet=connect is not None)
+            if going.method.has_network:
+                save_model(folder / MODEL_FILE, going.method, prepared)
+            keep(going.method, prepared, going.records, folder, observer.note, fleet=connect is not None)
             write_result(result, folder)
             tidy(folder)
             if report:
@@ -229,6 +163,65 @@ def run_owned(
         transport.close()
     observer.finished(result)
     return result
+
+
+def _shown_again(done: RunResult, folder: Path, again: Again | None, observer: Observer, *, report: bool) -> RunResult:
+    """A run that came to its end before."""
+    if report and not (folder / REPORT_FILE).exists():  # killed between the result and the report
+        report_or_note(_beside(again, done), folder, observer.note)
+    with contextlib.suppress(OSError):  # to show what is there, nothing need be written
+        tidy(folder)
+    observer.finished(done)
+    return done
+
+
+def _prepared(
+    config: Config,
+    note: Callable[[str], None],
+    connect: Callable[[Prepared], Transport] | None,
+    again: Again | None,
+) -> Prepared:
+    if config.validation.on_devices and connect is None:
+        require_runtime("validation.on_devices")
+    prepared = prepare(config, note) if again is None else again.prepare(config, note)
+    if connect is None:
+        return prepared
+    # Devices that are there already bring what they have.
+    return dataclasses.replace(prepared, inputs=without_devices(prepared.inputs))
+
+
+def _train(going: Going, judges: Judges, folder: Path | None, observer: Observer) -> None:
+    """The rounds that are left, each told and recorded when it ends; a checkpoint now and then, and before a stop."""
+    total = going.config.rounds
+    clock = None if going.clock is None else going.clock.round
+    rounds = train(going.method, judges.each_round, first_round=len(going.records) + 1, clock=clock)
+    next_checkpoint = 0.0
+    with deferred(observer.note) as stop_asked:
+        for record in rounds:
+            going.records.append(record)
+            observer.round_finished(record, total)
+            stopping = stop_asked() and record.round < total
+            if folder is not None:
+                append_metrics(folder, record)
+                now = time.perf_counter()
+                if (stopping or now >= next_checkpoint) and record.round < total:
+                    going.checkpoint().write(folder)
+                    took = time.perf_counter() - now
+                    next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
+            if stopping:
+                raise KeyboardInterrupt
+
+
+def _judged(going: Going, judges: Judges, note: Callable[[str], None]) -> RunScores:
+    """How good the network is; devices get it first, where they are to have it."""
+    counted: Mapping[int, tuple[np.ndarray, np.ndarray]] = {}
+    if going.config.delivery != "none" and going.method.has_network:
+        counted = deliver(going.channel, going.method, going.prepared, note)
+    scores = judges.scores(counted)
+    if going.config.validation.on_devices and scores.on_devices is None:
+        unknown = "" if scores.test else "; it was not judged at all, and its accuracy stands as 0"
+        note(f"no device has said how good the network is{unknown}")
+    return scores
 
 
 def compare(
@@ -308,29 +301,3 @@ def _summarised(folder: Path) -> Comparison | None:
 def _beside(again: Again | None, result: RunResult) -> RunResult | Comparison:
     """What a report shows: beside a run that learned from another one, that one."""
     return result if again is None or again.result is None else Comparison(results=[again.result, result])
-
-
-def _method(
-    prepared: Prepared, channel: Channel, folder: Path | None, samples: list[int] | None, again: Again | None
-) -> Method:
-    context = Context(
-        task=prepared.task,
-        channel=channel,
-        model=prepared.model,
-        halves=prepared.halves,
-        bundle=prepared.bundle,
-        early=prepared.early,
-        torch_device=prepared.torch_device,
-        image_size=_image_size(prepared),
-        published=starts_published(prepared.task.config),
-        samples=samples,
-        folder=folder,
-    )
-    cls = method_class(prepared.task.config.method)
-    speak(cls.messages)
-    return cls(context) if again is None else again.method(context)
-
-
-def _image_size(prepared: Prepared) -> tuple[int, int]:
-    height, width = prepared.dataset.train.images_NHWC.shape[1:3]
-    return (prepared.task.input_size,) * 2 if prepared.task.cover else (height, width)
