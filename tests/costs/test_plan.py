@@ -229,5 +229,5 @@ def test_codes_of_a_backbone_stay_what_they_are_and_its_front_may_outweigh_them(
     fleet = Fleet(devices=[machine], links=[link], server=machine)
     best = recommend(settings.for_method("ecofed"), fleet, "block6", {"block6": 0.3}, planned)
     assert best.changes == expected
-    assert best.reasons[1].startswith(f"{best.bytes_per_image or 512} B an image: links take ")
+    assert best.reasons[1].startswith(f"{expected.get('front.bytes_per_image', 512)} B an image: links take ")
     assert len(best.reasons) == 2 + best.preinstalled
