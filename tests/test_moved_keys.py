@@ -34,7 +34,7 @@ def hints(action: Callable[[], Any]) -> tuple[Any, list[str]]:
 
 def as_before(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration as an earlier version would have recorded it."""
-    values = {name: kept for name, kept in config.items() if name not in ("front", "codec")}
+    values = {name: kept for name, kept in config.items() if name not in ("front", "codec", "validation")}
     moved = {old.partition(".")[2]: new.split(".") for old, new in moved_keys().items()}
     return values | {"ecofed": values["ecofed"] | {old: config[new[0]][new[1]] for old, new in moved.items()}}
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.config.moved import with_current_keys
 from ecofed.config.schema import PLUGINS, Config
 from ecofed.errors import CheckpointError, ConfigError, PluginError
 from ecofed.files.disk import json_text, remove_unfinished, write_bytes
@@ -89,15 +88,15 @@ class Checkpoint:
             require_plugins(kept.config.get(PLUGINS, []))
             if [record.round for record in kept.records] != [*range(1, len(kept.records) + 1)]:
                 raise ValueError("its rounds do not count from 1")
-            settings = with_current_keys(kept.config)
-            if len(kept.records) >= Config.from_dict(settings).rounds:
+            settings = Config.from_dict(kept.config)
+            if len(kept.records) >= settings.rounds:
                 raise ValueError("it has as many rounds as the whole run")
         except PluginError:
             raise
         except (OSError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path}: damaged ({error}); delete it to start this run again") from error
         checkpoint = cls(
-            config=dict(settings),
+            config=settings.to_dict(),  # keys that are newer than the run have their defaults
             records=kept.records,
             ledger=dataclasses.asdict(kept.ledger),
             values=kept.values,
