@@ -15,6 +15,7 @@ from ecofed.errors import ConfigError
 from ecofed.planning.planner import plan
 from ecofed.results import RunResult
 from ecofed.runs import experiment
+from slowly import quick
 
 TINY = [
     "model.name=lenet",
@@ -51,7 +52,7 @@ def there(config: Config, device: int) -> list[int]:
     return [round_ for round_ in range(1, 201) if availability.is_there(device, round_)]
 
 
-@pytest.mark.parametrize("method", PAPER_METHODS)
+@pytest.mark.parametrize("method", quick(PAPER_METHODS, "ecofed", "vanilla-dpfl"))
 @pytest.mark.parametrize(
     "sets",
     [

@@ -15,6 +15,7 @@ from ecofed.methods import METHOD_CLASSES, sample_devices
 from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.runs import experiment
 from plain import PLAIN_CHANGES
+from slowly import quick
 
 TINY = Config().replace(
     rounds=4,
@@ -50,7 +51,7 @@ def check(config: Config) -> None:
     assert nonzero(forecast(config, samples)) == nonzero(result.ledger)
 
 
-@pytest.mark.parametrize("model", ["vgg11", "resnet9", "lenet"])
+@pytest.mark.parametrize("model", quick(["vgg11", "resnet9", "lenet"], "vgg11", "lenet"))
 @pytest.mark.parametrize("method", PAPER_METHODS)
 def test_every_method_and_model(method: str, model: str) -> None:
     check(TINY.replace(method=method, model__name=model, model__width=0.1, model__head_width=16, rounds=2))
@@ -72,7 +73,7 @@ def test_every_method_and_model(method: str, model: str) -> None:
     ids=lambda changes: "-".join(str(value) for value in changes.values()),
 )
 def test_settings(changes: dict[str, Any]) -> None:
-    check(TINY.replace(model__name="lenet", **changes))
+    check(TINY.replace(model__name="lenet", model__width=0.25, **changes))
 
 
 def test_the_steps_on_the_buffer_are_foreseen() -> None:

@@ -21,9 +21,10 @@ from ecofed.results import RunResult
 from ecofed.runs import experiment
 from ecofed.runtimes import InProcessTransport
 from ecofed.wire import Distilled, Failure, InstallFront, LocallyTrained, Refresh, Upload, decode, encode
+from slowly import quick
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", quick(METHODS, "ecofed", "classic-fl", "vanilla-dpfl", "closed-form"))
 @pytest.mark.parametrize(
     "changes",
     [

@@ -18,6 +18,7 @@ from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.pooled import balanced_rows
 from ecofed.models import build_model, load_arrays, state_arrays
 from ecofed.runs.preparation import Prepared
+from slowly import quick
 
 
 def local_data(prepared: Prepared, device: int) -> LocalData:
@@ -121,7 +122,7 @@ def test_the_papers_ecofed_is_batch_statistics_minmax_int8_and_an_average_of_bac
         np.testing.assert_allclose(array, (backs[0][name] + backs[1][name]) / 2, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", quick(METHODS, "ecofed", "fedgkt", "vanilla-dpfl"))
 def test_the_same_seed_gives_identical_results(method: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
     config = tiny_config(method)
     first = run(config, out=tmp_path / "a", report=False)
@@ -164,7 +165,7 @@ def test_v2_of_split_fed_trains_one_shared_back() -> None:
     )
 
 
-@pytest.mark.parametrize("method_name", METHODS)
+@pytest.mark.parametrize("method_name", quick(METHODS, "ecofed", "classic-fl", "fedgkt"))
 def test_precision_changes_training_a_little_and_the_bytes_not_at_all(method_name: str) -> None:
     plain, mixed = (run(tiny_config(method_name, precision=precision)) for precision in ("float32", "bfloat16"))
     assert plain.ledger == mixed.ledger

@@ -35,9 +35,9 @@ def tiny_config(method: str, **changes: Any) -> Config:
     "changes",
     [
         {},
-        {"codec__name": "float32"},
+        pytest.param({"codec__name": "float32"}, marks=pytest.mark.slow),
         {"codec__name": "minmax", "codec__bits": 8, "normalisation": "batch", "ecofed__server": "fedavg"},
-        {"normalisation": "group"},
+        pytest.param({"normalisation": "group"}, marks=pytest.mark.slow),
         {"front__precision": "int8", "codec__entropy": "deflate"},
         {"model__name": "vgg11", "model__width": 0.1, "model__head_width": 16},
         {"model__name": "resnet9", "model__width": 0.1},

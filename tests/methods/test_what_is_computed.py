@@ -284,6 +284,8 @@ def test_the_time_of_devices_is_not_the_servers(monkeypatch: pytest.MonkeyPatch)
     spent = iter([5.0, 1.0])
 
     class Sleepy(SimpleNamespace):
+        asks_devices = True
+
         def train_round(self, *_: object) -> RoundOutcome:
             method.channel.device_seconds += next(spent)
             return RoundOutcome(train_loss=1.0)

@@ -14,6 +14,7 @@ from ecofed.reports import plots, theme
 from ecofed.reports.curves import bytes_to_reach, curve, points
 from ecofed.reports.plots import DRAWERS, Plot, draw_plots, save_plots, write_plots
 from ecofed.results import Comparison, RunGroup, RunResult
+from slowly import quick
 
 Make = Callable[..., RunResult]
 pytestmark = pytest.mark.plots
@@ -89,7 +90,7 @@ def test_plots_are_the_same_each_time(make: Make) -> None:
     assert draw_plots(result) == draw_plots(result)
 
 
-@pytest.mark.parametrize("devices", [1, 4, 30, 100])
+@pytest.mark.parametrize("devices", quick([1, 4, 30, 100], 1, 100))
 @pytest.mark.parametrize("classes", [2, 100])
 def test_label_maps_of_any_size(make: Make, monkeypatch: pytest.MonkeyPatch, devices: int, classes: int) -> None:
     monkeypatch.setattr(plots, "DRAWERS", {"label-partition": DRAWERS["label-partition"]})

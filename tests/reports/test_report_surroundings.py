@@ -50,9 +50,10 @@ def expected(result: RunResult) -> str:
 @pytest.mark.parametrize(
     ("settings", "rc"),
     [
-        ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, b""),  # a notebook's, whose package is not here
+        # A notebook's, whose package is not here.
+        pytest.param({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, b"", marks=pytest.mark.slow),
         ({"MPLBACKEND": "TkAgg", "DISPLAY": ""}, UGLY.encode()),
-        ({"MPLBACKEND": "nonsense"}, b"\xff\xfe no text at all"),
+        pytest.param({"MPLBACKEND": "nonsense"}, b"\xff\xfe no text at all", marks=pytest.mark.slow),
         ({"MPLCONFIGDIR": "/proc/nowhere", "HOME": "/proc/nowhere"}, b"backend: nonsense\nno such line\n"),
     ],
     ids=["a notebook", "ugly", "undecodable", "nowhere to write"],

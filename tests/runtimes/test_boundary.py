@@ -20,7 +20,7 @@ from ecofed.methods.transport import Answer
 from ecofed.runs.experiment import run
 from ecofed.runs.preparation import Prepared
 from ecofed.runtimes import InProcessTransport
-from ecofed.wire import Images, decode
+from ecofed.wire import Images, RefreshNew, decode
 
 
 class Spy(InProcessTransport):
@@ -135,6 +135,6 @@ def test_labels_and_images_leave_the_device_exactly_when_the_method_says_so(meth
     assert bool(labels) == METHOD_CLASSES[method].labels_leave_device
     replies, requests = ([decode(data)[0] for data in way] for way in (spy.uplink, spy.downlink))
     assert any(isinstance(reply, Images) for reply in replies) == METHOD_CLASSES[method].images_leave_device
-    # It asks for nothing more than its devices answer, nor less.
-    assert {type(request) for request in requests} == set(side_of(method).answers)
+    # It asks for nothing more than its devices answer, nor less; an update asks for what is new.
+    assert {type(request) for request in requests} == set(side_of(method).answers) - {RefreshNew}
     assert all(array.dtype == np.uint8 for array in labels)

@@ -22,11 +22,13 @@ from ecofed.results import RoundRecord
 from ecofed.runs import experiment
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.experiment import SilentObserver, run
+from slowly import quick
 
 RUN = """
 import json, sys
 from ecofed.config.schema import Config
 from ecofed.runs.experiment import run
+from slowly import quick
 run(Config.from_dict(json.loads(sys.argv[1])), out=sys.argv[2], resume=True, report=False)
 """
 
@@ -62,7 +64,7 @@ class KillAfter(SilentObserver):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", quick(METHODS, "ecofed", "classic-fl", "fedgkt"))
 def test_interrupted_after_every_round(method: str, pictures: Path, tmp_path: Path) -> None:
     config = small_config(pictures, method, rounds=4)
     whole = run(config, out=tmp_path / "whole", report=False)

@@ -77,6 +77,7 @@ def uploading(pictures: Path, **changes: Any) -> Config:
     )
 
 
+@pytest.mark.slow
 def test_a_slow_and_lossy_link_changes_only_the_time(pictures: Path) -> None:
     config = uploading(pictures, rounds=2)
     expected = run(config)

@@ -35,6 +35,7 @@ from ecofed.runtimes import ProcessesTransport, processes
 from ecofed.runtimes.device_process import Device
 from ecofed.runtimes.sockets import INCARNATION_BYTES, TOKEN_BYTES, Connection, Hello
 from ecofed.wire import HEADER_BYTES, MAX_MESSAGE_BYTES
+from slowly import quick
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def undisturbed(pictures: Path) -> dict[str, dict[str, Any]]:
     return {method: outcome(run(small_config(pictures, method, sampled_devices=4))) for method in METHODS}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", quick(METHODS, "ecofed", "lgl", "vanilla-dpfl"))
 def test_faults_that_are_overcome_change_nothing(
     method: str, pictures: Path, undisturbed: dict[str, dict[str, Any]]
 ) -> None:
@@ -218,6 +219,7 @@ def test_trickling_bytes_do_not_stretch_a_deadline() -> None:
     other.close()
 
 
+@pytest.mark.slow
 def test_a_device_that_was_started_before_the_server_waits_for_it(pictures: Path) -> None:
     config = small_config(pictures, "lgl", rounds=1, devices=1, sampled_devices=1)
     prepared = prepared_for(config)
