@@ -28,7 +28,6 @@ RUN = """
 import json, sys
 from ecofed.config.schema import Config
 from ecofed.runs.experiment import run
-from slowly import quick
 run(Config.from_dict(json.loads(sys.argv[1])), out=sys.argv[2], resume=True, report=False)
 """
 
