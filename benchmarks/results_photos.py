@@ -108,11 +108,8 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
 def _record(run: Run) -> dict[str, Any]:
     """As of every run, and bytes by what they are and direction."""
     result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
-    moved: dict[str, int] = {}
-    for one in result["rounds"]:
-        for direction in ("uplink", "downlink"):
-            for kind, size in one[direction].items():
-                moved[f"{direction} {kind}"] = moved.get(f"{direction} {kind}", 0) + size
+    ledger = result["ledger"].items()
+    moved = {f"{direction} {kind}": size for kind, row in ledger for direction, size in row.items() if size}
     return {**results.record(run), "moved": moved, "samples": result["data"]["train_samples"]}
 
 
