@@ -13,29 +13,28 @@ from typing import Any
 import torch
 
 
-class SGD(torch.optim.SGD):
-    """Stochastic gradient descent, with momentum and weight decay."""
+class _WithoutCompiler(torch.optim.Optimizer):
+    """The methods that all optimisers share, without their wrappers."""
 
     add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
     load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
     state_dict = unwrap(torch.optim.Optimizer.state_dict)
     zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
 
+
+class SGD(_WithoutCompiler, torch.optim.SGD):
+    """Stochastic gradient descent, with momentum and weight decay."""
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step along the gradients; ``closure`` is there for those that PyTorch's own would take one from."""
+        """One step along the gradients; ``closure`` as for PyTorch's own."""
         return unwrap(torch.optim.SGD.step)(self, closure)
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(_WithoutCompiler, torch.optim.AdamW):
     """Adam with decoupled weight decay."""
-
-    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
-    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
-    state_dict = unwrap(torch.optim.Optimizer.state_dict)
-    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step along the gradients; ``closure`` is there for those that PyTorch's own would take one from."""
+        """One step along the gradients; ``closure`` as for PyTorch's own."""
         return unwrap(torch.optim.AdamW.step)(self, closure)
