@@ -143,6 +143,16 @@ def test_a_copy_that_somebody_made_there_is_found(copied: Callable[[str], Path])
     assert open_buffer(folder).buffer.devices == [0, 1, 3]
 
 
+def test_a_result_that_cannot_be_read_is_in_the_record(copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    (folder / "result.json").write_text("{", encoding="utf-8")
+    record = delete(folder, {GONE: []})
+    assert record is not None
+    assert record.remains[-1].startswith("result.json may say how many of which label they had: ")
+    assert records(folder) == [record]
+    assert GONE not in open_buffer(folder).buffer.devices
+
+
 def test_a_network_that_had_learned_from_them_is_not_taken_for_the_new_one(
     copied: Callable[[str], Path], tmp_path: Path
 ) -> None:

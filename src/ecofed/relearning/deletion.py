@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import getpass
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b, sha256
@@ -114,9 +113,9 @@ def complete(run: Path) -> Record | None:
     kept = open_buffer(run, deleting=True)
     probes = _probes(kept, what)
     _take_out(kept, what)
-    _clean_result(run, kept)
+    remains = [*record.remains, *_clean_result(run, kept)]
     searched = _search(run, probes)
-    record = dataclasses.replace(record, after=kept.digest(), searched=searched)
+    record = dataclasses.replace(record, after=kept.digest(), searched=searched, remains=remains)
     done = [other for other in records(run) if (other.when, other.what) != (record.when, record.what)]
     write_json(run / FORGOTTEN_FILE, {"schema": SCHEMA, "deletions": [dataclasses.asdict(r) for r in [*done, record]]})
     (run / DELETION_FILE).unlink()
@@ -194,22 +193,28 @@ def _take_out(kept: KeptBuffer, what: Selection) -> None:
     flush_folder(kept.run / KEPT_FOLDER)
 
 
-def _clean_result(run: Path, kept: KeptBuffer) -> None:
-    """Results say how many of which label each device held: those of the deleted go, and the plots that show them."""
+def _clean_result(run: Path, kept: KeptBuffer) -> list[str]:
+    """Results say how many of which label each device held: those of the deleted go, and the plots that show them.
+
+    Returns what could not be done, for the record.
+    """
     (run / REPORT_FILE).unlink(missing_ok=True)
     for plot in (run / "plots").glob("*.png"):
         plot.unlink()
-    with suppress(EcoFedError):
+    try:
         result = read_result(run)
-        counts = [list(row) for row in result.data.label_counts]
-        for device in kept.origin.forgotten:
-            there = device in kept.buffer.devices
-            if device < len(counts):
-                counts[device] = kept.label_counts(device).tolist() if there else [0] * len(kept.origin.classes)
-        note = "uploads were deleted, and the network that had learned from them (forgotten.json)"
-        notes = [*(text for text in result.notes if text != note), note]
-        data = dataclasses.replace(result.data, label_counts=counts)
-        write_result(dataclasses.replace(result, data=data, notes=notes), run)
+    except EcoFedError as error:
+        return [f"result.json may say how many of which label they had: {error}"]
+    counts = [list(row) for row in result.data.label_counts]
+    for device in kept.origin.forgotten:
+        there = device in kept.buffer.devices
+        if device < len(counts):
+            counts[device] = kept.label_counts(device).tolist() if there else [0] * len(kept.origin.classes)
+    note = "uploads were deleted, and the network that had learned from them (forgotten.json)"
+    notes = [*(text for text in result.notes if text != note), note]
+    data = dataclasses.replace(result.data, label_counts=counts)
+    write_result(dataclasses.replace(result, data=data, notes=notes), run)
+    return []
 
 
 def _probes(kept: KeptBuffer, what: Selection) -> list[bytes]:
