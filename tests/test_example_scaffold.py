@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import ecofed
-from ecofed import registry
-from ecofed.config import Settings
+from ecofed.config import Settings, registry
 from ecofed.planning.planner import plan
 from ecofed.wire import speak
 

@@ -15,7 +15,7 @@ from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.progress import Lines
 from ecofed.cli.streams import say
 from ecofed.errors import DataError, DeviceError, EcoFedError
-from ecofed.foreign_text import clean, clean_lines, cleaned, json_escaped
+from ecofed.errors.foreign_text import clean, clean_lines, cleaned, json_escaped
 from ecofed.results import DataSummary, Floors, RoundRecord
 
 CLI = Path(__file__).parents[1] / "src" / "ecofed" / "cli"

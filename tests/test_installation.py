@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ecofed.errors import MissingExtraError
-from ecofed.installation import Installation, install_command
+from ecofed.errors.installation import Installation, install_command
 
 REQUIREMENTS = (
     "numpy>=1.26",

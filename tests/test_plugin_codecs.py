@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import ecofed
-from ecofed import registry
 from ecofed.activations import CODECS, compress, decompress, make_codec
 from ecofed.cli import main
-from ecofed.config import Config, Settings
+from ecofed.config import Config, Settings, registry
 from ecofed.config.codecs import BUILT_IN_CODECS, codec_facts
 from ecofed.errors import ConfigError, WireError
 from ecofed.planning.planner import plan

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 import ecofed
-from ecofed import registry
 from ecofed.cli import main
-from ecofed.config import Config, Settings
+from ecofed.config import Config, Settings, registry
 from ecofed.config.keys import configuration_keys
 from ecofed.config.methods import BUILT_IN
 from ecofed.config.schema import BUILT_IN_NETWORKS, all_keys, all_methods

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecofed.scores import BINS, MOST_CLASSES, Tally, counted_scores, interval
+from ecofed.results.scores import BINS, MOST_CLASSES, Tally, counted_scores, interval
 
 
 def tallied(labels: list[int], answers: list[int], confidence: list[float], classes: int = 3) -> Tally:

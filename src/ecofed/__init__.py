@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecofed._version import __version__
 from ecofed.config import Config, Settings
+from ecofed.config.registry import load_plugin, register, register_codec, register_format, register_network
 from ecofed.errors import (
     CheckpointError,
     ConfigError,
@@ -30,7 +31,6 @@ from ecofed.errors import (
     StorageError,
     WireError,
 )
-from ecofed.registry import load_plugin, register, register_codec, register_format, register_network
 
 if TYPE_CHECKING:
     from ecofed.api import compare, evaluate, load_model, plan, retrain, run

@@ -20,7 +20,7 @@ from data_builders import pictures, write_idx, write_parquet
 from ecofed.data import digits, fetch, fetching, hub, known, list_datasets, load_dataset, places, require_test
 from ecofed.data.places import cure
 from ecofed.errors import DataError, MissingExtraError
-from ecofed.installation import install_command
+from ecofed.errors.installation import install_command
 
 
 def write_mnist(folder: Path, seed: int = 0) -> np.ndarray:

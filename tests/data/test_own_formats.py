@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 import ecofed
-from ecofed import registry
 from ecofed.cli import main
-from ecofed.config import Config, Settings
+from ecofed.config import Config, Settings, registry
 from ecofed.data import Pictures, load_dataset
 from ecofed.errors import ConfigError, DataError
 

@@ -17,7 +17,7 @@ from ecofed.config.schema import Config
 from ecofed.data import load_dataset
 from ecofed.devices import LocalImages, OnnxWorker
 from ecofed.errors import ConfigError, ModelError
-from ecofed.installation import install_command
+from ecofed.errors.installation import install_command
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph, Session
 from ecofed.onnx.fronts import front_to_onnx

@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 
-from ecofed import registry
 from ecofed.cli import main
+from ecofed.config import registry
 from ecofed.config import settings as config
 from ecofed.config.presets import read_toml
 from ecofed.runs import experiment

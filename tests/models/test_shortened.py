@@ -9,7 +9,7 @@ from torch import nn
 
 from ecofed.config.problem import ModelConfig
 from ecofed.models import build_model, calibrate, initialise, partition, possible_cuts
-from ecofed.models.counting import CountedNetwork
+from ecofed.planning.counting import CountedNetwork
 
 
 def short(cut: str, back: str = "small") -> nn.Module:

@@ -13,13 +13,13 @@ from torch import nn
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError, MissingExtraError, ModelError
 from ecofed.models import build_model, calibrate, default_cut, initialise, partition, possible_cuts
-from ecofed.models.counting import CountedNetwork
 from ecofed.models.registry import model_names
 from ecofed.models.stand_in import importable
 from ecofed.models.timm_networks import published_timm_network, separated, timm_settings
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import Session
 from ecofed.onnx.graph import Graph
+from ecofed.planning.counting import CountedNetwork
 from fake_timm import fake_timm
 
 TINY = ModelConfig(name="timm:tinynet")

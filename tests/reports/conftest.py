@@ -12,7 +12,7 @@ from ecofed.config.methods import PAPER_METHODS
 from ecofed.config.schema import Config
 from ecofed.randomness import generator
 from ecofed.results import Comparison, DataSummary, Floors, RoundRecord, RunResult, Totals
-from ecofed.scores import RunScores, Scores, Tally
+from ecofed.results.scores import RunScores, Scores, Tally
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 

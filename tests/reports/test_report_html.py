@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecofed import registry
+from ecofed.config import registry
 from ecofed.config.facts import Facts
 from ecofed.config.schema import Config
 from ecofed.reports.html import report_html, toml, write_report

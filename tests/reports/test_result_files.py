@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ecofed.errors import ConfigError, EcoFedError, MissingExtraError
+from ecofed.errors.installation import install_command
 from ecofed.files.disk import write_json
-from ecofed.installation import install_command
 from ecofed.reports.files import read_result, read_summary, write_result, write_summary
 from ecofed.reports.joining import load
 from ecofed.results import Comparison, RunResult

@@ -14,7 +14,7 @@ from ecofed.reports.files import read_result, write_result
 from ecofed.reports.html import report_html
 from ecofed.reports.trained import trained_networks
 from ecofed.results import Comparison, RunResult
-from ecofed.scores import RunScores, interval, spread_among
+from ecofed.results.scores import RunScores, interval, spread_among
 
 Make = Callable[..., RunResult]
 Answers = Callable[..., RunScores]

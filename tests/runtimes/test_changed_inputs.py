@@ -16,9 +16,8 @@ import pytest
 from PIL import Image
 from small import BASE, outcome
 
-from ecofed import registry
 from ecofed.cli import main
-from ecofed.config import Config, Settings
+from ecofed.config import Config, Settings, registry
 from ecofed.costs.profiles import load_device
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front

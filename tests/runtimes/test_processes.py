@@ -18,7 +18,7 @@ from ecofed.config.methods import METHODS
 from ecofed.config.schema import MAX_PROCESSES, Config
 from ecofed.errors import ConfigError, DeviceError
 from ecofed.runs.experiment import run
-from ecofed.runtimes import ProcessesTransport
+from ecofed.runtimes import ProcessesTransport, lifetime
 from ecofed.wire import Failure, Refresh, decode, encode
 
 QUICK = ("ecofed",)  # the others are in test_sockets.py, with devices in threads
@@ -173,7 +173,7 @@ def test_a_stopped_host_is_ended_by_its_devices_where_the_kernel_does_not() -> N
 
 
 def test_a_process_whose_parent_is_gone_already_does_not_begin(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ecofed.lifetime", "1", sys.executable, "-c", "open('begun', 'w')"]
+    command = [sys.executable, "-I", lifetime.__file__, "1", sys.executable, "-c", "open('begun', 'w')"]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 1
     assert not (tmp_path / "begun").exists()
     command[3] = str(os.getpid())

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from ecofed import __version__
+from ecofed._version import __version__
 from ecofed.cli import (
     buffer,
     compare,
@@ -41,9 +41,9 @@ from ecofed.cli.output import print_text
 from ecofed.cli.shared import example
 from ecofed.cli.slow_work import work_view
 from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, say, take_any_text
+from ecofed.config.registry import load_plugin
 from ecofed.errors import EcoFedError
-from ecofed.foreign_text import clean
-from ecofed.registry import load_plugin
+from ecofed.errors.foreign_text import clean
 from ecofed.slow_work import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import ecofed
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
-from ecofed.cli.shared import add_command
+from ecofed.cli.shared import add_command, need_torch
 
 if TYPE_CHECKING:
-    from ecofed.scores import Scores
+    from ecofed.results.scores import Scores
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
 Data = Annotated[
@@ -34,7 +33,10 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(model: Model, data: Data = None, json: Json = False) -> None:
     """Accuracy and loss of a trained network on all test images of a data set: in all, by class, by how sure it is."""
-    result = ecofed.evaluate(model, data)
+    need_torch("ecofed evaluate")
+    from ecofed.runs.saved_model import evaluate as evaluated
+
+    result = evaluated(model, data)
     if json:
         print_json(result.to_dict())
         return

@@ -9,7 +9,7 @@ import typer
 
 from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command, example, need_torch
-from ecofed.foreign_text import LONGEST_NAME, clean
+from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

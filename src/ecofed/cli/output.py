@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ecofed.cli.fitting import GAP, column_groups, column_widths
+from ecofed.errors.foreign_text import clean, clean_lines
 from ecofed.files.disk import json_text
-from ecofed.foreign_text import clean, clean_lines
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -26,7 +26,7 @@ FEWEST_COLUMNS = 4
 
 
 def print_text(text: object) -> None:
-    """Lines on stdout. What a terminal would obey instead of showing it is shown: :mod:`ecofed.foreign_text`."""
+    """Lines on stdout. What a terminal would obey instead of showing it is shown: :mod:`ecofed.errors.foreign_text`."""
     print(clean_lines(str(text)))
 
 

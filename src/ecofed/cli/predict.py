@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-import ecofed
 from ecofed.cli.output import print_json, print_table
 from ecofed.cli.shared import add_command
 
@@ -25,7 +24,9 @@ def predict(model: Model, images: Images, json: Json = False) -> None:
 
     Of a folder every picture is asked about, those in its sub-folders too; what is left out is said.
     """
-    predictions = ecofed.predict(model, images)
+    from ecofed.runs.prediction import predict as predicted
+
+    predictions = predicted(model, images)
     if json:
         print_json([prediction.to_dict() for prediction in predictions])
     else:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from ecofed.cli.slow_work import Patience, WorkLines
 from ecofed.cli.streams import say
 from ecofed.config.schema import Config
-from ecofed.foreign_text import LONGEST_NAME, clean
+from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.slow_work import told_to
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ecofed.errors import Notice
-from ecofed.foreign_text import clean_lines
+from ecofed.errors.foreign_text import clean_lines
 
 
 def take_any_text() -> None:

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 from ecofed.config.facts import CodecFacts
 from ecofed.config.fields import Needs, require
+from ecofed.config.registry import codecs as plugin_codecs
 from ecofed.errors import ConfigError, nearest
-from ecofed.registry import codecs as plugin_codecs
 
 
 class UniformFacts(CodecFacts):

@@ -32,14 +32,14 @@ from ecofed.config.methods import (
 )
 from ecofed.config.moved import moved_keys, with_current_keys, with_current_paths
 from ecofed.config.problem import DataConfig, FrontConfig, ModelConfig
+from ecofed.config.registry import codecs as plugin_codecs
+from ecofed.config.registry import forget_when_new, origins, require_plugins
+from ecofed.config.registry import formats as plugin_formats
+from ecofed.config.registry import methods as plugin_methods
+from ecofed.config.registry import networks as plugin_networks
 from ecofed.config.simulation import AvailabilityConfig, ClockConfig
 from ecofed.config.validation import ValidationConfig
 from ecofed.errors import ConfigError, nearest
-from ecofed.registry import codecs as plugin_codecs
-from ecofed.registry import forget_when_new, origins, require_plugins
-from ecofed.registry import formats as plugin_formats
-from ecofed.registry import methods as plugin_methods
-from ecofed.registry import networks as plugin_networks
 
 #: Devices of ``runtime = "processes"``: each takes some 100 MB.
 MAX_PROCESSES = 64

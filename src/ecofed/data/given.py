@@ -14,6 +14,7 @@ import numpy as np
 
 from ecofed.config.given import ARRAYS
 from ecofed.config.network_input import ANY_FRAME, Frame
+from ecofed.data.assembling import assemble, checked_arrays
 from ecofed.data.dataset import Dataset, ImageSet
 from ecofed.data.images import Split, native_size
 from ecofed.errors import DataError
@@ -76,29 +77,5 @@ def _split(pair: Any, part: str) -> Split:
     return Split(images_NHWC=images_NHWC, labels_N=labels_N)
 
 
-def checked_arrays(images: Any, labels: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """As images (N, H, W, C), uint8, and labels (N,), int64.
-
-    Raises:
-        DataError: they are not; the message begins with ``where``.
-    """
-    images, labels_N = np.asarray(images), np.asarray(labels)
-    images_NHWC = images[..., np.newaxis] if images.ndim == 3 else images
-    if images_NHWC.dtype != np.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[3] not in (1, 3):
-        raise DataError(
-            f"{where} has images of {images.dtype} and shape {images.shape}; they must be uint8, 0 to 255, of shape "
-            "(N, H, W, C) with 1 or 3 channels last, or (N, H, W)"
-        )
-    if labels_N.dtype.kind not in "iu" or labels_N.ndim != 1:
-        raise DataError(
-            f"{where} has labels of {labels_N.dtype} and shape {labels_N.shape}; they must be whole numbers (N,)"
-        )
-    if len(images_NHWC) != len(labels_N) or not len(labels_N):
-        raise DataError(f"{where} has {len(images_NHWC)} images and {len(labels_N)} labels")
-    return images_NHWC, labels_N.astype(np.int64)
-
-
 def _assembled(train: Split, test: Split) -> Dataset:
-    from ecofed.data.loading import assemble
-
     return replace(assemble("arrays", "memory", train, test), title="arrays given in Python")

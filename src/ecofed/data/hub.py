@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecofed.installation import install_command
+from ecofed.errors.installation import install_command
 
 PROBE_SECONDS = 8.0
 DOWNLOAD_SECONDS = 900.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ecofed.data.pictures import SUFFIXES
 from ecofed.errors import DataError
-from ecofed.foreign_text import clean
+from ecofed.errors.foreign_text import clean
 
 MOST_ENTRIES = 2_000_000
 """A folder with more is looked through no further: somebody's home, not a data set."""

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ecofed.config.registry import formats as plugin_formats
 from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.formats.own import own_format
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
-from ecofed.foreign_text import clean
-from ecofed.installation import install_command
-from ecofed.registry import formats as plugin_formats
+from ecofed.errors.foreign_text import clean
+from ecofed.errors.installation import install_command
 
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 

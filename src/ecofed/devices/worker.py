@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ecofed.config.registry import messages_of
 from ecofed.config.task import Task
 from ecofed.devices.answering import Answering, side_of
 from ecofed.devices.frozen_front import OnFront
 from ecofed.devices.inference import TorchFront
 from ecofed.devices.local_data import LocalData
-from ecofed.registry import messages_of
 from ecofed.wire import speak
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ecofed.errors import ConfigError, StorageError
-from ecofed.foreign_text import json_escaped
+from ecofed.errors.foreign_text import json_escaped
 
 _SUFFIX = ".tmp"
 #: Of the file's own name, so that the temporary one is never too long for a folder.

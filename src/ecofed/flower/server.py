@@ -14,9 +14,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from ecofed.config import Config, Settings
 from ecofed.errors import EcoFedError
+from ecofed.errors.foreign_text import clean
 from ecofed.flower.content import Invitation
 from ecofed.flower.transport import FlowerTransport, check_method
-from ecofed.foreign_text import clean
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.experiment import run
 from ecofed.runs.preparation import Prepared

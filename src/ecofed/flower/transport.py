@@ -10,8 +10,8 @@ from flwr.serverapp import Grid
 
 from ecofed.config.methods import OURS, facts_of
 from ecofed.errors import ConfigError, DeviceError, WireError
+from ecofed.errors.foreign_text import clean
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, pack, unpack
-from ecofed.foreign_text import clean
 from ecofed.methods.transport import Answer, Lost
 
 #: Between two looks for replies. Flower's own ``send_and_receive`` looks every three seconds.

@@ -1,5 +1,6 @@
 """The methods: each is a program on the server, in one file that reads like its algorithm."""
 
+from ecofed.config.registry import methods as plugin_methods
 from ecofed.methods.base import Context, Method, RoundOutcome
 from ecofed.methods.channel import Channel
 from ecofed.methods.classic_fl import ClassicFL
@@ -11,7 +12,6 @@ from ecofed.methods.loop import Evaluator, sample_devices, train
 from ecofed.methods.send_images import SendImagesMethod
 from ecofed.methods.transport import Transport
 from ecofed.methods.vanilla_dpfl import VanillaDPFL
-from ecofed.registry import methods as plugin_methods
 
 METHOD_CLASSES: dict[str, type[Method]] = {
     cls.name: cls for cls in (ClassicFL, VanillaDPFL, LGL, FedGKT, EcoFed, SendImagesMethod, ClosedForm)

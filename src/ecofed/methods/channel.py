@@ -15,7 +15,7 @@ from ecofed.costs.availability import Availability, needed_devices
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.ledger import Ledger
 from ecofed.errors import DeviceError, ModelError, WireError
-from ecofed.foreign_text import clean
+from ecofed.errors.foreign_text import clean
 from ecofed.methods.transport import Answer, Lost, Transport
 from ecofed.slow_work import counted
 from ecofed.wire import Encoded, Failure, Message, decode, encode

@@ -21,7 +21,7 @@ from ecofed.methods.channel import BelowQuorumError
 from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord
-from ecofed.scores import Scores, Tally
+from ecofed.results.scores import Scores, Tally
 from ecofed.slow_work import counted
 
 #: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from ecofed.data import mixed_order
 from ecofed.methods.base import Method
 from ecofed.methods.loop import add_answers, test_batch
-from ecofed.scores import Scores, Tally
+from ecofed.results.scores import Scores, Tally
 
 
 class HeldOutEvaluator:

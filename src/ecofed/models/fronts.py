@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.config.problem import ModelConfig
+from ecofed.config.registry import forget_when_new
 from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
 from ecofed.models.bottleneck import add_bottleneck
 from ecofed.models.normalisation import set_normalisation
 from ecofed.models.partition import between, partition
 from ecofed.models.registry import build_model
-from ecofed.registry import forget_when_new
 from ecofed.wire.bundle import FrontBundle
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ecofed.config.given import MODULE
 from ecofed.config.problem import ModelConfig
+from ecofed.config.registry import networks as plugin_networks
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
 from ecofed.models.efficientnet import efficientnet_lite0
@@ -19,7 +20,6 @@ from ecofed.models.resnet import resnet9
 from ecofed.models.shortened import shortened
 from ecofed.models.timm_networks import PREFIX, timm_network, timm_settings
 from ecofed.models.vgg import vgg11
-from ecofed.registry import networks as plugin_networks
 
 #: Builders take (in_channels, classes, width, head_width). Every built-in network takes 32x32 images, names its parts
 #: ``block1``, ``block2``, ..., ``head``, and its last layer ``head.classifier``.

@@ -18,8 +18,8 @@ from ecofed.costs.profiles import Machine
 from ecofed.data import augment, to_input
 from ecofed.errors import ConfigError
 from ecofed.models import build_model, partition
-from ecofed.models.counting import CountedNetwork
 from ecofed.models.optimisers import SGD
+from ecofed.planning.counting import CountedNetwork
 
 #: Training is measured on a whole network, inference on a front, which has few channels and is slower for its FLOPs.
 NETWORK = ModelConfig(name="resnet9", width=0.5)

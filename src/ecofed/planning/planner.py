@@ -24,12 +24,12 @@ from ecofed.data.transforms import centre
 from ecofed.devices.loading import make_worker
 from ecofed.errors import DataError
 from ecofed.methods import method_class, sample_devices
-from ecofed.models.counting import CountedNetwork
 from ecofed.models.registry import default_cut, image_size
-from ecofed.models.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
+from ecofed.planning.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.pretraining.bundling import early_bundle
 from ecofed.pretraining.resolve import resolve_front
 from ecofed.pretraining.shipped import AUTOMATIC_BYTES, shipped_fronts

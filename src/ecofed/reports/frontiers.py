@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ecofed.errors import EcoFedError
+from ecofed.errors.foreign_text import LONGEST_NAME, cleaned
 from ecofed.files.json_values import Amount, Count, Fraction, read_as
-from ecofed.foreign_text import LONGEST_NAME, cleaned
 from ecofed.reports.files import read_file, read_result
 from ecofed.reports.plots.frontier import PlottedPoint, write_frontier_plot
 from ecofed.results import Comparison

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ecofed.errors.foreign_text import clean_lines
 from ecofed.files.disk import json_text, write_text
-from ecofed.foreign_text import clean_lines
 from ecofed.reports import theme, words
 from ecofed.reports.plots import Plot, draw_plots, save_plots
 from ecofed.reports.plots.kinds import ledger_kinds, ledger_mean

@@ -10,14 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from ecofed.foreign_text import clean_lines
+from ecofed.errors.foreign_text import clean_lines
 from ecofed.reports import words
 from ecofed.reports.curves import Curve, curve
 from ecofed.reports.tables import as_comparison, html_table
 from ecofed.reports.theme import GRID, INK, PAPER, styles
 from ecofed.reports.units import human_bytes
 from ecofed.results import Comparison, RunResult
-from ecofed.shown import draw_with
+from ecofed.results.shown import draw_with
 
 _WIDTH, _HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 150, 14, 40

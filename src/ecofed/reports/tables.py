@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ecofed.config.facts import Facts
 from ecofed.config.methods import OURS, REFERENCE, find_facts
-from ecofed.foreign_text import clean
+from ecofed.errors.foreign_text import clean
 from ecofed.reports.units import accuracy, fewer_or_more, human_bytes, human_seconds
 from ecofed.results import Comparison, RunResult, Spread
 

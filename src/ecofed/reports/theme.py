@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ecofed.config.facts import Facts
 from ecofed.config.methods import BUILT_IN, OURS, find_facts
-from ecofed.registry import methods as plugin_methods
+from ecofed.config.registry import methods as plugin_methods
 from ecofed.results import RunGroup
 
 INK = "#1c2430"

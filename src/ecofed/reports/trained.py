@@ -13,7 +13,7 @@ import numpy as np
 from ecofed.reports.tables import ABSENT
 from ecofed.reports.units import accuracy
 from ecofed.results import Comparison, RunGroup
-from ecofed.scores import Calibration, DeviceScores, Scores, interval, shares
+from ecofed.results.scores import Calibration, DeviceScores, Scores, interval, shares
 
 #: A matrix with more classes is not read: the commonest confusions are listed instead, and the worst classes.
 MOST_SHOWN = 20

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ecofed.config.registry import require_plugins
 from ecofed.config.schema import PLUGINS, Config
 from ecofed.errors import CheckpointError, ConfigError, PluginError
 from ecofed.files.disk import json_text, remove_unfinished, write_bytes
 from ecofed.files.json_values import Amount, Count, parse, read_as
 from ecofed.files.tensor_files import pack, unpack
-from ecofed.registry import require_plugins
 from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord
 
 CHECKPOINT_FILE = "checkpoint.safetensors"

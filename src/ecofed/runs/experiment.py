@@ -14,7 +14,7 @@ import numpy as np
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.errors import EcoFedError
-from ecofed.foreign_text import clean
+from ecofed.errors.foreign_text import clean
 from ecofed.methods import train
 from ecofed.methods.transport import Transport
 from ecofed.onnx import require_runtime
@@ -23,6 +23,7 @@ from ecofed.reports.html import REPORT_FILE, write_report
 from ecofed.reports.joining import changed_inputs
 from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RunResult
+from ecofed.results.scores import RunScores
 from ecofed.runs.again import Again
 from ecofed.runs.exporting import deliver
 from ecofed.runs.going import Going, start
@@ -47,7 +48,6 @@ from ecofed.runs.run_folder import (
 )
 from ecofed.runs.saved_model import MODEL_FILE, save_model
 from ecofed.runtimes import open_transport
-from ecofed.scores import RunScores
 
 #: A checkpoint after a round, unless the last one is younger than this,
 CHECKPOINT_SECONDS = 20.0

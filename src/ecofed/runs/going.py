@@ -15,12 +15,12 @@ from ecofed.methods.restoring import restore
 from ecofed.methods.transport import Transport
 from ecofed.pretraining.resolve import starts_published
 from ecofed.results import RoundRecord, RunResult
+from ecofed.results.scores import RunScores
 from ecofed.runs.again import Again
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.recording import checkpoint_of, result_of
 from ecofed.runs.timekeeping import clock_of
-from ecofed.scores import RunScores
 from ecofed.wire import speak
 
 

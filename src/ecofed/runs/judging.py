@@ -8,8 +8,8 @@ import numpy as np
 
 from ecofed.methods import Evaluator, Method
 from ecofed.methods.validation import HeldOutEvaluator
+from ecofed.results.scores import RunScores, Scores, scores_of_devices
 from ecofed.runs.preparation import Prepared
-from ecofed.scores import RunScores, Scores, scores_of_devices
 
 
 class Judges:

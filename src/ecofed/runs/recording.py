@@ -9,10 +9,10 @@ from ecofed.costs.ledger import Ledger
 from ecofed.methods import Method
 from ecofed.reports.unfinished import totals_of
 from ecofed.results import RoundRecord, RunResult
+from ecofed.results.scores import RunScores
 from ecofed.runs.checkpoints import Checkpoint
 from ecofed.runs.environment import describe_environment, git_commit
 from ecofed.runs.preparation import Prepared
-from ecofed.scores import RunScores
 
 
 def checkpoint_of(

@@ -29,9 +29,9 @@ from ecofed.methods import Method
 from ecofed.methods.loop import add_answers, test_batch
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
+from ecofed.results.scores import Scores, Tally
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
-from ecofed.scores import Scores, Tally
 
 #: Names and shapes of some hundred arrays, and the settings of a run.
 MAX_HEADER_BYTES = 1 << 20

@@ -5,7 +5,7 @@ number. At the end of input (the server closed it, or died) all devices end. PyT
 forked, which takes milliseconds instead of seconds.
 
 Nobody outlives the server, stopped (SIGSTOP) or not: on Linux the kernel ends the host with the server and devices with
-the host (:mod:`ecofed.lifetime`); elsewhere devices, which see the server's end too, end a host that does not.
+the host (:mod:`ecofed.runtimes.lifetime`); elsewhere devices, which see the server's end too, end a host that does not.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import traceback
 from typing import NoReturn
 
 from ecofed.devices.worker import DeviceWorker  # noqa: F401 - imported before the first fork, to be shared
-from ecofed.lifetime import end_with_parent
 from ecofed.runtimes.device_process import Device, Installation
+from ecofed.runtimes.lifetime import end_with_parent
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 #: How long devices leave it to the host to end them when the server is gone.

@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from ecofed.config.registry import plugins_to_pass_on
 from ecofed.config.task import Task
 from ecofed.errors import ConfigError, WireError
 from ecofed.methods.transport import Answer, Lost
-from ecofed.registry import plugins_to_pass_on
+from ecofed.runtimes import lifetime
 from ecofed.runtimes.device_process import Installation
 from ecofed.runtimes.sockets import TOKEN_BYTES, WELCOME, Connection, Hello
 
@@ -244,7 +245,7 @@ class _Host:
         # One BLAS thread: the host forks, and a process that forks should have no threads.
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "ecofed.lifetime", str(os.getpid())),
+                *(sys.executable, "-I", lifetime.__file__, str(os.getpid())),
                 *(sys.executable, "-m", "ecofed.runtimes.device_host"),
             ],
             stdin=subprocess.PIPE,

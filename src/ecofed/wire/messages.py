@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ecofed.registry import FIRST_MESSAGE
 from ecofed.wire.fields import Array, Blob, Field, Flag, Real, TensorDict, Tensors, Text, UInt
 
 _LABELS = Array("labels", ("u1", "u2", "u4"), rank=1)
@@ -311,7 +310,7 @@ class Counted(Message):
     right_K: np.ndarray = carried(Array("statistics", ("u4",), rank=1))
 
 
-REGISTRY: dict[int, type[Message]] = {
+_BUILT_IN: dict[int, type[Message]] = {
     cls.number: cls
     for cls in (
         *(Failure, Acknowledge, TrainWhole, TrainedWhole, StartSplit, SplitBatch, ApplyGradient, FrontTrained),
@@ -320,13 +319,14 @@ REGISTRY: dict[int, type[Message]] = {
         *(SendImages, Images, AskStatistics, Statistics, InstallNetwork, CountRight, Counted),
     )
 }
+#: What this process takes, by number.
+REGISTRY = dict(_BUILT_IN)
 
 
 def speak(own: Sequence[type[Message]]) -> None:
     """Let this process take a plug-in's messages too, and no other plug-in's: a run is about one method."""
-    for number in [number for number in REGISTRY if number >= FIRST_MESSAGE]:
-        del REGISTRY[number]
-    REGISTRY.update({cls.number: cls for cls in own})
+    REGISTRY.clear()
+    REGISTRY.update(_BUILT_IN | {cls.number: cls for cls in own})
 
 
 def schema(cls: type[Message]) -> list[tuple[str, Field]]:

@@ -14,7 +14,7 @@ from ecofed.activations.codecs.top_k import TopKCodec
 from ecofed.activations.codecs.uniform import UniformCodec
 from ecofed.config.codecs import CodecConfig, codec_facts
 from ecofed.config.methods import EcoFedConfig
-from ecofed.registry import codecs as plugin_codecs
+from ecofed.config.registry import codecs as plugin_codecs
 
 __all__ = [
     "CODECS",

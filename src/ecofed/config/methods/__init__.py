@@ -14,7 +14,7 @@ from ecofed.config.methods.lgl import LGLConfig, LGLFacts
 from ecofed.config.methods.send_images import SendImagesConfig, SendImagesFacts
 from ecofed.config.methods.training import PooledTraining, cosine
 from ecofed.config.methods.vanilla_dpfl import VanillaDPFLConfig, VanillaDPFLFacts
-from ecofed.registry import methods as plugin_methods
+from ecofed.config.registry import methods as plugin_methods
 
 _DECLARED: tuple[type[Facts], ...] = (
     *(ClassicFLFacts, VanillaDPFLFacts, LGLFacts, FedGKTFacts, EcoFedFacts),

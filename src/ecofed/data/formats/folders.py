@@ -19,7 +19,7 @@ from ecofed.data.inventory import everything, left_out
 from ecofed.data.pictures import SUFFIXES
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError
-from ecofed.foreign_text import clean
+from ecofed.errors.foreign_text import clean
 from ecofed.slow_work import counted
 
 MAX_FILE_BYTES = 256 << 20

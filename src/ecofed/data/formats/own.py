@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ecofed.config.registry import FormatEntry
+from ecofed.data.assembling import checked_arrays
 from ecofed.data.formats import Format
 from ecofed.data.formats.parts import Part
-from ecofed.data.given import checked_arrays
 from ecofed.data.images import Split, decode, native_size
 from ecofed.data.inventory import left_out
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError, EcoFedError
-from ecofed.registry import FormatEntry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ from ecofed.data.images import ANYHOW, Split, decode
 from ecofed.data.inventory import left_out
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError, MissingExtraError
+from ecofed.errors.foreign_text import clean
 from ecofed.files.disk import read_text
 from ecofed.files.json_values import parse
-from ecofed.foreign_text import clean
 from ecofed.slow_work import counted
 
 MAX_ROWS = 5_000_000

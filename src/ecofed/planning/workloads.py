@@ -15,10 +15,10 @@ from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
 from ecofed.costs.workload import EarlyFront, Layer, Segment, Workload, code_size, early_row_bytes
 from ecofed.models.bottleneck import add_expansion, is_linear
-from ecofed.models.counting import CountedNetwork, count_segment
 from ecofed.models.fronts import build_front, build_middle
 from ecofed.models.partition import partition
 from ecofed.models.registry import build_model, input_side
+from ecofed.planning.counting import CountedNetwork, count_segment
 from ecofed.wire import FrontBundle
 from ecofed.wire.sizes import Shapes, bundle_size
 

@@ -1,8 +1,8 @@
-"""A process that ends when the one that started it does: ``python -m ecofed.lifetime PARENT COMMAND...``.
+"""A process that ends when the one that started it does: ``python lifetime.py PARENT COMMAND...``.
 
 A process that is stopped (SIGSTOP, a debugger, a frozen container) cannot notice by itself that its parent is gone. On
 Linux the kernel ends it. The bond survives ``exec``, so this program only makes it and becomes the command: from the
-first moment on, before anything large is imported.
+first moment on; as a script of its own it imports nothing of ecofed first.
 """
 
 from __future__ import annotations

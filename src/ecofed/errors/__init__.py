@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from ecofed.foreign_text import clean
-from ecofed.installation import install_command
+from ecofed.errors.foreign_text import clean
+from ecofed.errors.installation import install_command
 
 
 class EcoFedError(Exception):

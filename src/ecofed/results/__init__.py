@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ecofed.config.methods import REFERENCE
 from ecofed.errors import ConfigError
+from ecofed.errors.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
-from ecofed.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
-from ecofed.scores import RunScores
-from ecofed.shown import Shown, frame
+from ecofed.results.scores import RunScores
+from ecofed.results.shown import Shown, frame
 
 if TYPE_CHECKING:
     import pandas

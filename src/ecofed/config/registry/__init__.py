@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecofed.config.facts import CodecFacts, Facts
+from ecofed.config.registry.sources import Origin, digest, from_file, from_module, version_of
 from ecofed.errors import ConfigError, PluginError
-from ecofed.foreign_text import clean
-from ecofed.registry.sources import Origin, digest, from_file, from_module, version_of
+from ecofed.errors.foreign_text import clean
 
 GROUP = "ecofed.plugins"
 #: Messages of a plug-in's method are numbered from here, in their order.
