@@ -40,8 +40,9 @@ QUARTER = ["model.width=0.25", "batch_size=10", "codec.entropy=none"]
 
 
 @pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
-def test_bytes_and_time_are_those_of_the_run(method: str) -> None:
-    settings = Settings.load(None, [*TINY, f"method={method}"])
+@pytest.mark.parametrize("more", [[], ["model.back_width=0.25"]], ids=["", "narrower back"])
+def test_bytes_and_time_are_those_of_the_run(method: str, more: list[str]) -> None:
+    settings = Settings.load(None, [*TINY, f"method={method}", *more])
     (row,) = plan(settings, [method]).at_cut
     result = experiment.run(settings.for_method(method), report=False)
     assert (row.total_uplink_bytes, row.total_downlink_bytes) == (
@@ -52,6 +53,21 @@ def test_bytes_and_time_are_those_of_the_run(method: str) -> None:
     assert row.total_seconds == pytest.approx(result.totals.simulated_seconds)
     joules = [record.device_joules or 0.0 for record in result.rounds]
     assert row.joules_per_round == pytest.approx(sum(joules) / 4)
+
+
+def test_a_narrower_back_is_planned_at_every_cut() -> None:
+    sets = ["model.name=vgg11", *TINY[1:], "model.width=0.5"]
+    plain, narrow = (plan(Settings.load(None, [*sets, *own])) for own in ([], ["model.back_width=0.125"]))
+    assert narrow.cuts == plain.cuts
+    weights = {
+        row.cut: (row.ledger["weights"]["uplink"], other.ledger["weights"]["uplink"])
+        for row, other in zip(narrow.methods, plain.methods, strict=True)
+        if row.method == "vanilla-dpfl"
+    }
+    assert all(own == other for own, other in weights.values())  # fronts, which are as wide as ever
+    whole = [one.at_cut[0].ledger["weights"]["uplink"] for one in (narrow, plain)]
+    assert whole[0] < whole[1] / 4
+    assert weights["block8"][0] > 2 * whole[0]
 
 
 def test_every_cut_is_planned_and_the_whole_network_once() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +13,7 @@ from torch import nn
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import activation_shape, build_model, default_cut, initialise, model_names, partition
+from ecofed.models.registry import check_back_width
 from ecofed.models.sliced_conv import SlicedConv2d, strided_pointwise
 
 SMALL = {"width": 0.0625, "head_width": 16}
@@ -69,6 +73,43 @@ def test_width_and_head_width_scale_the_layers() -> None:
     assert state["block1.conv.weight"].shape == (32, 3, 3, 3)
     assert state["head.hidden1.weight"].shape == (512, 256 * 2 * 2)
     assert build("vgg11", width=0.001).state_dict()["block8.conv.weight"].shape == (1, 1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "narrow", "wide"),
+    [
+        ("vgg11", None, "block3.conv.bias", "block2.conv.bias"),
+        ("vgg11", "block5.conv", "block6.norm.bias", "block5.norm.bias"),
+        ("resnet9", None, "block4.shortcut.bias", "block2.conv.bias"),
+        ("alexnet", "block4", "block5.conv.bias", "block4.conv.bias"),
+        ("alexnet", "pool", "head.hidden1.bias", "block5.conv.bias"),
+        ("lenet", None, "head.hidden1.bias", "block2.conv.bias"),
+    ],
+)
+def test_the_back_alone_is_narrowed(name: str, cut: str | None, narrow: str, wide: str) -> None:
+    with torch.device("meta"):
+        whole, quarter = (build(name, cut=cut, back_width=width) for width in (None, 0.25))
+        front = partition(whole, cut or default_cut(name)).front.state_dict()
+        own = partition(quarter, cut or default_cut(name)).front.state_dict()
+    assert {key: value.shape for key, value in own.items()} == {key: value.shape for key, value in front.items()}
+    assert quarter.get_parameter(narrow).numel() == whole.get_parameter(narrow).numel() // 4
+    assert quarter.get_parameter(wide).numel() == whole.get_parameter(wide).numel()
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"name": "resnet9", "cut": "block4"}, "nothing after the cut 'block4' of resnet9 has a width of its own"),
+        ({"name": "vgg11", "cut": "block8", "head_width": 8}, "nothing after the cut 'block8' of vgg11"),
+        ({"name": "efficientnet-lite0"}, "efficientnet-lite0 cannot be narrowed after the cut; vgg11, resnet9, "),
+        ({"name": "timm:resnet18"}, "timm:resnet18 cannot be narrowed"),
+        ({"name": "two-blocks"}, "two-blocks cannot be narrowed"),
+    ],
+)
+def test_a_network_whose_back_has_no_width_is_refused(config: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"model.back_width = 0.5: {reason}")):
+        check_back_width(ModelConfig(**config, back_width=0.5))
+    check_back_width(ModelConfig(**config))
 
 
 def test_state_has_the_same_names_in_all_modes_but_for_the_statistics() -> None:

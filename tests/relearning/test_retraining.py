@@ -80,6 +80,20 @@ def test_what_is_set_anew_is_trained_from_everything_at_once(collected: Path, tm
     assert read_result(tmp_path / "again") == result
 
 
+def test_a_narrower_back_from_the_same_codes(collected: Path, tmp_path: Path) -> None:
+    narrow = retrain(collected, out=tmp_path / "narrow", sets=["model.back_width=0.125"])
+    assert narrow.total_bytes == 0
+    assert narrow.origin is not None
+    assert narrow.origin["changed"] == {"model.back_width": [None, 0.125]}
+    whole, own = (load_file(folder / "model.safetensors") for folder in (collected, tmp_path / "narrow"))
+    assert own["model.head.hidden1.weight"].shape == (64, whole["model.head.hidden1.weight"].shape[1])
+    for name in (name for name in whole if name.startswith("model.block")):
+        np.testing.assert_array_equal(own[name], whole[name], err_msg=name)
+    assert ecofed.evaluate(tmp_path / "narrow").samples > 100
+    with pytest.raises(ConfigError, match=r"model.back_width = 9.0: must be above 0 and at most 8"):
+        retrain(collected, model__back_width=9)
+
+
 @pytest.mark.usefixtures("often_saved")
 def test_stopped_and_continued_it_is_the_same(collected: Path, tmp_path: Path) -> None:
     whole = retrain(collected, out=tmp_path / "whole", report=False, learning_rate=0.02)

@@ -88,12 +88,14 @@ def test_trials_that_diverge(collected: Path, tmp_path: Path, monkeypatch: pytes
 
 def test_what_is_searched(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "model.head_width" not in search_space(kept_config())
+    assert search_space(kept_config())["model.back_width"].choices == (0.125, 0.25, 0.5, 1.0)  # type: ignore[attr-defined]
+    assert "model.back_width" not in search_space(kept_config(model__name="resnet9", model__cut="block4"))
     wide = search_space(kept_config(model__name="vgg11", model__width=0.25))
     assert wide["model.head_width"].to_internal_repr(1024) == 2  # type: ignore[no-untyped-call]
     monkeypatch.setattr(tuning, "_carry_out", lambda task: (task[1], 0.5))
     made = tune(collected, out=tmp_path / "fixed", trials=2, workers=1, sets=["learning_rate=0.02", "ecofed.ema=0"])
     assert set(made.trials[1].settings) == {
-        *("ecofed.weight_decay", "ecofed.schedule", "ecofed.label_smoothing", "ecofed.mixup")
+        *("ecofed.weight_decay", "ecofed.schedule", "ecofed.label_smoothing", "ecofed.mixup", "model.back_width")
     }
 
 

@@ -21,6 +21,9 @@ class ModelConfig:
     head_width: int | None = None
     """Units in each hidden fully connected layer; default 4096 x width (``efficientnet-lite0``: channels of its last
     convolution, 1280 x width). Models without a hidden head ignore it."""
+    back_width: float | None = None
+    """The same factor for what comes after the cut: the blocks after the one that it is in, and the head; default:
+    ``width``. Of ``vgg11``, ``resnet9``, ``alexnet`` and ``lenet``."""
     image_size: int | None = None
     """Side in pixels of the square that the network sees of a picture, whose shorter side is scaled to it (and an
     eighth more, where the picture has it, for crops). Default: the network's own; those of the paper take 32x32."""
@@ -36,6 +39,8 @@ class ModelConfig:
     """What follows a backbone's front: ``rest`` (the rest of the network, pre-trained as the front is), or ``small`` (a
     new head of one convolution and a linear layer)."""
 
+    NARROWED: ClassVar[tuple[str, ...]] = ("vgg11", "resnet9", "alexnet", "lenet")
+    """Networks that take ``back_width``."""
     NEEDS: ClassVar[Needs] = {
         key: ("a backbone: model.name=efficientnet-lite0 or model.name=timm:NAME", lambda own: own.is_backbone)
         for key in ("weights", "back")
@@ -48,6 +53,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(0 < self.width <= 8, "model.width", self.width, "must be above 0 and at most 8")
+        if self.back_width is not None:
+            require(0 < self.back_width <= 8, "model.back_width", self.back_width, "must be above 0 and at most 8")
+            rule = f"{self.name} cannot be narrowed after the cut; {', '.join(self.NARROWED)} can"
+            require(self.name in self.NARROWED, "model.back_width", self.back_width, rule)
         if self.image_size is not None:
             require(8 <= self.image_size <= 1024, "model.image_size", self.image_size, "must be in 8..1024")
         if self.head_width is not None:

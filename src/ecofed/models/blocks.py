@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from torch import nn
+
+#: The factor on the channels of a part of the network (``block1``, ..., ``head``): the back may have its own.
+Width = Callable[[str], float]
 
 
 def scaled(channels: int, width: float) -> int:

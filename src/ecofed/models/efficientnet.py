@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from ecofed.models.blocks import scaled
+from ecofed.models.blocks import Width, scaled
 from ecofed.models.same_conv import SameConv2d
 
 #: TensorFlow's, which the published statistics were made with.
@@ -52,19 +52,20 @@ class InvertedResidual(nn.Module):
         return x_NCHW + h_NCHW if self.is_residual else h_NCHW
 
 
-def efficientnet_lite0(in_channels: int, classes: int, width: float, head_width: int | None) -> nn.Module:
+def efficientnet_lite0(in_channels: int, classes: int, width: Width, head_width: int | None) -> nn.Module:
     """``stem``, ``block1`` ... ``block16``, then ``head`` with one layer of ``head_width`` (1280 x width) channels."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = scaled(32, width)
+    factor = width("stem")
+    channels = scaled(32, factor)
     layers["stem"] = _conv(in_channels, channels, 3, stride=2)
     for blocks, kernel, first_stride, expansion, stage_channels in _STAGES:
         for index in range(blocks):
-            out_channels, stride = scaled(stage_channels, width), first_stride if index == 0 else 1
+            out_channels, stride = scaled(stage_channels, factor), first_stride if index == 0 else 1
             layers[f"block{len(layers)}"] = InvertedResidual(
                 channels, out_channels, kernel=kernel, stride=stride, expansion=expansion
             )
             channels = out_channels
-    hidden = head_width or scaled(1280, width)
+    hidden = head_width or scaled(1280, factor)
     head = OrderedDict(_conv(channels, hidden, 1).named_children())
     head |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "classifier": nn.Linear(hidden, classes)}
     layers["head"] = nn.Sequential(head)

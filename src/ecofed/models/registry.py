@@ -12,6 +12,7 @@ from ecofed.config.problem import ModelConfig
 from ecofed.config.registry import networks as plugin_networks
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
+from ecofed.models.blocks import Width
 from ecofed.models.efficientnet import efficientnet_lite0
 from ecofed.models.given import given_cut, given_module
 from ecofed.models.lenet import lenet
@@ -23,7 +24,7 @@ from ecofed.models.vgg import vgg11
 
 #: Builders take (in_channels, classes, width, head_width). Every built-in network takes 32x32 images, names its parts
 #: ``block1``, ``block2``, ..., ``head``, and its last layer ``head.classifier``.
-Builder = Callable[[int, int, float, int | None], nn.Module]
+Builder = Callable[[int, int, Width, int | None], nn.Module]
 
 MODELS: dict[str, Builder] = {
     "vgg11": vgg11,
@@ -60,15 +61,53 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
         model = set_normalisation(given_module(config.name), normalisation)
         return model if torch.get_default_device().type == "meta" else _zeroed(model)
     plugin = plugin_networks().get(config.name)
-    builder = MODELS.get(config.name) if plugin is None else plugin.build
-    if builder is None:
+    if plugin is None and config.name not in MODELS:
         raise ConfigError(_unknown(config.name))
     on_meta = torch.get_default_device().type == "meta"
     with torch.device("meta"):
-        model = builder(in_channels, classes, config.width, config.head_width)
+        if plugin is None:
+            model = MODELS[config.name](in_channels, classes, _width_of(config), config.head_width)
+        else:
+            model = plugin.build(in_channels, classes, config.width, config.head_width)
         model = _with_own_back(model, config, in_channels, classes)
         model = set_normalisation(model, normalisation)
     return model if on_meta else _zeroed(model)
+
+
+def check_back_width(config: ModelConfig) -> None:
+    """Raise :class:`ConfigError` where ``model.back_width`` finds nothing after the cut that has a width."""
+    if config.back_width is not None and not narrows(config):
+        cut = config.cut or default_cut(config.name)
+        raise ConfigError(
+            f"model.back_width = {config.back_width:g}: nothing after the cut '{cut}' of {config.name} has a width of "
+            "its own; cut earlier, or leave the key out"
+        )
+
+
+def narrows(config: ModelConfig) -> bool:
+    """Whether ``model.back_width`` changes anything in this network, cut as it is."""
+    if config.name not in ModelConfig.NARROWED:
+        return False
+    asked: set[str] = set()
+
+    def width(part: str) -> float:
+        asked.add(part)
+        return config.width
+
+    with torch.device("meta"):
+        MODELS[config.name](3, 2, width, config.head_width)
+    return any(_after(part, config) for part in asked)
+
+
+def _width_of(config: ModelConfig) -> Width:
+    if (back_width := config.back_width) is None:
+        return lambda _: config.width
+    return lambda part: back_width if _after(part, config) else config.width
+
+
+def _after(part: str, config: ModelConfig) -> bool:
+    """Whether a part is after the one that the cut is in: "block3" is after "block2", the head after all others."""
+    return part == "head" or part > (config.cut or default_cut(config.name)).partition(".")[0]
 
 
 def _with_own_back(model: nn.Module, config: ModelConfig, in_channels: int, classes: int) -> nn.Module:

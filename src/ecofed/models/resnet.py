@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from ecofed.models.blocks import conv_block, scaled
+from ecofed.models.blocks import Width, conv_block, scaled
 from ecofed.models.sliced_conv import strided_pointwise
 
 
@@ -31,9 +31,11 @@ class ResidualBlock(nn.Module):
         return self.branch(x_NCHW) + self.shortcut(x_NCHW)  # type: ignore[no-any-return]
 
 
-def resnet9(in_channels: int, classes: int, width: float, head_width: int | None) -> nn.Module:  # noqa: ARG001
+def resnet9(in_channels: int, classes: int, width: Width, head_width: int | None) -> nn.Module:  # noqa: ARG001
     """``block1`` ... ``block5``, then ``head``. There is no hidden layer in the head, so ``head_width`` is ignored."""
-    c64, c128, c256, c512 = (scaled(channels, width) for channels in (64, 128, 256, 512))
+    c64, c128, c256, c512 = (
+        scaled(channels, width(f"block{index}")) for index, channels in enumerate((64, 128, 256, 512), start=1)
+    )
     head = nn.Sequential(
         OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), classifier=nn.Linear(c512, classes))
     )

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from ecofed.models.blocks import conv_block, hidden_head, scaled
+from ecofed.models.blocks import Width, conv_block, hidden_head, scaled
 
 # Channels of each convolution block, and whether a pool ends it. The usual fifth pool is left out: 32x32 ends in 2x2.
 _BLOCKS = (
@@ -21,13 +21,13 @@ _BLOCKS = (
 )
 
 
-def vgg11(in_channels: int, classes: int, width: float, head_width: int | None) -> nn.Module:
+def vgg11(in_channels: int, classes: int, width: Width, head_width: int | None) -> nn.Module:
     """``block1`` ... ``block8``, then ``head`` with two hidden layers of ``head_width`` (4096 x width) units."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for index, (channels, pool) in enumerate(_BLOCKS, start=1):
-        out_channels = scaled(channels, width)
+        out_channels = scaled(channels, width(f"block{index}"))
         layers[f"block{index}"] = conv_block(in_channels, out_channels, pool=pool)
         in_channels = out_channels
-    hidden = head_width or scaled(4096, width)
+    hidden = head_width or scaled(4096, width("head"))
     layers["head"] = hidden_head(in_channels * 2 * 2, [hidden, hidden], classes)
     return nn.Sequential(layers)

@@ -24,7 +24,7 @@ from ecofed.data.transforms import centre
 from ecofed.devices.loading import make_worker
 from ecofed.errors import DataError
 from ecofed.methods import method_class, sample_devices
-from ecofed.models.registry import default_cut, image_size
+from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
@@ -106,12 +106,13 @@ class _Planner:
         self.base = base
         self.samples, self.channels, self.classes = self._problem()
         self.cut = self.base.model.cut or default_cut(self.base.model.name)
-        self._networks: dict[str, CountedNetwork] = {}
+        self._networks: dict[Hashable, CountedNetwork] = {}
         self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
         self._courses: dict[Hashable, Course] = {}
         self._works: dict[Hashable, Workload] = {}
         self._sent: dict[tuple[object, ...], float] = {}
         self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
+        check_back_width(self.base.model)
         self._network_of(self.base).halves(self.cut)
         cuts = self._network_of(self.base).cuts
         self.cuts = [cut for cut in cuts if every_layer or "." not in cut or cut == self.cut]
@@ -145,6 +146,7 @@ class _Planner:
         return self._rows[key]
 
     def _new_row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
+        config = _cut_at(config, cut)
         network = self._network_of(config)
         bundle = self._bundle(config, network, cut)
         problem = {"in_channels": self.channels, "classes": self.classes}
@@ -181,9 +183,8 @@ class _Planner:
         )
 
     def _recommendation(self, fleet: Fleet) -> Recommendation:
-        network = self._network_of(self.base)
-        whole = max(1, network.whole().flops)
-        shares = {cut: network.halves(cut)[0].flops / whole for cut in self.cuts if "." not in cut}
+        networks = {cut: self._network_of(_cut_at(self.base, cut)) for cut in self.cuts if "." not in cut}
+        shares = {cut: own.halves(cut)[0].flops / max(1, own.whole().flops) for cut, own in networks.items()}
         usual = default_cut(self.base.model.name)
         normalisation = "group" if self.base.normalisation == "group" else "frozen"
         place = (self.base.model.name, self.base.model.width, usual, self.channels, normalisation)
@@ -198,9 +199,10 @@ class _Planner:
         return recommend(self.base, fleet, usual, shares, self.row, narrow)
 
     def _network_of(self, config: Config) -> CountedNetwork:
-        if config.normalisation not in self._networks:
-            self._networks[config.normalisation] = counted_network(config, self.channels, self.classes)
-        return self._networks[config.normalisation]
+        key = (config.normalisation, config.model)
+        if key not in self._networks:
+            self._networks[key] = counted_network(config, self.channels, self.classes)
+        return self._networks[key]
 
     def _bundle(self, config: Config, network: CountedNetwork, cut: str) -> FrontBundle:
         """The front that the run would use; where it is still to be made, one of the same shape."""
@@ -310,3 +312,8 @@ class _Planner:
             labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
         parts = partition(labels_N, config.devices, config.data, config.seed)
         return [len(taking_part(config, *one)) for one in enumerate(map(len, parts))], channels, classes
+
+
+def _cut_at(config: Config, cut: str) -> Config:
+    """The same at another cut, where the network depends on it."""
+    return config if config.model.back_width is None else config.replace(model__cut=cut)

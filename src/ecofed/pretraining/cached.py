@@ -64,7 +64,8 @@ def cached_back(
     """
     source = default_source()
     recipe = replace(DEFAULT_RECIPE, threads=threads)
-    path = _path("back", config.name, config.width, config.head_width, cut, front.id, source, _settings(recipe))
+    own = () if config.back_width is None else (config.back_width,)
+    path = _path("back", config.name, config.width, config.head_width, *own, cut, front.id, source, _settings(recipe))
     if os.path.exists(path):  # which is also no where nobody may look
         try:
             return dict(load_file(path))

@@ -21,7 +21,7 @@ _SECTIONS = ("clock", "validation")
 _GENERAL = (
     *("seed", "rounds", "sampled_devices", "batch_size", "learning_rate", "momentum", "local_epochs", "aggregation"),
     *("test_samples", "test_part", "evaluate_every", "precision", "threads", "accelerator", "keep_buffer"),
-    *("model.head_width", "model.back", "model.weights", "initialisation"),
+    *("model.back_width", "model.head_width", "model.back", "model.weights", "initialisation"),
 )
 #: Of the method's own section.
 _OWN = (
@@ -30,8 +30,8 @@ _OWN = (
 )
 #: What a message lists: those that one would want.
 _NAMED = (
-    f"learning_rate, rounds, seed, momentum, batch_size, model.head_width, and of [{OURS}] optimiser, schedule, "
-    "server_steps, weight_decay, ema, label_smoothing, mixup, sampling, flip"
+    "learning_rate, rounds, seed, momentum, batch_size, model.back_width, model.head_width, and of "
+    f"[{OURS}] optimiser, schedule, server_steps, weight_decay, ema, label_smoothing, mixup, sampling, flip"
 )
 
 

@@ -33,6 +33,7 @@ from ecofed.files.json_values import Count, parse, read_as
 from ecofed.files.ownership import owned, refuse_if_owned
 from ecofed.methods.channel import DivergedError
 from ecofed.models import build_model
+from ecofed.models.registry import narrows
 from ecofed.randomness import generator
 from ecofed.relearning.changes import alone, changed, settings_of
 from ecofed.relearning.retraining import NoDevices, learning_from
@@ -66,9 +67,16 @@ def search_space(config: Config) -> dict[str, BaseDistribution]:
         width = config.model.head_width or max(1, round(_HEADS[config.model.name] * config.model.width))
         widths = sorted({max(16, width // 4), max(16, width // 2), width, 2 * width})
         space["model.head_width"] = CategoricalDistribution(tuple(widths))
+    if narrows(config.model):
+        own = config.model.back_width or config.model.width
+        space["model.back_width"] = CategoricalDistribution(
+            tuple(sorted({min(8.0, factor * own) for factor in _FACTORS}))
+        )
     return space
 
 
+#: On the back's width.
+_FACTORS = (0.25, 0.5, 1.0, 2.0)
 #: Networks with a hidden head after the cut, and its width in them.
 _HEADS = {"vgg11": 4096, "alexnet": 4096}
 

@@ -46,7 +46,7 @@ from ecofed.models import (
 )
 from ecofed.models import partition as cut_in_two
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
-from ecofed.models.registry import image_size, input_side
+from ecofed.models.registry import check_back_width, image_size, input_side
 from ecofed.planning.unequal import early_fronts
 from ecofed.pretraining.bundling import public_images
 from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
@@ -223,6 +223,7 @@ def _initial_network(
 ) -> tuple[nn.Module, Partition, FrontBundle | None, tuple[float, ...], tuple[float, ...], Inputs]:
     """The whole network as every method starts from it, the front's bundle where there is one, and fingerprints."""
     channels, classes = dataset.channels, len(dataset.classes)
+    check_back_width(config.model)
     model = build_model(config.model, in_channels=channels, classes=classes, normalisation=config.normalisation)
     initialise(model, config.seed)
     cut = config.model.cut or default_cut(config.model.name)
