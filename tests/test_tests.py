@@ -11,7 +11,7 @@ import pytest
 TESTS = Path(__file__).parent
 FILES = sorted(TESTS.rglob("*.py"))
 #: Errors that say all by their type.
-SPEAK_FOR_THEMSELVES = {"KeyboardInterrupt", "SystemExit", "TimeoutError", "(TimeoutError, WireError)"}
+SPEAK_FOR_THEMSELVES = {"KeyboardInterrupt", "Killed", "SystemExit", "TimeoutError", "(TimeoutError, WireError)"}
 
 
 def weaknesses(tree: ast.Module, checking: frozenset[str] = frozenset()) -> Iterator[tuple[int, str]]:

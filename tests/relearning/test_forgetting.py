@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from ecofed.relearning.forgetting import forget, read_samples
 from ecofed.relearning.retraining import retrain
 from ecofed.runs.experiment import run
 from ecofed.runs.kept_buffer import KEPT_FOLDER, holds_buffer, new_buffer, open_buffer
+from killing import Killed, killed_at
 from stopping import StopAfter
 
 GONE = 2
@@ -195,34 +194,6 @@ def test_lists_of_samples(tmp_path: Path) -> None:
     path.write_text("7:1\n7-2\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="line 2 must be DEVICE:SAMPLE"):
         read_samples(path)
-
-
-class Killed(BaseException):
-    """As if the process had ended there."""
-
-
-@contextmanager
-def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Whatever changes the disk is counted; from number ``step`` on nothing does any more."""
-    done: list[str] = []
-
-    def counted(name: str) -> Callable[..., Any]:
-        original = getattr(os, name)
-
-        def change(path: Any, *rest: Any, **options: Any) -> Any:
-            if str(path).endswith(".owner"):  # the kernel gives the lock back
-                return original(path, *rest, **options)
-            if len(done) >= step:
-                raise Killed
-            done.append(name)
-            return original(path, *rest, **options)
-
-        return change
-
-    with monkeypatch.context() as patch:
-        for name in ("replace", "unlink", "rmdir", "fsync"):
-            patch.setattr(os, name, counted(name))
-        yield done
 
 
 def test_killed_at_any_moment_it_is_untouched_or_completed(

@@ -6,14 +6,15 @@ the number on that it had offered; one that was forgotten for nothing, ever agai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ecofed.activations import ReplayBuffer, Uploads, View
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer
-from ecofed.methods.base import Context, Keeping
+from ecofed.methods.base import Context, Keeping, RoundOutcome
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.restoring import check_view
 from ecofed.wire import Message, RefreshNew
@@ -41,11 +42,11 @@ class Updating(EcoFed):
 
     def __init__(self, context: Context, before: Before) -> None:
         self._before = before
+        self._begun = False
         super().__init__(context)
         for device in before.buffer.devices:
-            for number, view in before.buffer.views_of(device).items():
+            for view in before.buffer.views_of(device).values():
                 check_view(f"buffer/{device}", view, self.codec.row_bytes, len(before.class_of_K))
-                self.buffer.put(device, number, self._renamed(view), self.bundle.id)
         self._uploaded = {device: Uploads(views=views, bytes=sent) for device, (views, sent) in before.sent.items()}
         self._rounds = {
             device: [before.rounds.get((device, number), 0) for number in range(past.views)]
@@ -53,6 +54,18 @@ class Updating(EcoFed):
         }
         self._installed = set(before.sent)  # and what they have lost meanwhile is sent again, as a retransmission
         self._to_reinstall = set(self._installed)
+
+    def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+        if not self._begun:  # not earlier: a folder with uploads must say first which run goes on in it
+            self._begun = True
+            for device in self._before.buffer.devices:
+                for number, view in self._before.buffer.views_of(device).items():
+                    self.buffer.put(device, number, self._renamed(view), self.bundle.id)
+        return super().train_round(round_, sampled)
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        self._begun = True
+        super().load_state(arrays, values)
 
     def _renamed(self, view: View) -> View:
         rows = np.asarray(view.rows[np.arange(len(view))])

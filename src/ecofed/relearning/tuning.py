@@ -28,7 +28,7 @@ from ecofed.config import Config
 from ecofed.config.methods import OURS
 from ecofed.config.task import Task
 from ecofed.errors import CheckpointError, ConfigError, DeviceError
-from ecofed.files.disk import append_text, json_text, write_json, write_text
+from ecofed.files.disk import append_text, json_text, remove_unfinished, write_json, write_text
 from ecofed.files.json_values import Count, parse, read_as
 from ecofed.files.ownership import owned, refuse_if_owned
 from ecofed.methods.channel import DivergedError
@@ -296,6 +296,7 @@ def _begun(folder: Path, start: Tuning, *, resume: bool) -> dict[int, Trial]:
     """The trials of a search that goes on; its folder is marked as this search's."""
     mark = {**asdict(start), "schema": SCHEMA}
     mark = {key: mark[key] for key in ("schema", "run", "buffer", "held_out", "seed", "fixed")}
+    remove_unfinished(folder)
     if is_empty(folder):
         write_json(folder / RESULT_FILE, mark)
         return {}
