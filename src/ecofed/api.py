@@ -25,8 +25,10 @@ from ecofed.relearning import retraining
 from ecofed.reports.joining import changed_inputs
 from ecofed.results import Comparison, RunResult
 from ecofed.runs import experiment, saved_model
+from ecofed.runs.evaluating import Evaluation
+from ecofed.runs.evaluating import evaluate as evaluated
 from ecofed.runs.observing import Observer, ProgressLines
-from ecofed.runs.saved_model import Evaluation, TrainedNetwork
+from ecofed.runs.saved_model import TrainedNetwork
 from ecofed.runs.without_effect import without_effect
 
 #: ``((images, labels), (test_images, test_labels))``: uint8 (N, H, W, C) and whole numbers (N,).
@@ -218,7 +220,7 @@ def evaluate(
     """
     if network is not None:
         give_module(network)
-    return saved_model.evaluate(model, None if data is None else _data_name(data))
+    return evaluated(model, None if data is None else _data_name(data))
 
 
 def load_model(path: str | Path, *, network: nn.Module | None = None) -> TrainedNetwork:

@@ -70,6 +70,22 @@ def test_run_then_evaluate_then_predict(cli: Cli, tiny: str, tmp_path: Path) -> 
     first = shown.splitlines()[3].split()
     assert first[2] == f"{worst:.3f}"
     assert scores["class_accuracy"][evaluation["classes"].index(first[0])] == worst
+    assert "among" not in shown
+
+    assert cli("run", tiny, "--set", "validation.fraction=0.5", "--set", "test_samples=40", "--out", "held").code == 0
+    found = json.loads(cli("evaluate", "held", "--json").out)["recorded"]["held_out"]
+    lines = cli("evaluate", "held").out.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.endswith("held out of uploads, as the run found"))
+    assert (
+        lines[at]
+        == f"accuracy {found['accuracy']:.4f}  {found['samples']} samples held out of uploads, as the run found"
+    )
+    (among,) = (line for line in lines[at:] if line.startswith("among "))
+    assert f"worst tenth {found['devices']['worst_tenth']:.4f}" in among
+    low, high = (
+        min(zip(found["devices"]["accuracy"], found["devices"][end], strict=True))[1] for end in ("low", "high")
+    )
+    assert f"{low:.3f} to {high:.3f}" in lines[lines.index(among) + 2]
 
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
     (prediction,) = json.loads(cli("predict", str(folder), "black.png", "--json").out)

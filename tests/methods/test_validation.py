@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tiny import run, started, tiny_config
 
+import ecofed
 from ecofed.activations import View
 from ecofed.config import Settings
 from ecofed.config.held_out import held_out, trained_count
@@ -142,17 +143,29 @@ def test_a_run_without_test_images(tmp_path: Path) -> None:
 def test_where_data_name_devices_test_images_have_one(tmp_path: Path) -> None:
     """Natural devices: how good the network is for each of them, and for strangers in the total only."""
     owners = {"train": ["fri", "mon", "sat", "sun"] * 10, "test": ["mon", "sun", "stranger", "sat", "mon"] * 2}
+    (tmp_path / "data").mkdir()
     for part, own in owners.items():
         columns = {"image": pictures(len(own)), "label": [number % 2 for number in range(len(own))], "client": own}
-        pq.write_table(pa.table(columns), tmp_path / f"{part}.parquet")
-    own = {"data__name": str(tmp_path), "data__partition": "column", "data__device_column": "client", "rounds": 1}
-    result = run(tiny_config("ecofed", **own, devices=3, sampled_devices=3))  # fri, mon, sat: sun is no device
+        pq.write_table(pa.table(columns), tmp_path / "data" / f"{part}.parquet")
+    own = {
+        "data__name": str(tmp_path / "data"),
+        "data__partition": "column",
+        "data__device_column": "client",
+        "rounds": 1,
+    }
+    config = tiny_config("ecofed", **own, devices=3, sampled_devices=3)  # fri, mon, sat: sun is no device
+    result = run(config, out=tmp_path / "run", report=False)
     scores = result.scores.test
     assert scores is not None
     assert scores.devices is not None
     assert (scores.samples, scores.devices.devices, scores.devices.samples) == (10, [1, 2], [4, 2])
     assert sum(scores.devices.right) <= scores.right
     assert "<h3>Among devices</h3>" in report_html(result, [])
+    judged = ecofed.evaluate(tmp_path / "run").scores.devices
+    assert judged is not None
+    assert (judged.devices, judged.samples) == ([1, 2], [4, 2])  # so few test images are all tested in the run
+    assert (judged.right, judged.low) == (scores.devices.right, scores.devices.low)
+    assert all(low <= share <= high for low, share, high in zip(judged.low, judged.accuracy, judged.high, strict=True))
     assert run(tiny_config("ecofed", rounds=1)).scores.test.devices is None  # type: ignore[union-attr]
 
 
@@ -161,9 +174,15 @@ def test_data_without_test_images_need_held_out_samples(tmp_path: Path) -> None:
     own = {"data__name": str(tmp_path / "faces.parquet"), "data__partition": "iid", "rounds": 1}
     with pytest.raises(DataError, match=r"faces has no test split.*or hold out some of the devices' samples"):
         run(tiny_config("ecofed", **own))
-    result = run(tiny_config("ecofed", **own, validation__fraction=0.3))
+    result = run(tiny_config("ecofed", **own, validation__fraction=0.3), out=tmp_path / "run", report=False)
     assert result.data.test_samples == 0
     assert result.scores.held_out is not None
+    judged = ecofed.evaluate(tmp_path / "run")
+    assert judged.scores == result.scores.held_out
+    assert (judged.accuracy, judged.loss) == (result.scores.held_out.accuracy, None)
+    assert judged.data == "samples held out of uploads"
+    with pytest.raises(DataError, match="faces has no test split"):
+        ecofed.evaluate(tmp_path / "run", data=tmp_path / "faces.parquet")
     with pytest.raises(ConfigError, match=r"validation.fraction = 1e-09: holds out none of so few samples"):
         run(tiny_config("ecofed", **own, validation__fraction=1e-9))
 

@@ -27,9 +27,9 @@ from ecofed.pretraining.int8_weights import pack_int8, without_last
 from ecofed.pretraining.published import LITE0_PACKAGE, Code, published_front, published_weights
 from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
 from ecofed.pretraining.shipped import shipped_weights
+from ecofed.runs.evaluating import evaluate
 from ecofed.runs.experiment import run
 from ecofed.runs.preparation import prepare
-from ecofed.runs.saved_model import evaluate
 from ecofed.wire import FrontBundle
 from fake_timm import fake_timm
 

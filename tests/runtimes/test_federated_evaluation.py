@@ -23,6 +23,7 @@ from ecofed.onnx import session
 from ecofed.relearning.changes import alone
 from ecofed.reports.words import accuracy_sentence, key_figures
 from ecofed.results import RunResult
+from ecofed.results.scores import RunScores
 from ecofed.runs.experiment import run
 from ecofed.wire import Counted, CountRight, Failure, InstallNetwork, Message, decode, encode
 
@@ -75,6 +76,11 @@ def test_from_run_to_report_without_test_images_over_processes(pictures: Path, t
     for words in (sure, told, "the devices themselves", "Among devices"):
         assert words in page
     assert json.loads((tmp_path / "here" / "result.json").read_text())["scores"]["on_devices"]["right"] == found.right
+    judged = ecofed.evaluate(tmp_path / "here")  # there are test images, which the run was told to leave aside
+    assert judged.recorded == here.scores
+    assert judged.of_devices == {"samples that devices held out and tested themselves": found}
+    assert (judged.samples, judged.scores.devices) == (16, None)
+    assert ecofed.evaluate(tmp_path / "here" / "model.safetensors").recorded == RunScores()
 
 
 @pytest.mark.parametrize("method", ["classic-fl", "send-images", "fedgkt"])

@@ -12,7 +12,10 @@ from ecofed.cli.output import print_json, print_paragraph, print_table, print_te
 from ecofed.cli.shared import add_command, need_torch
 
 if TYPE_CHECKING:
-    from ecofed.results.scores import Scores
+    from ecofed.results.scores import DeviceScores, Scores
+
+#: Devices that are listed.
+MOST_DEVICES = 20
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the run folder that holds it.")]
 Data = Annotated[
@@ -34,23 +37,50 @@ def register(app: typer.Typer) -> None:
 def evaluate(model: Model, data: Data = None, json: Json = False) -> None:
     """Accuracy and loss of a trained network on all test images of a data set: in all, by class, by how sure it is."""
     need_torch("ecofed evaluate")
-    from ecofed.runs.saved_model import evaluate as evaluated
+    from ecofed.runs.evaluating import evaluate as evaluated
 
     result = evaluated(model, data)
     if json:
         print_json(result.to_dict())
         return
-    print_text(
-        f"accuracy {result.accuracy:.4f}  loss {result.loss:.4f}  {result.samples:,} test images of {result.data}"
-    )
-    print_paragraph(surety(result.scores))
-    print_table(("class", "images", "accuracy", "otherwise mostly"), class_rows(result.classes, result.scores))
+    if result.loss is not None:
+        found = f"accuracy {result.accuracy:.4f}  loss {result.loss:.4f}"
+        print_text(f"{found}  {result.samples:,} test images of {result.data}")
+        print_scores(result.classes, result.scores)
+    for title, scores in result.of_devices.items():
+        print_text(f"accuracy {scores.accuracy or 0:.4f}  {scores.samples:,} {title}, as the run found")
+        print_scores(result.classes, scores)
+
+
+def print_scores(classes: Sequence[str], scores: Scores) -> None:
+    """How far to trust an accuracy, and what it hides: classes, and devices where they are known."""
+    print_paragraph(surety(scores))
+    print_table(("class", "images", "accuracy", "otherwise mostly"), class_rows(classes, scores))
+    if (own := scores.devices) is not None:
+        most = f"; the {MOST_DEVICES} worst, all are in --json" if len(own.devices) > MOST_DEVICES else ""
+        print_paragraph(
+            f"among {len(own.devices):,} devices: worst tenth {own.worst_tenth:.4f}, median "
+            f"{own.quantiles['0.5']:.4f}, mean {own.mean:.4f}, deviation {own.deviation:.4f}{most}"
+        )
+        print_table(("device", "images", "accuracy", "95 % interval"), device_rows(own))
 
 
 def surety(scores: Scores) -> str:
     """How far to trust the accuracy, and the network's own confidence."""
     sure = "" if scores.calibration is None else f"; calibration error {scores.calibration.error:.3f}"
     return f"95 % interval {scores.low or 0:.4f} to {scores.high or 0:.4f} for so many images{sure}"
+
+
+def device_rows(own: DeviceScores) -> list[tuple[str, str, str, str]]:
+    """The worst devices first: number, images, accuracy, and its interval for so few images."""
+    from ecofed.results.scores import interval
+
+    order = sorted(range(len(own.devices)), key=lambda at: own.accuracy[at])[:MOST_DEVICES]
+    ends = [interval(right, samples) for right, samples in zip(own.right, own.samples, strict=True)]
+    return [
+        (str(own.devices[at]), f"{own.samples[at]:,}", f"{own.accuracy[at]:.3f}", "{:.3f} to {:.3f}".format(*ends[at]))
+        for at in order
+    ]
 
 
 def class_rows(classes: Sequence[str], scores: Scores) -> list[tuple[str, str, str, str]]:

@@ -38,6 +38,18 @@ def partition(
     return [part[: config.samples_per_device].astype(np.int64) for part in shuffled]
 
 
+def owners_in(shares: list[np.ndarray], train_N: np.ndarray, owners_N: np.ndarray) -> np.ndarray:
+    """The number in a run that the owners of some images have, int64 (N,); -1: they are not in it.
+
+    Args:
+        shares: training-set indices of each device of the run, all of one owner.
+        train_N: the owner of each training image, (T,).
+        owners_N: of the images in question, (N,).
+    """
+    number = {int(train_N[share[0]]): device for device, share in enumerate(shares) if len(share)}
+    return np.array([number.get(int(owner), -1) for owner in owners_N], np.int64)
+
+
 def label_counts(labels_N: np.ndarray, parts: list[np.ndarray], classes: int) -> np.ndarray:
     """How many samples of each label each device holds: int64, shape ``(devices, classes)``."""
     return np.stack([np.bincount(labels_N[part], minlength=classes) for part in parts]).astype(np.int64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,10 @@ class DeviceScores:
     """Mean accuracy of the worst tenth of the devices, at least one."""
     quantiles: dict[str, Fraction]
     """By share of the devices: ``0`` is the worst device, ``0.5`` the median, ``1`` the best."""
+    low: list[Fraction] = field(default_factory=list)
+    """The lower end of each accuracy's 95 % interval, for so few samples; ``high`` is the upper one. Empty in results
+    of earlier versions."""
+    high: list[Fraction] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,8 @@ class Scores:
         even = bins is None or len(bins.samples) == len(bins.accuracy) == len(bins.confidence)
         own = self.devices
         if own is not None and not len(own.devices) == len(own.samples) == len(own.right) == len(own.accuracy) > 0:
+            return False
+        if own is not None and not len(own.low) == len(own.high) in (0, len(own.devices)):
             return False
         return even and all(len(row) == classes for row in lists)
 
@@ -196,6 +202,7 @@ def spread_among(counts: Mapping[int, tuple[int, int]]) -> DeviceScores | None:
     if not known:
         return None
     accuracy = [right / samples for samples, right in known.values()]
+    ends = [interval(right, samples) for samples, right in known.values()]
     worst = sorted(accuracy)[: math.ceil(len(accuracy) / 10)]
     return DeviceScores(
         devices=list(known),
@@ -206,6 +213,8 @@ def spread_among(counts: Mapping[int, tuple[int, int]]) -> DeviceScores | None:
         deviation=float(np.std(accuracy)),
         worst_tenth=min(1.0, sum(worst) / len(worst)),
         quantiles={f"{share:g}": float(np.quantile(accuracy, share)) for share in QUANTILES},
+        low=[low for low, _ in ends],
+        high=[high for _, high in ends],
     )
 
 

@@ -28,6 +28,7 @@ from ecofed.data import (
 )
 from ecofed.data.images import SIZE
 from ecofed.data.jpeg import compress_images
+from ecofed.data.partitions import owners_in
 from ecofed.data.places import cure
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
@@ -105,9 +106,8 @@ class Prepared:
         train_N = self.dataset.train.device_N
         if test is None or test.device_N is None or train_N is None:
             return None
-        number = {int(train_N[share[0]]): device for device, share in enumerate(self.shares) if len(share)}
         chosen = test_indices(len(test), task.config.test_part, task.config.test_samples)
-        return np.array([number.get(int(owner), -1) for owner in test.device_N[chosen]], np.int64)
+        return owners_in(self.shares, train_N, test.device_N[chosen])
 
     def worker(self, device: int) -> DeviceWorker:
         """The worker of one simulated device, with its own samples only."""

@@ -1,4 +1,4 @@
-"""The trained network as a file, and its evaluation."""
+"""The trained network as a file."""
 
 from __future__ import annotations
 
@@ -6,52 +6,31 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecofed.activations import configured_codec
-from ecofed.config.class_identity import identity, listed, positions
+from ecofed.config.class_identity import identity, listed
 from ecofed.config.methods import facts_of
-from ecofed.config.schema import Config
 from ecofed.config.task import Task
-from ecofed.data import load_dataset, mixed_order, require_test
 from ecofed.data.preparing import tested_input
-from ecofed.data.reading import Reading
-from ecofed.data.stored import ImageRows, part_of
-from ecofed.errors import DataError, EcoFedError, ModelError, WireError
+from ecofed.data.stored import ImageRows
+from ecofed.errors import EcoFedError, ModelError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import parse, read_as
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods import Method
-from ecofed.methods.loop import add_answers, test_batch
+from ecofed.methods.loop import test_batch
 from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
 from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
-from ecofed.results.scores import Scores, Tally
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
 
 #: Names and shapes of some hundred arrays, and the settings of a run.
 MAX_HEADER_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What :func:`evaluate` returns."""
-
-    accuracy: float
-    loss: float
-    samples: int
-    data: str
-    scores: Scores
-    """By class, and by how sure the network is."""
-    classes: list[str]
-    """The network's, in the order of ``scores``."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 class TrainedNetwork:
@@ -214,47 +193,3 @@ def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray
     if h_NCHW.ndim != 4 or logits_NK.shape != (2, task.classes):
         raise ValueError(f"gives {tuple(logits_NK.shape[1:])} numbers an image for {task.classes} classes")
     return tuple(h_NCHW.shape[1:])
-
-
-def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
-    """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on).
-
-    Classes are matched by name, or by original number (:mod:`ecofed.config.class_identity`); a data set may hold some
-    of the network's.
-
-    Raises:
-        ModelError: not a trained network. DataError: no such data set, or one of other channels or classes.
-    """
-    network = load_model(model)
-    config: Config = network.task.config
-    dataset = load_dataset(
-        data or config.data.name,
-        fallback=None if data else config.data.fallback,
-        how=Reading(white=network.task.white, frame=network.task.frame),
-    )
-    test = require_test(dataset)
-    if dataset.channels != network.task.in_channels:
-        raise DataError(
-            f"{dataset.title} has {dataset.channels} channels; the network was trained for {network.task.in_channels}"
-        )
-    positions_K = positions(
-        dataset.classes,
-        network.classes,
-        refusal=lambda name: f"{dataset.title} has a class '{name}' that the network does not know",
-        own=f"those of {dataset.title}",
-        others="its classes",
-    )
-    # A network that normalises by the batch needs mixed ones, and test sets may be sorted by class.
-    order_N = mixed_order(len(test))
-    logits_NK = network.logits(part_of(test.images_NHWC, order_N))
-    labels_N = torch.from_numpy(positions_K[test.labels_N[order_N]])
-    tally = Tally(len(network.classes))
-    add_answers(tally, logits_NK, labels_N)
-    return Evaluation(
-        accuracy=float((logits_NK.argmax(dim=1) == labels_N).double().mean()),
-        loss=float(torch.nn.functional.cross_entropy(logits_NK, labels_N)),
-        samples=len(test),
-        data=dataset.title,
-        scores=tally.scores(),
-        classes=network.classes,
-    )
