@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ecofed.models.depthwise import QuickDepthwise
+
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -28,6 +30,8 @@ def _enter(module: nn.Module, arguments: tuple[Any, ...]) -> None:
     device = arguments[0].device.type
     module.__dict__["_precision"] = stack = ExitStack()
     stack.enter_context(torch.autocast(device, dtype=torch.bfloat16, enabled=module.training, cache_enabled=False))
+    if module.training and device == "cpu":
+        stack.enter_context(QuickDepthwise())
 
 
 def _leave(module: nn.Module, _arguments: tuple[Any, ...], output: Tensor | None) -> Tensor | None:
