@@ -11,8 +11,10 @@ import pytest
 from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
 from ecofed.activations.augmentation import FeatureAugmentation, shifted
+from ecofed.config.methods import EcoFedConfig
+from ecofed.errors import ConfigError
 from ecofed.methods.ecofed import EcoFed
-from ecofed.methods.pooled import balanced_rows, has_running_statistics
+from ecofed.methods.pooled import PooledTrainer, balanced_rows, has_running_statistics
 from ecofed.models import state_arrays
 
 BATCH_NORM: dict[str, Any] = {"model__name": "vgg11", "model__width": 0.0625, "model__head_width": 8}
@@ -243,3 +245,34 @@ def test_a_round_with_few_new_devices_trains_as_long_as_any_other() -> None:
     assert method.train_round(1, [0, 1]).server_steps == 2 * batches
     assert method.train_round(2, [1, 2]).server_steps == 2 * batches  # only 2 uploads
     assert method.train_round(3, [0, 2]).server_steps == 2 * batches  # nobody does
+
+
+@pytest.mark.parametrize("method", ["ecofed", "send-images"])
+def test_the_servers_batches_have_a_size_of_their_own(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many samples as before, in batches that are filled across devices; so in the plan, too."""
+    sizes: list[int] = []
+
+    def seen(trainer: PooledTrainer, view: Any, rows_B: np.ndarray, random: Any) -> Any:
+        sizes.append(len(rows_B))
+        return batch(trainer, view, rows_B, random)
+
+    batch = PooledTrainer._batch
+    monkeypatch.setattr(PooledTrainer, "_batch", seen)
+    key = f"{method.replace('-', '_')}__server_batch_size"
+    config = tiny_config(method, **{key: 30, "rounds": 1, "ecofed__refresh": "once"})
+    program, prepared = started(config)
+    assert program.train_round(1, [0, 1]).server_steps == 2
+    assert sizes == [30, 30]
+    agenda = type(program).agenda(config, [len(part) for part in prepared.parts])
+    for device in (0, 1):
+        agenda.took(device, 0)
+    assert agenda.server_steps(1, [0, 1], [0, 1]) == 2
+    with pytest.raises(ConfigError, match=rf"^{method}\.server_batch_size = 0: must be in 1\.\.65536"):
+        tiny_config(method, **{key: 0})
+
+
+def test_batches_of_fedavg_stay_as_they_were_uploaded() -> None:
+    config = EcoFedConfig(server="fedavg", server_batch_size=1, server_steps=1)
+    assert config.steps([20, 20], 8) == 6
+    assert EcoFedConfig(server_batch_size=16).steps([20, 21], 8) == 3
+    assert EcoFedConfig(server_batch_size=16).steps([], 8) == 0

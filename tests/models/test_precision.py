@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ecofed.models import set_precision
+from ecofed.models import Precision, native_precision, precision, set_precision
 
 
 def network() -> nn.Sequential:
@@ -62,3 +62,27 @@ def test_a_forward_pass_that_fails_leaves_no_precision_behind() -> None:
         mixed(torch.randn(2, 4, 8, 8))
     assert not torch.is_autocast_enabled("cpu")
     assert mixed(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("native", ["float32", "bfloat16"])
+def test_auto_is_what_the_processor_multiplies_itself(native: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "native_precision", lambda _: native)
+    wanted = trained(set_precision(network(), native), 3).state_dict()
+    found = trained(set_precision(network(), "auto"), 3).state_dict()
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "found"),
+    [
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+        ({"avx2": True}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_processors_that_multiply_bfloat16_are_known(
+    capabilities: dict[str, bool], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert native_precision("cpu") == found

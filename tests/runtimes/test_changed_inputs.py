@@ -23,6 +23,7 @@ from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.reports.joining import joined, load
 from ecofed.results import Comparison, RunResult
+from ecofed.runs import preparation
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.experiment import compare, run
 from ecofed.runs.frontier import frontier
@@ -320,3 +321,16 @@ def test_data_that_change_while_a_comparison_runs_are_told(data: Path, tmp_path:
     kept = load(tmp_path / "both")
     assert isinstance(kept, Comparison)
     assert kept.notes == found.notes
+
+
+def test_a_run_does_not_go_on_in_the_precision_of_another_processor(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "native_precision", lambda _: "float32")
+    config = config_of(data, precision="auto")
+    folder = stopped(config, tmp_path / "run")
+    monkeypatch.setattr(preparation, "native_precision", lambda _: "bfloat16")
+    with pytest.raises(ConfigError, match=r"precision on the server \(float32 then, bfloat16 now\)"):
+        run(config, out=folder, resume=True, report=False)
+    monkeypatch.setattr(preparation, "native_precision", lambda _: "float32")
+    assert len(run(config, out=folder, resume=True, report=False).rounds) == 2

@@ -116,10 +116,10 @@ class Config:
     """The same of each class, over all devices."""
     kept_samples: int | None = None
     """The same in all."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Arithmetic of convolutions and matrix products in training, on devices and on the server. ``bfloat16``: mixed
-    precision, up to twice as fast where the processor has it. Weights, optimisers, frozen fronts, tests and everything
-    on the wire are float32 in both."""
+    precision, up to twice as fast where the processor has it. ``auto``: that on processors that have it, float32 on
+    others. Weights, optimisers, frozen fronts, tests and everything on the wire are float32 in all."""
     threads: int = 1
     """PyTorch threads of the server and of each device. Part of the configuration because results depend on it."""
     accelerator: Literal["auto", "cpu", "cuda"] = "cpu"

@@ -53,10 +53,6 @@ class Agenda:
         """How many views of each device's samples the server keeps."""
         return {}
 
-    def batches(self, devices: Sequence[int]) -> int:
-        """How many batches these devices' samples make in training."""
-        return sum(-(-self.trained[device] // self.config.batch_size) for device in devices)
-
 
 class OnceAgenda(Agenda):
     """Each device is asked the first time that it is sampled, and never again; it may have to be sent a front."""

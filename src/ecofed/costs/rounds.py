@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ecofed.config.methods.training import PooledTraining
 from ecofed.config.schema import Config
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine
@@ -84,7 +85,9 @@ class RoundTasks:
             ends += self._add((SERVER, "patience"), deadline, "wait", ())
         if server_steps:
             trained = self.script.pooled_part(self.work)
-            step = trained.training_seconds(self.fleet.server, self.config.batch_size)
+            own, size = self.config.of_method(self.script.name), self.config.batch_size
+            size = own.batch(size) if isinstance(own, PooledTraining) else size
+            step = trained.training_seconds(self.fleet.server, size)
             self._add((SERVER, "compute"), server_steps * step, "train", tuple(ends))
         return self.tasks
 

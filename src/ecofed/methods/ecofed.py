@@ -212,10 +212,8 @@ class EcoFed(EcoFedFacts, Method):
         return len(self.division.latest(device))
 
     def _server_steps(self, devices: list[int]) -> int:
-        """SGD steps of a round about these devices: as many as they have batches, unless the configuration says."""
-        batches = sum(len(self.batches(self._samples_of(device))) for device in devices)
-        wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
-        return wanted or batches if devices else 0
+        """SGD steps of a round about these devices."""
+        return self.config.ecofed.steps(map(self._samples_of, devices), self.config.batch_size)
 
     def _train(self, round_: int, devices: list[int]) -> float | None:
         """On the buffer, in a round about these devices; the mean loss."""

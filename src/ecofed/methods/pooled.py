@@ -63,7 +63,7 @@ class PooledTrainer:
 
     def train(self, round_: int, pool: View, device_N: np.ndarray, steps: int) -> float:
         """``steps`` SGD steps on batches drawn from ``pool``, whose rows come from devices ``device_N``; mean loss."""
-        settings, size = self._settings, self._config.batch_size
+        settings, size = self._settings, self._settings.batch(self._config.batch_size)
         if settings.fresh_momentum:
             self._optimiser = self._fresh_optimiser()
         groups_N = {"class": pool.labels_N, "device": device_N}.get(settings.sampling, np.zeros(len(pool), np.int64))

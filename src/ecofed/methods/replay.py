@@ -89,8 +89,7 @@ class EcoFedAgenda(Agenda):
     def server_steps(self, round_: int, sampled: Sequence[int], answered: Sequence[int]) -> int:
         buffered = sorted(device for device in self._uploaded if self.trained[device])
         devices = replayed_devices(self.config, round_, sampled, answered, buffered)
-        wanted = self.config.ecofed.server_steps if self.config.ecofed.server == "pooled" else None
-        return (wanted or self.batches(devices)) if devices else 0
+        return self.config.ecofed.steps((self.trained[device] for device in devices), self.config.batch_size)
 
     def kept(self) -> Mapping[int, int]:
         settings = self.config.ecofed

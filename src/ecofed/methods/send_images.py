@@ -44,7 +44,9 @@ class SendImagesAgenda(OnceAgenda):
 
     def server_steps(self, round_: int, sampled: Sequence[int], answered: Sequence[int]) -> int:  # noqa: ARG002
         known = [device for device in sampled if device in self.kept()]
-        return (self.config.send_images.server_steps or self.batches(known)) if self.kept() else 0
+        settings = self.config.send_images
+        steps = settings.steps((self.trained[device] for device in known), self.config.batch_size)
+        return (settings.server_steps or steps) if self.kept() else 0
 
 
 class SendImagesMethod(SendImagesFacts, Method):
@@ -78,7 +80,7 @@ class SendImagesMethod(SendImagesFacts, Method):
         if not self.division.devices:
             return RoundOutcome(notes=["no images have arrived: nothing to train on"])
         sizes = [len(self.division.latest(device)) for device in known]
-        steps = self._settings.server_steps or sum(len(self.batches(size)) for size in sizes)
+        steps = self._settings.server_steps or self._settings.steps(sizes, self.config.batch_size)
         loss = self.trainer.train(round_, *self.division.pool(self.division.devices), steps) if steps else None
         return RoundOutcome(train_loss=loss, server_steps=steps)
 

@@ -12,7 +12,7 @@ from ecofed.models.normalisation import (
     set_normalisation,
 )
 from ecofed.models.partition import Partition, activation_shape, partition, possible_cuts
-from ecofed.models.precision import Precision, set_precision
+from ecofed.models.precision import Precision, native_precision, set_precision
 from ecofed.models.registry import MODELS, build_model, default_cut, model_names
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "initialise",
     "load_arrays",
     "model_names",
+    "native_precision",
     "parameter_arrays",
     "partition",
     "possible_cuts",

@@ -14,11 +14,21 @@ from torch import Tensor, nn
 
 from ecofed.models.depthwise import QuickDepthwise
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def native_precision(device: torch.device | str = "cpu") -> Precision:
+    """What ``auto`` is on a device: ``bfloat16`` where it multiplies such numbers itself; elsewhere they are slow."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    found = torch.cpu.get_capabilities()
+    return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
 
 
 def set_precision(module: nn.Module, precision: Precision) -> nn.Module:
-    """Train ``module`` in this precision from now on; copies of it, halves too. Returns it."""
+    """Train ``module`` in this precision, on the device where it is, from now on; copies of it, too. Returns it."""
+    if precision == "auto":
+        precision = native_precision(next((value.device for value in module.parameters()), "cpu"))
     if precision == "bfloat16":
         module.register_forward_pre_hook(_enter)
         module.register_forward_hook(_leave, always_call=True)

@@ -31,7 +31,8 @@ _OWN = (
 #: What a message lists: those that one would want.
 _NAMED = (
     "learning_rate, rounds, seed, momentum, batch_size, model.back_width, model.head_width, and of "
-    f"[{OURS}] optimiser, schedule, server_steps, weight_decay, ema, label_smoothing, mixup, sampling, flip"
+    f"[{OURS}] optimiser, schedule, server_batch_size, server_steps, weight_decay, ema, label_smoothing, mixup, "
+    "sampling, flip"
 )
 
 

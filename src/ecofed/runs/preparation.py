@@ -42,6 +42,7 @@ from ecofed.models import (
     default_cut,
     initialise,
     load_arrays,
+    native_precision,
     set_normalisation,
     set_precision,
 )
@@ -177,7 +178,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
         summary=_summary(dataset, parts, tested, side),
-        inputs=data_inputs(dataset, shares) | fronts | file_inputs(config),
+        inputs=data_inputs(dataset, shares) | fronts | file_inputs(config) | _arithmetic(config, device),
     )
 
 
@@ -204,6 +205,11 @@ def _test_images(dataset: Dataset, config: Config) -> ImageSet | None:
     """
     held_out = config.validation.fraction > 0
     return None if config.test_samples == 0 or (held_out and dataset.test is None) else require_test(dataset)
+
+
+def _arithmetic(config: Config, device: torch.device) -> Inputs:
+    """What the processor decided: a run that goes on elsewhere must not go on in another precision."""
+    return {"precision on the server": native_precision(device)} if config.precision == "auto" else {}
 
 
 def torch_device(accelerator: str) -> torch.device:

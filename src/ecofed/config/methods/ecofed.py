@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -80,7 +80,8 @@ class EcoFedConfig(PooledTraining):
         "buffer_bytes": ("ecofed.buffer=disk", lambda own: own.buffer == "disk"),
         "early_bits": ("ecofed.device_cuts", lambda own: own.device_cuts is not None),
         **dict.fromkeys(
-            ("flip", "shift", "cutout", "server_steps"), ("ecofed.server=pooled", lambda own: own.server == "pooled")
+            ("flip", "shift", "cutout", "server_steps", "server_batch_size"),
+            ("ecofed.server=pooled", lambda own: own.server == "pooled"),
         ),
     }
 
@@ -105,6 +106,12 @@ class EcoFedConfig(PooledTraining):
             needs = "ecofed.replay=false needs ecofed.refresh=period and ecofed.period=1"
             require(self.refresh == "period", "ecofed.refresh", self.refresh, needs)
             require(self.period == 1, "ecofed.period", self.period, needs)
+
+    def steps(self, samples: Iterable[int], config_batch_size: int) -> int:
+        """As for pooled training; ``fedavg`` takes the batches as they were uploaded."""
+        if self.server == "fedavg":
+            return PooledTraining().steps(samples, config_batch_size)
+        return super().steps(samples, config_batch_size)
 
     @property
     def lossless_early(self) -> bool:

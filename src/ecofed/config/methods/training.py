@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +19,12 @@ def cosine(progress: float) -> float:
 class PooledTraining:
     """How the server trains on what devices have sent it, all pooled."""
 
+    server_batch_size: int | None = None
+    """Samples of a batch when the server trains on what is pooled; ``none``: ``batch_size``. Larger ones suit a
+    server's processor: so many samples take about half the time in batches of 100 instead of 20."""
     server_steps: int | None = None
-    """SGD steps a round on the pooled samples; default as many batches as the sampled devices hold (what the paper
-    does)."""
+    """SGD steps a round on the pooled samples; default as many as the sampled devices' samples make batches (what the
+    paper does)."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """``sgd`` with ``momentum``, or ``adamw`` (Loshchilov and Hutter, 2019), whose weight decay is for matrices only. A
     pre-trained backbone wants ``adamw`` and a ``learning_rate`` of about 0.001."""
@@ -46,11 +50,29 @@ class PooledTraining:
     label_smoothing: float = 0.0
     """Share of the training target that is spread over all classes."""
 
+    def batch(self, config_batch_size: int) -> int:
+        """Samples of a batch, where the configuration's ``batch_size`` is this one."""
+        return self.server_batch_size or config_batch_size
+
+    def steps(self, samples: Iterable[int], config_batch_size: int) -> int:
+        """SGD steps of a round about devices with so many samples each; 0 without any device.
+
+        Where the server has a batch size of its own, batches are filled across devices.
+        """
+        counts = list(samples)
+        if not counts or self.server_steps:
+            return (self.server_steps or 0) if counts else 0
+        if self.server_batch_size:
+            return -(-sum(counts) // self.server_batch_size)
+        return sum(-(-count // config_batch_size) for count in counts)
+
     def check(self, section: str) -> None:
         """Raise :class:`ConfigError` for an impossible value; ``section`` names the key."""
         steps = self.server_steps
         most = 10_000_000
         require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
+        size = self.server_batch_size
+        require(size is None or 1 <= size <= 65536, f"{section}.server_batch_size", size, "must be in 1..65536")
         require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
         require(
             not (self.fresh_momentum and self.optimiser == "adamw"),
