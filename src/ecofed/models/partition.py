@@ -6,9 +6,9 @@ crosses it. Both halves keep the whole network's parameter names and its very pa
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -70,8 +70,12 @@ class _Traced:
                     waiting.append(node)
         return found
 
-    def state_of(self, node: fx.Node) -> set[Tensor]:
-        """Parameters and buffers that a node uses."""
+    @cached_property
+    def states(self) -> Mapping[fx.Node, set[Tensor]]:
+        """Parameters and buffers that each node uses."""
+        return {node: self._state_of(node) for node in self.graph.nodes}
+
+    def _state_of(self, node: fx.Node) -> set[Tensor]:
         if node.op == "get_attr":
             holder, _, name = str(node.target).rpartition(".")
             value = getattr(self.model.get_submodule(holder), name)
@@ -92,7 +96,7 @@ class _Traced:
         return any(isinstance(value, nn.Parameter) for value in state)
 
     def _state(self, nodes: set[fx.Node]) -> set[Tensor]:
-        return set().union(*(self.state_of(node) for node in nodes)) if nodes else set()
+        return set().union(*(self.states[node] for node in nodes))
 
 
 def possible_cuts(model: nn.Module) -> list[str]:
@@ -176,9 +180,7 @@ def _trace(model: nn.Module) -> _Traced:
     try:
         _forget_constants(model)
         graph = tracer.trace(model)
-        other = _in_mode(model, training=not model.training)
-        _forget_constants(other)
-        other_mode = _Tracer().trace(other)
+        other_mode = _trace_in(model, training=not model.training)
     except Exception as error:  # tracing runs the user's code, which may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -194,16 +196,25 @@ def _trace(model: nn.Module) -> _Traced:
     return _Traced(model, graph, tracer.outputs)
 
 
-def _forget_constants(model: nn.Module) -> None:
+def _forget_constants(model: nn.Module) -> dict[str, Any]:
     """Tracing leaves the constants of a forward pass on the network; numbered anew, they would look like others."""
-    for name in [name for name in vars(model) if name.startswith("_tensor_constant")]:
+    constants = {name: value for name, value in vars(model).items() if name.startswith("_tensor_constant")}
+    for name in constants:
         delattr(model, name)
+    return constants
 
 
-def _in_mode(model: nn.Module, *, training: bool) -> nn.Module:
-    """The same network, same parameters, in another mode, without changing the original."""
-    shared = {id(value): value for value in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared).train(training)
+def _trace_in(model: nn.Module, *, training: bool) -> fx.Graph:
+    """The graph in another mode; the network is left as it was."""
+    modes = {module: module.training for module in model.modules()}
+    constants = _forget_constants(model)
+    try:
+        return _Tracer().trace(model.train(training))
+    finally:
+        _forget_constants(model)
+        vars(model).update(constants)
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _possible(traced: _Traced) -> list[str]:

@@ -48,6 +48,8 @@ class CountedNetwork:
         self._traced: _Traced = _trace(_blank(model))
         shape = (in_channels, input_size, input_size)
         self._nodes = _count(self._traced, shape)
+        for value in self._traced.model.state_dict(keep_vars=True).values():
+            value.data = torch.empty(0)  # counted: nobody needs the memory any more
         self._input_bytes = 4 * math.prod(shape)
         self._halves: dict[str, tuple[Segment, Segment, tuple[int, int, int]]] = {}
 
@@ -209,10 +211,10 @@ class _Counter(fx.Interpreter):
 
     def _state(self, node: fx.Node) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
         """Shapes of the tensors that this call uses (state, and trainable), by name in the whole network."""
-        used = self._traced.state_of(node)
+        used = self._traced.states[node]
         for value in node.all_input_nodes:
             if value.op == "get_attr":
-                used = used | self._traced.state_of(value)
+                used = used | self._traced.states[value]
         named = self._traced.model.state_dict(keep_vars=True)
         tensors = {name: tuple(value.shape) for name, value in named.items() if any(value is one for one in used)}
         return tensors, {name: shape for name, shape in tensors.items() if isinstance(named[name], nn.Parameter)}

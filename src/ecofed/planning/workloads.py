@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ecofed.config.problem import ModelConfig
+from ecofed.config.registry import forget_when_new
 from ecofed.config.schema import Config
 from ecofed.costs.workload import EarlyFront, Layer, Segment, Workload, code_size, early_row_bytes
 from ecofed.models.bottleneck import add_expansion, is_linear
@@ -26,10 +27,17 @@ T = TypeVar("T")
 
 
 def counted_network(config: Config, in_channels: int, classes: int) -> CountedNetwork:
-    """The configured network, counted."""
+    """The configured network, counted once a process."""
+    network: CountedNetwork = _counted(config.model, in_channels, classes, config.normalisation)
+    return network
+
+
+@forget_when_new
+@lru_cache(maxsize=8)
+def _counted(config: ModelConfig, in_channels: int, classes: int, normalisation: str) -> CountedNetwork:
     with torch.device("meta"):
-        model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation=config.normalisation)
-    return CountedNetwork(model, in_channels, input_side(config.model))
+        model = build_model(config, in_channels=in_channels, classes=classes, normalisation=normalisation)
+    return CountedNetwork(model, in_channels, input_side(config))
 
 
 def build_workload(
@@ -53,7 +61,11 @@ def build_workload(
         frozen_front = count_segment(
             build_front(bundle, config.normalisation), (in_channels, bundle.input_size, bundle.input_size)
         )
-        back = _expanded_back(config, cut, in_channels, classes, bundle)
+        narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
+        linear = is_linear(bundle.expansion)
+        back = _expanded_back(
+            config.model, cut, in_channels, classes, narrow, channels, linear, bundle.activation_shape
+        )
     bits, int8 = config.codec.limit_bits, config.front.precision == "int8"
     row_bytes, scaled_batches = code_size(config.codec, bundle.activation_shape)
     whole = replace(bundle, int8=bundle.int8 or int8)
@@ -151,10 +163,20 @@ def _auxiliary(entries: int, classes: int) -> Segment:
     return Segment(layers=(layer,), live_bytes=4 * (entries + classes), tensors=shapes, parameters=shapes)
 
 
-def _expanded_back(config: Config, cut: str, in_channels: int, classes: int, bundle: FrontBundle) -> Segment:
+@forget_when_new
+@lru_cache(maxsize=16)
+def _expanded_back(
+    config: ModelConfig,
+    cut: str,
+    in_channels: int,
+    classes: int,
+    narrow: int,
+    channels: int,
+    linear: bool,
+    shape_CHW: tuple[int, int, int],
+) -> Segment:
     with torch.device("meta"):
-        model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation="frozen")
+        model = build_model(config, in_channels=in_channels, classes=classes, normalisation="frozen")
     back = partition(model, cut, checked=False).back
-    narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
-    add_expansion(back, narrow, channels, linear=is_linear(bundle.expansion))
-    return count_segment(back, bundle.activation_shape)
+    add_expansion(back, narrow, channels, linear=linear)
+    return count_segment(back, shape_CHW)

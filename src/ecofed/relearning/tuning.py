@@ -21,7 +21,6 @@ from typing import Any
 import optuna
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from ecofed.config import Config
@@ -286,6 +285,9 @@ def _importance(trials: Sequence[Trial], space: Mapping[str, BaseDistribution]) 
     """How much of what makes trials good each key explains (PED-ANOVA; Watanabe et al., IJCAI 2023); adds up to 1."""
     if len({trial.accuracy for trial in trials if trial.settings and trial.accuracy is not None}) < 3:
         return {}
+    # Brings scikit-learn, which takes longer than PyTorch.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = get_param_importances(_study(trials, space), evaluator=PedAnovaImportanceEvaluator())
