@@ -123,13 +123,19 @@ def is_zero(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value in (0, 0.0)
 
 
-TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
-HELPERS = checking_helpers(list(TREES.values()))
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
+
+@pytest.fixture(scope="module")
+def helpers(trees: dict[Path, ast.Module]) -> frozenset[str]:
+    return checking_helpers(list(trees.values()))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(TESTS).as_posix())
-def test_every_test_can_fail(file: Path) -> None:
-    assert list(weaknesses(TREES[file], HELPERS)) == []
+def test_every_test_can_fail(file: Path, trees: dict[Path, ast.Module], helpers: frozenset[str]) -> None:
+    assert list(weaknesses(trees[file], helpers)) == []
 
 
 @pytest.mark.parametrize(

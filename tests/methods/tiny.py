@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from ecofed.costs.ledger import Ledger
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method
 from ecofed.results import RunResult
 from ecofed.runs.experiment import run
-from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.preparation import Prepared
 from ecofed.runtimes import InProcessTransport
 from plain import PLAIN
+from prepared import prepared_for
 from stopping import StopAfter
 
 BASE = {
@@ -36,13 +38,17 @@ BASE = {
 
 def tiny_config(method: str, **changes: Any) -> Config:
     """Dotted keys with ``__``: ``tiny_config("ecofed", codec__bits=8)``."""
-    settings = Settings.load(None, [f"{key}={value}" for key, value in BASE.items()])
-    return settings.for_method(method).replace(**changes)
+    return _base(method).replace(**changes) if changes else _base(method)
+
+
+@cache
+def _base(method: str) -> Config:
+    return Settings.load(None, [f"{key}={value}" for key, value in BASE.items()]).for_method(method)
 
 
 def started(config: Config) -> tuple[Method, Prepared]:
     """A method that has not run yet, with in-process devices."""
-    prepared = prepare(config, lambda _: None)
+    prepared = prepared_for(config)
     context = Context(
         task=prepared.task,
         channel=Channel(InProcessTransport(prepared.worker), Ledger()),

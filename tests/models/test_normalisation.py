@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -32,19 +34,19 @@ def front_of(name: str, mode: str = "frozen") -> nn.Module:
     return front
 
 
+frozen_front = cache(front_of)
+
+
 @pytest.mark.parametrize("name", model_names())
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), mates=st.integers(0, 7), place=st.integers(0, 7))
 def test_a_frozen_front_sees_each_image_alone(name: str, seed: int, mates: int, place: int) -> None:
-    front = FRONTS[name]
+    front = frozen_front(name)
     batch = 3 * torch.randn(mates + 1, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     own = min(place, mates)
     with torch.no_grad():
         alone, among_others = front(batch[own : own + 1])[0], front(batch)[own]
     torch.testing.assert_close(alone, among_others, rtol=1e-4, atol=1e-5)
-
-
-FRONTS = {name: front_of(name) for name in model_names()}
 
 
 def test_batch_statistics_do_depend_on_the_batch() -> None:

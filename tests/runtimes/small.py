@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from ecofed.config import Config, Settings
 from ecofed.costs.ledger import Ledger
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method, Transport
 from ecofed.results import RunResult
-from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.preparation import Prepared
 from plain import PLAIN
+from prepared import prepared_for
 
 CLASSES = 4
 BASE = {
@@ -50,8 +52,13 @@ def write_pictures(folder: Path) -> Path:
 
 def small_config(pictures: Path, method: str = "ecofed", **changes: Any) -> Config:
     """Dotted keys with ``__``."""
-    settings = Settings.load(None, [f"{key}={value}" for key, value in (BASE | {"data.name": pictures}).items()])
-    return settings.for_method(method).replace(**changes)
+    return _base(pictures, method).replace(**changes)
+
+
+@cache
+def _base(pictures: Path, method: str) -> Config:
+    sets = [f"{key}={value}" for key, value in (BASE | {"data.name": pictures}).items()]
+    return Settings.load(None, sets).for_method(method)
 
 
 def outcome(result: RunResult) -> dict[str, Any]:
@@ -87,5 +94,4 @@ def method_over(transport: Transport, prepared: Prepared) -> Iterator[Method]:
         transport.close()
 
 
-def prepared_for(config: Config) -> Prepared:
-    return prepare(config, lambda _: None)
+__all__ = ["CLASSES", "method_over", "notes", "outcome", "prepared_for", "small_config", "write_pictures"]
