@@ -497,7 +497,12 @@ def interval(values: list[float]) -> str:
     """Mean, with a 95 % confidence interval (Student's t) where there are several seeds."""
     if len(values) < 2:
         return f"{values[0]:.3f}"
-    return f"{mean(values):.3f} ± {_T[len(values)] * stdev(values) / len(values) ** 0.5:.3f}"
+    return f"{mean(values):.3f} ± {half_width(values):.3f}"
+
+
+def half_width(values: list[float]) -> float:
+    """Of a 95 % confidence interval of the mean (Student's t)."""
+    return _T[len(values)] * stdev(values) / len(values) ** 0.5
 
 
 def _label(method: str, choice: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from ecofed.reports.files import write_result, write_summary
 from ecofed.reports.frontiers import Frontier, Point
 from ecofed.reports.joining import joined, load
 from ecofed.reports.unfinished import totals_of, write_unfinished
+from ecofed.reports.words import accuracy_sentence
 from ecofed.results import Comparison, RunResult
 
 Make = Callable[..., RunResult]
@@ -137,6 +138,12 @@ def test_joined_runs_stand_side_by_side(report: Callable[..., Any], make: Make, 
 
 def changed_data(result: RunResult, **changes: Any) -> RunResult:
     return dataclasses.replace(result, data=dataclasses.replace(result.data, **changes))
+
+
+def test_all_test_sets_are_named(make: Make) -> None:
+    first = make()
+    sentence = accuracy_sentence(Comparison(results=[first, changed_data(first, test_samples=8000), first]))
+    assert sentence.endswith(f"on {first.data.test_samples:,} test images or 8,000 test images")
 
 
 def test_what_does_not_compare_is_said(report: Callable[..., Any], make: Make, tmp_path: Path) -> None:

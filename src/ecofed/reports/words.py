@@ -52,14 +52,15 @@ def headline(result: Comparison | RunResult) -> str:
 
 def accuracy_sentence(result: Comparison | RunResult) -> str:
     """What "final accuracy" means: the mean of the last five evaluations, on so many images."""
-    run = as_comparison(result).results[0]
+    runs = as_comparison(result).results
+    run = runs[0]
     evaluations = sum(record.test_accuracy is not None for record in run.rounds)
     last = f"the last {LAST_ROUNDS}" if evaluations > LAST_ROUNDS else f"all {evaluations}"
     mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
     if not evaluations:
-        sure = _sure(run) if len(as_comparison(result).results) == 1 else ""
+        sure = _sure(run) if len(runs) == 1 else ""
         mean = f"of the network after the last round{sure}"
-    return f"final accuracy: {mean}, on {judged_by(run)}"
+    return f"final accuracy: {mean}, on {' or '.join(dict.fromkeys(map(judged_by, runs)))}"
 
 
 def judged_by(run: RunResult) -> str:
