@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "devices": {"wire", "activations", "models", "data", "onnx"},
     "methods": {"wire", "activations", "data", "models", "costs"},
     "runtimes": {"devices", "methods", "wire"},
-    "planning": {"wire", "data", "costs", "models", "pretraining", "devices", "methods"},
+    "planning": {"wire", "activations", "data", "costs", "models", "pretraining", "devices", "methods"},
 }
 #: Puts the rooms together: may import all of them. The applications, and the names of the package itself, import it.
 ENGINE = {"runs", "relearning"}

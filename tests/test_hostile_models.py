@@ -248,7 +248,7 @@ def test_an_edited_onnx_network_is_refused(change: dict[str, Any], words: str, t
     network = load_model(trained)
     original = graph.metadata_text
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ecofed.runs.exporting.metadata_text", lambda values: original({**values, **change}))
+        patch.setattr("ecofed.models.exported.metadata_text", lambda values: original({**values, **change}))
         file.write_bytes(network_file(network))
     with pytest.raises(ModelError, match=words) as caught:
         OnnxNetwork(file)(np.zeros((2, 28, 28, 1), np.uint8))

@@ -20,6 +20,7 @@ from ecofed.devices.local_test import LocalTest
 from ecofed.errors import ConfigError, DeviceError, MissingExtraError
 from ecofed.methods.plausible import MAX_SAMPLES, check_counts
 from ecofed.onnx import session
+from ecofed.planning.planner import plan_run
 from ecofed.relearning.changes import alone
 from ecofed.reports.words import accuracy_sentence, key_figures
 from ecofed.results import RunResult
@@ -33,6 +34,15 @@ ALONE: dict[str, Any] = {
     "delivery": "float",
     "test_samples": 0,
     "sampled_devices": 4,
+}
+#: A network whose front that comes with the package ends in a bottleneck.
+BOTTLENECK = {
+    "delivery": "int8",
+    "model__name": "vgg11",
+    "model__width": 0.25,
+    "model__head_width": 16,
+    "front__name": "vgg11-w0.25-grey-256b",
+    "codec__bits": 2,
 }
 
 
@@ -81,6 +91,32 @@ def test_from_run_to_report_without_test_images_over_processes(pictures: Path, t
     assert judged.of_devices == {"samples that devices held out and tested themselves": found}
     assert (judged.samples, judged.scores.devices) == (16, None)
     assert ecofed.evaluate(tmp_path / "here" / "model.safetensors").recorded == RunScores()
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("ecofed", {}),
+        ("ecofed", BOTTLENECK),
+        ("classic-fl", {"initialisation": "random"}),
+        ("send-images", {"normalisation": "batch"}),
+        ("fedgkt", {"validation__on_devices": False, "validation__fraction": 0.0, "test_samples": 4}),
+    ],
+    ids=["ecofed", "ecofed, int8, over a bottleneck", "classic-fl", "send-images", "fedgkt, delivered only"],
+)
+def test_what_comes_after_the_last_round_is_foreseen(method: str, changes: dict[str, Any], pictures: Path) -> None:
+    config = small_config(pictures, method, **{**ALONE, **changes}, rounds=2)
+    result, planned = run(config, report=False), plan_run(config)
+    assert planned.delivery_bytes > 0
+    assert planned.delivery_seconds > 0
+    for kind in ("weights", "statistics", "control"):
+        assert planned.ledger.get(kind, {"uplink": 0, "downlink": 0}) == result.ledger[kind]
+    rounds = [record.simulated_seconds or 0.0 for record in result.rounds]
+    assert result.totals.simulated_seconds == pytest.approx(sum(rounds) + planned.delivery_seconds)
+    if method != "send-images":  # whose pictures have lengths that are foreseen from some of them
+        assert planned.total_seconds == pytest.approx(result.totals.simulated_seconds)
+        assert planned.total_downlink_bytes == result.totals.downlink_bytes
+        assert planned.total_uplink_bytes == result.totals.uplink_bytes
 
 
 @pytest.mark.parametrize("method", ["classic-fl", "send-images", "fedgkt"])

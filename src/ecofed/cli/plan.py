@@ -95,7 +95,7 @@ def _print(result: Plan) -> None:
     fleet = ", ".join(result.devices.values())
     print_paragraph(f"devices: {fleet}; link: {', '.join(result.links.values())}; server: {result.server}")
     print_table(COLUMNS, [_cells(row) for row in result.methods], keys=2)
-    for text in [*_misfits(result), *_early(result), *result.notes]:
+    for text in [*_misfits(result), *_early(result), *_deliveries(result), *result.notes]:
         print_paragraph(f"note: {text}", hanging=2)
     if result.recommendation is not None:
         best = result.recommendation
@@ -128,6 +128,17 @@ def _early(result: Plan) -> list[str]:
     """Which devices stop before the cut."""
     stops = [(name, dict.fromkeys(cuts)) for row in result.at_cut for name, cuts in row.early_cuts.items()]
     return [f"{result.devices[name]} stops at {', '.join(cuts)}; the server runs the rest" for name, cuts in stops]
+
+
+def _deliveries(result: Plan) -> list[str]:
+    """What comes after the last round."""
+    lines = [
+        f"{row.method} {human_bytes(row.delivery_bytes)} each, {human_seconds(row.delivery_seconds)} for all"
+        for row in result.at_cut
+        if row.delivery_bytes
+    ]
+    told = "after the last round the trained network goes to every device, which is in no figure of a round"
+    return [f"{told}: {'; '.join(lines)}"] if lines else []
 
 
 def _misfits(result: Plan) -> list[str]:

@@ -165,6 +165,15 @@ class Workload:
     classes: int
     early: Sequence[EarlyFront | None] = (None,)
     """What device ``d`` runs: ``early[d % len(early)]``; ``None``: the whole front."""
+    coded: bool = False
+    """Whether the trained network is the frozen front and the back, rather than the network uncut."""
+    network_bytes: int = 0
+    """The trained network as it is delivered to devices; 0: it is not, or that is not known yet."""
+
+    @property
+    def trained(self) -> tuple[Segment, ...]:
+        """What runs the trained network."""
+        return (self.frozen_front, self.back) if self.coded else (self.whole,)
 
     def kind(self, device: int) -> int:
         """The device's place in :attr:`early`; equal for devices that do the same."""

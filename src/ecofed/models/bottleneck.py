@@ -5,12 +5,13 @@ Shape legend: N images, C channels at the cut, K channels in the bottleneck, H x
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
-from ecofed.models.normalisation import FrozenBatchNorm2d, RunningBatchNorm2d
+from ecofed.models.normalisation import FrozenBatchNorm2d, RunningBatchNorm2d, set_normalisation
+from ecofed.models.partition import Partition
 
 
 class Bottleneck(nn.Module):
@@ -78,6 +79,21 @@ def add_expansion(back: nn.Module, narrow: int, channels: int, *, linear: bool =
     entry.replace_all_uses_with(expanded, delete_user_cb=lambda user: user is not expanded)
     back.recompile()
     back.train(back.training)
+
+
+def narrow(halves: Partition, shape: Sequence[int], expansion: Collection[str], normalisation: str) -> None:
+    """Put a bottleneck between halves of a network, and let the back begin with the matching expansion; in place.
+
+    Args:
+        halves: where the network is cut.
+        shape: of the bottleneck's convolution weights: (K, C, 1, 1).
+        expansion: the names in the expansion's state.
+        normalisation: of the new layers.
+    """
+    add_bottleneck(halves.front, shape[1], shape[0])
+    add_expansion(halves.back, shape[0], shape[1], linear=is_linear(expansion))
+    for half in (halves.front, halves.back):
+        set_normalisation(half, normalisation)
 
 
 def _device(half: nn.Module) -> torch.device:

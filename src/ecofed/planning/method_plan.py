@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecofed.config.schema import Config
-from ecofed.costs.calendar import Course, RoundCourse
+from ecofed.costs.calendar import Course, RoundCourse, Visit
 from ecofed.costs.clock import Clock, RoundTime
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
 from ecofed.costs.rounds import Fleet
-from ecofed.costs.steps import Script, Stop, device_flops, device_memory, trains_on_device
+from ecofed.costs.steps import Script, Step, Stop, device_flops, device_memory, trains_on_device
 from ecofed.costs.workload import Workload
+from ecofed.methods.delivery import Delivery
 
 #: Rounds of different make-up whose time is worked out; of more, these many stand for all.
 MOST_ROUNDS = 6
+
+#: Bytes by kind and direction.
+Ledger = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +53,15 @@ class MethodPlan:
     bytes_per_device_round: float
     seconds_per_round: float
     total_seconds: float
+    """With the delivery of the trained network after the last round, as all totals."""
     exact_seconds: bool
     """Whether every kind of round was worked out, or some stand for all."""
     server_seconds_per_round: float
     joules_per_round: float | None
+    delivery_bytes: int
+    """Of the trained network, for each device; 0: it is not delivered."""
+    delivery_seconds: float
+    """Until all devices have it, and have tested it if they are to."""
     replay_bytes: int
     """What the server's replay buffer holds at the end."""
     timeline: list[list[Any]] = dataclasses.field(repr=False)
@@ -69,6 +78,7 @@ def plan_method(
     fleet: Fleet,
     most_rounds: int = MOST_ROUNDS,
     courses: MutableMapping[Hashable, Course] | None = None,
+    held_out: Sequence[int] = (),
 ) -> MethodPlan:
     """Plan one method.
 
@@ -82,6 +92,7 @@ def plan_method(
         fleet: who they are.
         most_rounds: rounds of different make-up whose time is worked out.
         courses: see :meth:`Forecast.whole_course`.
+        held_out: samples that each device tests a delivered network on.
     """
     forecast = Forecast(script, config, work, samples)
     clock = Clock(script, config, work, samples, fleet)
@@ -94,7 +105,8 @@ def plan_method(
     total = sum(time.seconds * count for time, count in times) * rounds / sum(count for _, count in times)
     weights = sum(count for _, count in times)
     joules = [(time.joules, count) for time, count in times if time.joules is not None]
-    uplink, downlink = (sum(row[direction] for row in ledger.values()) for direction in ("uplink", "downlink"))
+    uplink, downlink = _total(ledger, "uplink"), _total(ledger, "downlink")
+    delivered, delivery_seconds, delivery_steps = _delivery(config, work, held_out, fleet)
     kinds = {(fleet.machine(device), work.kind(device)): None for device in range(len(samples))}
     likes = Counter((count, work.kind(device)) for device, count in enumerate(samples))
     flops = {
@@ -102,7 +114,8 @@ def plan_method(
         for count, kind in likes
     }
     busiest = {kind: forecast.steps(Stop(samples=max(samples), kind=kind)) for _, kind in kinds}
-    needs = {key: device_memory(busiest[key[1]], config.batch_size) for key in kinds}
+    least = device_memory(delivery_steps, config.batch_size)
+    needs = {key: max(least, device_memory(busiest[key[1]], config.batch_size)) for key in kinds}
     early: dict[str, list[str]] = {}
     for machine, kind in kinds:
         front = work.early[kind]
@@ -118,20 +131,46 @@ def plan_method(
         peak_device_bytes=max(need + machine.runtime_bytes for (machine, _), need in needs.items()),
         does_not_fit=tuple(dict.fromkeys(one.name for (one, _), need in needs.items() if need > one.free_bytes)),
         early_cuts=early,
-        total_uplink_bytes=uplink,
-        total_downlink_bytes=downlink,
-        ledger=ledger,
+        total_uplink_bytes=uplink + _total(delivered, "uplink"),
+        total_downlink_bytes=downlink + _total(delivered, "downlink"),
+        ledger=_sum(ledger, delivered),
         uplink_bytes_per_round=uplink / rounds,
         downlink_bytes_per_round=downlink / rounds,
         bytes_per_device_round=(uplink + downlink) / sum(len(devices) for devices in sampled),
         seconds_per_round=total / rounds,
-        total_seconds=total,
+        total_seconds=total + delivery_seconds,
         exact_seconds=exact,
         server_seconds_per_round=sum(time.server_seconds * count for time, count in times) / weights,
         joules_per_round=sum(value * count for value, count in joules) / weights if len(joules) == len(times) else None,
+        delivery_bytes=work.network_bytes,
+        delivery_seconds=delivery_seconds,
         replay_bytes=forecast.kept_bytes(course),
         timeline=max((time for time, _ in times), key=lambda time: len(time.spans)).timeline(),
     )
+
+
+def _delivery(
+    config: Config, work: Workload, held_out: Sequence[int], fleet: Fleet
+) -> tuple[Ledger, float, Sequence[Step]]:
+    """Bytes and seconds of what comes after the last round, and its steps on the device with the most to test."""
+    if not work.network_bytes:
+        return {}, 0.0, ()
+    forecast = Forecast(Delivery, config, work, held_out)
+    exchanges = forecast.exchanges([Visit(device, 0) for device in range(len(held_out))])
+    seconds = Clock(Delivery, config, work, held_out, fleet).round(exchanges).seconds
+    return by_kind(exchanges), seconds, forecast.steps(Stop(samples=max(held_out)))
+
+
+def _total(ledger: Ledger, direction: str) -> int:
+    return sum(row[direction] for row in ledger.values())
+
+
+def _sum(one: Ledger, other: Ledger) -> Ledger:
+    nothing = {"uplink": 0, "downlink": 0}
+    return {
+        kind: {way: one.get(kind, nothing)[way] + other.get(kind, nothing)[way] for way in nothing}
+        for kind in {**one, **other}
+    }
 
 
 def _ledger(forecast: Forecast, course: Course) -> dict[str, dict[str, int]]:

@@ -26,6 +26,7 @@ from ecofed.errors import DataError
 from ecofed.methods import method_class, sample_devices
 from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.counting import CountedNetwork
+from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
@@ -104,12 +105,13 @@ class _Planner:
     def __init__(self, base: Config, *, every_layer: bool = False) -> None:
         self.notes: list[str] = []
         self.base = base
-        self.samples, self.channels, self.classes = self._problem()
+        self.samples, self.held_out, self.channels, self.classes = self._problem()
         self.cut = self.base.model.cut or default_cut(self.base.model.name)
         self._networks: dict[Hashable, CountedNetwork] = {}
         self._sampled: dict[tuple[int, ...], list[list[int]]] = {}
         self._courses: dict[Hashable, Course] = {}
         self._works: dict[Hashable, Workload] = {}
+        self._lengths: dict[Hashable, int] = {}
         self._sent: dict[tuple[object, ...], float] = {}
         self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
         check_back_width(self.base.model)
@@ -124,8 +126,6 @@ class _Planner:
         for cut in self.cuts:
             names = [method for method in methods if method_class(method).cuts_network and cut != self.cut]
             rows += [self.row(settings.for_method(method), cut, fleet) for method in names]
-        if self.base.delivery != "none":
-            self.notes.append("the delivery of the trained network after the last round is not in these figures")
         return Plan(
             config=self.base.to_dict(),
             cut=self.cut,
@@ -163,7 +163,8 @@ class _Planner:
             if coded is not None and coded.entropy != "none":
                 work = self._entropy_coded(config, cut, work)
             work = self._compressed(config, work)
-            self._works[key] = work
+            delivered = self._delivered(_cut_at(config, self.cut))
+            self._works[key] = dataclasses.replace(work, network_bytes=delivered)
         work = self._works[key]
         draw = (config.seed, config.rounds, config.devices, config.sampled_devices)
         if draw not in self._sampled:
@@ -180,7 +181,24 @@ class _Planner:
             fleet,
             most_rounds,
             self._courses,
+            self.held_out,
         )
+
+    def _delivered(self, config: Config) -> int:
+        """Length of the trained network on its way, cut as configured: elsewhere it is nearly the same."""
+        if config.delivery == "none":
+            return 0
+        key = (config.method, config.delivery, config.front, config.codec)
+        if key not in self._lengths:
+            try:
+                dataset = self._dataset
+            except DataError:
+                dataset = None
+                self.notes.append("the images are not here: the delivered network may be longer by its classes' names")
+            problem = {"in_channels": self.channels, "classes": self.classes}
+            bundle = self._bundle(config, self._network_of(config), self.cut)
+            self._lengths[key] = delivered_bytes(config, self.cut, bundle, dataset=dataset, **problem)
+        return self._lengths[key]
 
     def _recommendation(self, fleet: Fleet) -> Recommendation:
         networks = {cut: self._network_of(_cut_at(self.base, cut)) for cut in self.cuts if "." not in cut}
@@ -301,8 +319,8 @@ class _Planner:
         self._sent[key] = sent / max(1, samples)
         return self._sent[key]
 
-    def _problem(self) -> tuple[list[int], int, int]:
-        """Samples of each device, channels and classes."""
+    def _problem(self) -> tuple[list[int], list[int], int, int]:
+        """Samples of each device that take part, those that it holds out itself, channels and classes."""
         config = self.base
         if config.data.name in EQUAL_CLASSES:
             count, channels, classes = EQUAL_CLASSES[config.data.name]
@@ -311,7 +329,8 @@ class _Planner:
             dataset = self._dataset
             labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
         parts = partition(labels_N, config.devices, config.data, config.seed)
-        return [len(taking_part(config, *one)) for one in enumerate(map(len, parts))], channels, classes
+        counts = [len(taking_part(config, *one)) for one in enumerate(map(len, parts))]
+        return counts, [len(part) - count for part, count in zip(parts, counts, strict=True)], channels, classes
 
 
 def _cut_at(config: Config, cut: str) -> Config:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from ecofed.config.methods import facts_of
 from ecofed.config.problem import ModelConfig
 from ecofed.config.registry import forget_when_new
 from ecofed.config.schema import Config
@@ -83,6 +84,7 @@ def build_workload(
         scaled_batches=scaled_batches,
         classes=classes,
         early=[early.get(name) for name in device_cuts] or (None,),
+        coded=facts_of(config.method).coded(config) is not None,
     )
 
 

@@ -216,7 +216,7 @@ def _judged(going: Going, judges: Judges, note: Callable[[str], None]) -> RunSco
     """How good the network is; devices get it first, where they are to have it."""
     counted: Mapping[int, tuple[np.ndarray, np.ndarray]] = {}
     if going.config.delivery != "none" and going.method.has_network:
-        counted = deliver(going.channel, going.method, going.prepared, note)
+        counted, going.delivery_seconds = deliver(going.channel, going.method, going.prepared, note, going.clock)
     scores = judges.scores(counted)
     if going.config.validation.on_devices and scores.on_devices is None:
         unknown = "" if scores.test else "; it was not judged at all, and its accuracy stands as 0"

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 
 from ecofed.activations import configured_codec
-from ecofed.config.codecs import CodecConfig
 from ecofed.config.methods import OURS, facts_of
 from ecofed.config.schema import Config
+from ecofed.costs.clock import Clock
 from ecofed.errors import ConfigError, ModelError, StorageError
 from ecofed.files.disk import write_bytes
 from ecofed.methods import Channel, Method
 from ecofed.methods.channel import Ask
+from ecofed.methods.delivery import Delivery
 from ecofed.methods.plausible import check_counts
-from ecofed.models import build_front
-from ecofed.models.to_onnx import Value, add_network
+from ecofed.models import Partition, build_front, exported
+from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph
 from ecofed.onnx.graph import metadata_text
 from ecofed.runs.preparation import Prepared, prepare
@@ -49,15 +50,16 @@ def export_front(config: Config, folder: Path, note: Callable[[str], None], *, i
     if int8:
         bundle = bundle.with_int8_weights()
     bundle = bundle.for_device(coded.limit_bits)
-    exported = DeviceBundle(task=prepared.task, front=front_file(bundle, config, int8=int8), bundle=bundle)
-    exported.save(folder)
-    return exported
+    made = DeviceBundle(task=prepared.task, front=front_file(bundle, config, int8=int8), bundle=bundle)
+    made.save(folder)
+    return made
 
 
 def front_file(bundle: FrontBundle, config: Config, *, int8: bool = False) -> bytes:
     """The bundle's front as an ONNX file, from the PyTorch network."""
     graph = Graph((bundle.in_channels, bundle.input_size, bundle.input_size), int8=int8)
-    name, example = add_network(graph, build_front(bundle, config.normalisation), _start(graph))
+    start = (graph.input, torch.zeros(2, *graph.input_shape))
+    name, example = add_network(graph, build_front(bundle, config.normalisation), start)
     return graph.encode(name, tuple(example.shape[1:]), metadata_text({"front_id": bundle.id}))
 
 
@@ -81,28 +83,25 @@ def export_network(run: str | Path, file: Path, *, int8: bool = False) -> int:
 
 def network_file(network: TrainedNetwork, *, int8: bool = False) -> bytes:
     """A trained network as an ONNX file."""
-    task = network.task
-    graph = Graph((task.in_channels, task.input_size, task.input_size), int8=int8)
-    value = add_network(graph, network.front, _start(graph))
-    if network.coded is not None:
-        value = _add_codec(graph, network, network.coded, value)
-    name, example = add_network(graph, network.back, value)
-    description = {
-        "classes": network.classes,
-        "normalisation": task.config.normalisation,
-        **task.described(),
-    }
-    return graph.encode(name, tuple(example.shape[1:]), metadata_text(description))
+    coded = network.coded
+    return exported.network_file(
+        Partition(front=network.front, back=network.back, layer=""),
+        None if coded is None else lambda shape: configured_codec(coded, shape, network.upper_C),
+        network.task,
+        classes=network.classes,
+        normalisation=network.task.config.normalisation,
+        int8=int8,
+    )
 
 
 def deliver(
-    channel: Channel, method: Method, prepared: Prepared, note: Callable[[str], None]
-) -> Mapping[int, tuple[np.ndarray, np.ndarray]]:
+    channel: Channel, method: Method, prepared: Prepared, note: Callable[[str], None], clock: Clock | None
+) -> tuple[Mapping[int, tuple[np.ndarray, np.ndarray]], float]:
     """Send the trained network to every device, as ``config.delivery`` says. A device that is away is told nothing.
 
     Returns what devices found out about it, if they were to: held-out samples of each class, and how many of them are
-    right, by device. A network that cannot be made (it has diverged, there is no temporary folder) is a note: the
-    results stay.
+    right, by device; and how many seconds all of it takes by the clock. A network that cannot be made (it has diverged,
+    there is no temporary folder) is a note: the results stay.
     """
     config = prepared.task.config
     try:
@@ -111,7 +110,7 @@ def deliver(
             content = network_file(load_model(folder), int8=config.delivery == "int8")
     except (OSError, ModelError, StorageError) as error:
         note(f"the trained network was not delivered ({error})")
-        return {}
+        return {}, 0.0
     asks = [Ask(request=InstallNetwork(round=config.rounds, network=content), reply=Acknowledge)]
     if config.validation.on_devices:
         asks.append(Ask(request=CountRight(round=config.rounds), reply=Counted))
@@ -126,20 +125,12 @@ def deliver(
 
     channel.start_round()
     found = dict(channel.visit(range(config.devices), lambda _: asks, answered, optional=True))
+    seconds = 0.0
+    if clock is not None:
+        held_out = [len(share) - len(part) for share, part in zip(prepared.shares, prepared.parts, strict=True)]
+        seconds = Clock(Delivery, config, clock.work, held_out, clock.fleet).round(channel.exchanges).seconds
     told = f"the trained network, {len(content):,} bytes of ONNX, went to {len(found)} of {config.devices} devices"
     note(told + (", which tested it" if config.validation.on_devices else ""))
     for text in channel.notes if config.validation.on_devices else ():
         note(text)
-    return {device: counts for device, counts in found.items() if counts is not None}
-
-
-def _start(graph: Graph) -> Value:
-    """The input, with an example of two images."""
-    return graph.input, torch.zeros(2, *graph.input_shape)
-
-
-def _add_codec(graph: Graph, network: TrainedNetwork, settings: CodecConfig, value: Value) -> Value:
-    """What the codec does to an activation, so that the back sees what it was trained on."""
-    name, example = value
-    codec = configured_codec(settings, (example.shape[1], example.shape[2], example.shape[3]), network.upper_C)
-    return codec.to_onnx(graph, name), example
+    return {device: counts for device, counts in found.items() if counts is not None}, seconds

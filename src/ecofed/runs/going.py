@@ -39,6 +39,8 @@ class Going:
     """Of the rounds that have ended."""
     seconds_before: float
     """Of earlier processes, until the checkpoint that this one continued from."""
+    delivery_seconds: float = 0.0
+    """What came after the last round took by the clock."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -56,7 +58,7 @@ class Going:
 
     def result(self, scores: RunScores) -> RunResult:
         """What it has come to."""
-        ended = (self.method, self.seconds, self.command, self.notes, scores)
+        ended = (self.method, self.seconds, self.command, self.notes, scores, self.delivery_seconds)
         return result_of(self.prepared, self.ledger, self.records, *ended)
 
     def checkpoint(self) -> Checkpoint:

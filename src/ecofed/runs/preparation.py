@@ -43,11 +43,10 @@ from ecofed.models import (
     initialise,
     load_arrays,
     native_precision,
-    set_normalisation,
     set_precision,
 )
 from ecofed.models import partition as cut_in_two
-from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
+from ecofed.models.bottleneck import narrow
 from ecofed.models.registry import check_back_width, image_size, input_side
 from ecofed.planning.unequal import early_fronts
 from ecofed.pretraining.bundling import public_images
@@ -245,7 +244,8 @@ def _initial_network(
             bundle = bundle.with_int8_weights()
         mean, std = bundle.mean, bundle.std
         if coded is not None and bundle.expansion:
-            _narrow(halves, bundle, config.normalisation)
+            narrow(halves, bundle.weights["bottleneck.conv.weight"].shape, bundle.expansion, config.normalisation)
+            load_some(halves.back, {f"expansion.{name}": array for name, array in bundle.expansion.items()})
         known = halves.front.state_dict()  # baselines train the plain network: a bottleneck's layers are left out
         load_arrays(halves.front, {name: array for name, array in bundle.weights.items() if name in known})
     published = starts_published(config)
@@ -279,16 +279,6 @@ def _note_negative(fraction: float, cut: str, codec: str, note: Note) -> None:
             f"{fraction:.0%} of the activations after '{cut}' are negative, and codec.name={codec} makes them 0; cut "
             "after the activation function, or set codec.name=minmax codec.bits=8"
         )
-
-
-def _narrow(halves: Partition, bundle: FrontBundle, normalisation: str) -> None:
-    """Put the bundle's bottleneck between the halves, and start the back with the matching expansion."""
-    narrow, channels = bundle.weights["bottleneck.conv.weight"].shape[:2]
-    add_bottleneck(halves.front, channels, narrow)
-    add_expansion(halves.back, narrow, channels, linear=is_linear(bundle.expansion))
-    for half in (halves.front, halves.back):
-        set_normalisation(half, normalisation)
-    load_some(halves.back, {f"expansion.{name}": array for name, array in bundle.expansion.items()})
 
 
 def without_last_layer(arrays: dict[str, np.ndarray], back: nn.Module) -> dict[str, np.ndarray]:

@@ -40,13 +40,16 @@ def result_of(
     command: str,
     notes: list[str],
     scores: RunScores | None = None,
+    delivery_seconds: float = 0.0,
 ) -> RunResult:
-    """Of these rounds; without rounds, what is known of a run at its start."""
+    """Of these rounds, and of what came after them; without rounds, what is known of a run at its start."""
     config, scores = prepared.task.config, scores or RunScores()
     totals = totals_of(records, wall_seconds)
     if not prepared.summary.test_samples and scores.on_devices and scores.on_devices.accuracy is not None:
         found = scores.on_devices.accuracy
         totals = dataclasses.replace(totals, final_test_accuracy=found, best_test_accuracy=found)
+    if totals.simulated_seconds is not None:
+        totals = dataclasses.replace(totals, simulated_seconds=totals.simulated_seconds + delivery_seconds)
     return RunResult(
         config=config.to_dict(),
         environment=describe_environment(config.threads, str(prepared.torch_device)),

@@ -24,8 +24,8 @@ from ecofed.files.json_values import parse, read_as
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods import Method
 from ecofed.methods.loop import test_batch
-from ecofed.models import Partition, build_model, load_arrays, partition, set_normalisation
-from ecofed.models.bottleneck import add_bottleneck, add_expansion, is_linear
+from ecofed.models import Partition, build_model, load_arrays, partition
+from ecofed.models.bottleneck import narrow
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
 
@@ -163,12 +163,8 @@ def _halves(task: Task, described: _Description, weights: Mapping[str, np.ndarra
     if narrowing is not None:
         if narrowing.ndim != 4:
             raise ValueError(f"'bottleneck.conv.weight' has shape {narrowing.shape}")
-        narrow, channels = narrowing.shape[:2]
-        add_bottleneck(halves.front, channels, narrow)
         expansion = [name.removeprefix("expansion.") for name in weights if name.startswith("expansion.")]
-        add_expansion(halves.back, narrow, channels, linear=is_linear(expansion))
-        for half in (halves.front, halves.back):
-            set_normalisation(half, described.normalisation)
+        narrow(halves, narrowing.shape, expansion, described.normalisation)
     return halves
 
 
