@@ -174,9 +174,30 @@ def test_what_cannot_be_forgotten(copied: Callable[[str], Path], tmp_path: Path)
     assert not (tmp_path / "new").exists()
     assert records(folder) == []
     assert (folder / "model.safetensors").exists()
-    (folder / "result.json").rename(folder / "unfinished.json")
-    with pytest.raises(ConfigError, match="has not finished"):
-        forget(folder, [1])
+
+
+@pytest.mark.usefixtures("often_saved")
+@pytest.mark.parametrize("buffer", ["memory", "disk"])
+def test_a_run_that_has_not_finished_is_left_as_it_is(buffer: str, tmp_path: Path) -> None:
+    config, folder = kept_config(ecofed__buffer=buffer), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(config, out=folder, observer=StopAfter(3), report=False)
+
+    def content() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = content()
+    assert "checkpoint.safetensors" in before
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match=r"has not finished, and nothing was deleted.*continue it with --resume"):
+            forget(folder, [GONE], out=tmp_path / "new", resume=resume)
+    assert content() == before
+    assert not (tmp_path / "new").exists()
+    run(config, out=folder, resume=True, report=False)
+    forget(folder, [GONE], out=tmp_path / "new", report=False)
+    never = without(tmp_path / "never", GONE, ecofed__buffer=buffer)
+    assert open_buffer(folder).digest() == open_buffer(never).digest()
+    assert_same_network(tmp_path / "new", never)
 
 
 def test_everything_may_go(copied: Callable[[str], Path]) -> None:

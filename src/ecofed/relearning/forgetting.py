@@ -34,7 +34,8 @@ def forget(
     """Delete what devices uploaded from a run's folder, and train its back anew from the rest.
 
     Args:
-        source: the folder of a finished run that keeps its buffer. Its network is removed: it has learned from them.
+        source: the folder of a finished run that keeps its buffer; one that has not finished is refused. Its network is
+            removed: it has learned from them.
         devices: everything of these.
         samples: of these devices, only some samples, by their numbers on the device.
         out: as for :func:`ecofed.retrain`: for the new network.
@@ -56,7 +57,11 @@ def forget(
         raise ConfigError(f"{out} is the run that is deleted from; choose another folder with --out")
     selection: dict[int, Sequence[int]] = {**dict(samples or {}), **dict.fromkeys(devices, ())}
     if (source / UNFINISHED_FILE).is_file() and not (source / RESULT_FILE).is_file():
-        raise ConfigError(f"{source} has not finished; continue it with --resume and forget then, or delete its folder")
+        raise ConfigError(
+            f"{source} has not finished, and nothing was deleted: its checkpoint learned from all that came; continue "
+            "it with --resume and forget then (it must keep its buffer: keep_buffer=true), or delete its folder, and "
+            "run anew without the device (availability.trace)"
+        )
     with owned(source):
         done = complete(source)
         if not selection and not resume and done is None:
