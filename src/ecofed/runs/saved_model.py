@@ -143,22 +143,25 @@ def _network(task: Task, described: _Description, arrays: Mapping[str, np.ndarra
     if others:
         raise ValueError(f"has an array '{min(others)}' that no network has")
     with torch.device("meta"):  # the sizes must be those of the file before memory is taken for them
-        shape_CHW = _check_sizes(task, _halves(task, described, weights), weights)
+        _check_sizes(_halves(task, described, weights, checked=False), weights)
+    halves = _halves(task, described, weights)
+    for half in (halves.front, halves.back):
+        load_arrays(half, {name: weights[name] for name in half.state_dict() if name in weights})
+    shape_CHW = _tried(task, halves)
     if (coded := facts_of(task.config.method).coded(task.config)) is not None:
         if upper_C is not None and (upper_C.shape != shape_CHW[:1] or not (upper_C > 0).all()):
             raise ValueError(f"'upper' must have {shape_CHW[0]} limits above 0")
         configured_codec(coded, shape_CHW, upper_C)
-    halves = _halves(task, described, weights)
-    for half in (halves.front, halves.back):
-        load_arrays(half, {name: weights[name] for name in half.state_dict() if name in weights})
     return TrainedNetwork(task, classes, halves, upper_C)
 
 
-def _halves(task: Task, described: _Description, weights: Mapping[str, np.ndarray]) -> Partition:
+def _halves(
+    task: Task, described: _Description, weights: Mapping[str, np.ndarray], *, checked: bool = True
+) -> Partition:
     model = build_model(
         task.config.model, in_channels=task.in_channels, classes=task.classes, normalisation=described.normalisation
     )
-    halves = partition(model, described.cut)
+    halves = partition(model, described.cut, checked=checked)
     narrowing = weights.get("bottleneck.conv.weight")
     if narrowing is not None:
         if narrowing.ndim != 4:
@@ -168,8 +171,9 @@ def _halves(task: Task, described: _Description, weights: Mapping[str, np.ndarra
     return halves
 
 
-def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
-    """Hold the weights against a network on the meta device. Returns (C, H, W) of its activation."""
+def _check_sizes(halves: Partition, weights: Mapping[str, np.ndarray]) -> None:
+    """Hold the weights against a network on the meta device, where nothing is run: its first batch takes longer than
+    all else that is done with a file."""
     both = nn.ModuleList((halves.front, halves.back))
     wanted = {name.partition(".")[2]: tuple(value.shape) for name, value in both.state_dict().items()}
     needed = [name.partition(".")[2] for name, _ in both.named_parameters()]
@@ -180,7 +184,12 @@ def _check_sizes(task: Task, halves: Partition, weights: Mapping[str, np.ndarray
             raise ValueError(f"'{name}' has shape {array.shape}; the network needs {wanted[name]}")
     if missing := [name for name in needed if name not in weights]:
         raise ValueError(f"lacks the weights '{missing[0]}' ({len(missing)} of {len(needed)} missing)")
-    x_NCHW = torch.empty(2, task.in_channels, task.input_size, task.input_size)
+
+
+@torch.no_grad()
+def _tried(task: Task, halves: Partition) -> tuple[int, int, int]:
+    """(C, H, W) of the activation of blank images, whose logits must be those of as many classes."""
+    x_NCHW = torch.zeros(2, task.in_channels, task.input_size, task.input_size)
     try:
         h_NCHW = halves.front.eval()(x_NCHW)
         logits_NK = halves.back.eval()(h_NCHW)
