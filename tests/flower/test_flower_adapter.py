@@ -27,7 +27,9 @@ from ecofed.flower.content import Invitation, pack, unpack
 from ecofed.flower.device import app as client_app
 from ecofed.flower.device import make_worker
 from ecofed.flower.server import train
+from ecofed.relearning.updating import update
 from ecofed.results import RunResult
+from ecofed.runs.kept_buffer import open_buffer
 from ecofed.runs.prediction import OnnxNetwork
 from ecofed.runs.preparation import prepare
 from ecofed.wire import Acknowledge, SendImages, decode, encode
@@ -92,6 +94,46 @@ def test_devices_judge_the_network_where_the_server_has_no_test_images(worker: s
     page = (tmp_path / "run" / "report.html").read_text()
     assert f"95 % interval {found.low:.2f} to {found.high:.2f}" in page
     assert f"{found.samples} samples that 3 devices held out and tested themselves" in page
+
+
+def test_an_update_asks_for_what_is_new_as_in_process(tmp_path: Path) -> None:
+    once = "ecofed.refresh=once keep_buffer=true rounds=2 sampled_devices=3"
+    local = in_process(once, out=tmp_path / "local")
+    assert over_flower(sets=once, out=str(tmp_path / "flower")).ledger == local.ledger
+    new = {"data__samples_per_device": 28}
+    expected = update(tmp_path / "local", out=tmp_path / "local-more", report=False, **new)
+    grid = LocalGrid([{"device": index} for index in range(3)])
+    changes = {"set": "data.samples_per_device=28", "out": str(tmp_path / "more")}
+    found = train(grid, {"update": str(tmp_path / "flower"), **changes}, patience_seconds=20)
+    assert found.ledger == expected.ledger
+    assert 0 < found.ledger["activations"]["uplink"] < local.ledger["activations"]["uplink"]
+    kinds = [message.metadata.message_type for message in grid.messages]
+    assert kinds.count("query.requests") == 3
+    assert open_buffer(tmp_path / "more").digest() == open_buffer(tmp_path / "local-more").digest()
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("more", "local-more")]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[1])
+    with pytest.raises(ConfigError, match="leave preset out, and name a new folder as out"):
+        train(grid, {"update": str(tmp_path / "flower"), "set": ""}, patience_seconds=20)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_new_pictures_in_a_devices_folder_are_found_where_they_have_numbers(numbered: bool, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    write_digits(own, [*"0123456789"])
+    node = {"data": str(own), **({"numbers": str(tmp_path / "numbers")} if numbered else {})}
+    nodes: list[dict[str, Any]] = [{"device": 0, **node}, {"device": 1}, {"device": 2}]
+    first = {"set": f"{SETS} ecofed.refresh=once rounds=1 sampled_devices=3 quorum=0.3", "out": str(tmp_path / "first")}
+    train(LocalGrid(nodes), first, patience_seconds=20)
+    before = open_buffer(tmp_path / "first")
+    for number in range(5):  # before all others of their class
+        Image.fromarray(np.full((8, 8), 40 * number, np.uint8)).save(own / "train" / "3" / f"!{number}.png")
+    more = {"update": str(tmp_path / "first"), "out": str(tmp_path / "more")}
+    result = train(LocalGrid(nodes), more, patience_seconds=20)
+    after = open_buffer(tmp_path / "more")
+    grown = after.label_counts(0) - before.label_counts(0)
+    assert grown.tolist() == [0, 0, 0, 5 * numbered, *[0] * 6]
+    assert after.buffer.files[0, 0].name == before.buffer.files[0, 0].name  # the old ones are what they were
+    assert any("which images are new is not known here" in note for note in result.rounds[0].notes) is not numbered
 
 
 def test_devices_that_stop_at_different_layers_take_part() -> None:

@@ -10,6 +10,7 @@ Node configuration (``flower-supernode --node-config``):
               takes its share of the run's data set, for trying things out
 ``worker``    ``torch``, ``onnx`` or ``auto`` (the default: PyTorch where it is installed)
 ``network``   a file to write the trained network to, when the run delivers it (``delivery``)
+``numbers``   a file in which the device's images keep their numbers, for runs that ask for what is new
 ``images-may-leave``   ``true`` allows runs of ``send-images``, where the images themselves are sent
 ``front``     a folder that ``ecofed export front`` wrote, for a front that the device cannot build itself
 """
@@ -28,6 +29,7 @@ from flwr.clientapp import ClientApp
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices import LocalImages, OnnxWorker
+from ecofed.devices.lasting_numbers import lasting_order
 from ecofed.devices.local_images import class_numbers, task_reading
 from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
@@ -72,6 +74,7 @@ def requests(message: Message, context: Context) -> Message:
         wanted, _ = unpack(message.content)
         installs = bool(wanted) and _is(wanted[0], InstallFront)
         _check_images(wanted, context.node_config)
+        _check_numbers(wanted, context.node_config)
         if memory is None or (
             _FRONT not in memory and bool(wanted) and _is(wanted[0], Refresh, RefreshNew, AskStatistics)
         ):
@@ -141,7 +144,11 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[I
     # First the server's numbers: who holds which images may depend on them.
     labels_N = class_numbers(dataset, invitation.task)[dataset.train.labels_N]
     if own is not None:
-        return dataset.train.images_NHWC, labels_N
+        images_NHWC, file = dataset.train.images_NHWC, node_config.get("numbers")
+        if file is None:
+            return images_NHWC, labels_N
+        order_N = lasting_order(Path(str(file)), images_NHWC)
+        return part_of(images_NHWC, order_N), labels_N[order_N]
     chosen = partition(labels_N, config.devices, config.data, config.seed, dataset.train.device_N)[number]
     return part_of(dataset.train.images_NHWC, chosen), labels_N[chosen]
 
@@ -154,6 +161,12 @@ def _check_channels(dataset: Dataset, channels: int) -> None:
 def _check_images(wanted: list[bytes], node_config: Any) -> None:
     if any(_is(request, SendImages) for request in wanted) and node_config.get("images-may-leave") is not True:
         raise DeviceError("the images of this device may not leave it (node config images-may-leave=true allows it)")
+
+
+def _check_numbers(wanted: list[bytes], node_config: Any) -> None:
+    """A folder is read in the order of its names, in which a new image may come anywhere."""
+    if any(_is(request, RefreshNew) for request in wanted) and "data" in node_config and "numbers" not in node_config:
+        raise DeviceError("which images are new is not known here (node config numbers=FILE, from the first run on)")
 
 
 def _is(request: bytes, *kinds: type[WireMessage]) -> bool:

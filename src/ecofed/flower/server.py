@@ -1,7 +1,9 @@
 """The ServerApp: the same engine as ``ecofed run``, with devices behind Flower's Grid.
 
 Run configuration (``flwr run --run-config``): ``preset`` (a preset or a TOML file), ``set`` (``key=value`` words, as
-after ``--set``), ``out`` (folder for the results), ``resume``.
+after ``--set``), ``out`` (folder for the results), ``resume``. ``update`` instead of ``preset``: the folder of an
+earlier run, with whose settings it goes on: devices are asked for what is new since; ``from-back``: starting from its
+network.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from ecofed.config import Config, Settings
-from ecofed.errors import EcoFedError
+from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
 from ecofed.flower.content import Invitation
 from ecofed.flower.transport import FlowerTransport, check_method
+from ecofed.relearning.updating import Start, update
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.experiment import run
 from ecofed.runs.preparation import Prepared
@@ -40,9 +43,10 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
         ConfigError: impossible settings, or a method that makes no sense over Flower.
         DeviceError: devices that never came, or too few that answered.
     """
-    config = config_of(run_config)
-    check_method(config.method)
-    voice = Voice()
+    source, voice = str(run_config.get("update", "")) or None, Voice()
+    if source is None:
+        config = config_of(run_config)
+        check_method(config.method)
 
     def connect(prepared: Prepared) -> FlowerTransport:
         invitation = Invitation(task=prepared.task)
@@ -52,14 +56,14 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
         return transport
 
     out = str(run_config.get("out", "")) or None
-    return run(
-        config,
-        out=out,
-        resume=bool(run_config.get("resume", False)),
-        observer=voice,
-        command="flwr run",
-        connect=connect,
-    )
+    common: dict[str, Any] = {"resume": bool(run_config.get("resume", False)), "observer": voice}
+    common |= {"command": "flwr run", "connect": connect}
+    if source is None:
+        return run(config, out=out, **common)
+    if out is None or run_config.get("preset"):
+        raise ConfigError("update goes on with the settings of its run: leave preset out, and name a new folder as out")
+    start: Start = "back" if run_config.get("from-back") else "anew"
+    return update(source, out=out, sets=str(run_config.get("set", "")).split(), start=start, **common)
 
 
 def config_of(run_config: Any) -> Config:
