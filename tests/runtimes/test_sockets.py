@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,14 @@ def run_with(config: Config, scripts: dict[int, list[Mishap | None]]) -> RunResu
         return run(config, connect=lambda _: transport)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(pictures: Path) -> dict[str, dict[str, Any]]:
-    """What each method comes to in process, without faults; all devices in every round."""
-    return {method: outcome(run(small_config(pictures, method, sampled_devices=4))) for method in METHODS}
+@cache
+def undisturbed(pictures: Path, method: str) -> dict[str, Any]:
+    """What the method comes to in process, without faults; all devices in every round."""
+    return outcome(run(small_config(pictures, method, sampled_devices=4)))
 
 
 @pytest.mark.parametrize("method", quick(METHODS, "ecofed", "lgl", "vanilla-dpfl"))
-def test_faults_that_are_overcome_change_nothing(
-    method: str, pictures: Path, undisturbed: dict[str, dict[str, Any]]
-) -> None:
+def test_faults_that_are_overcome_change_nothing(method: str, pictures: Path) -> None:
     scripts: dict[int, list[Mishap | None]] = {
         0: [break_off],
         1: [None, die_in_mid_upload, None, die],
@@ -69,19 +68,17 @@ def test_faults_that_are_overcome_change_nothing(
         3: [die, die, None, break_off],
     }
     result = run_with(small_config(pictures, method, sampled_devices=4), scripts)
-    assert outcome(result) == undisturbed[method]
+    assert outcome(result) == undisturbed(pictures, method)
     assert "asked again" in notes(result)
     assert "left out" not in notes(result)
     assert result.retransmitted_bytes["downlink"] > 0
 
 
 @pytest.mark.parametrize("mishap", [answer_twice, speak_out_of_turn])
-def test_answers_that_nobody_asked_for_are_not_taken_for_others(
-    mishap: Mishap, pictures: Path, undisturbed: dict[str, dict[str, Any]]
-) -> None:
+def test_answers_that_nobody_asked_for_are_not_taken_for_others(mishap: Mishap, pictures: Path) -> None:
     config = small_config(pictures, "lgl", sampled_devices=4)
     result = run_with(config, {2: [mishap]})
-    assert outcome(result) == undisturbed["lgl"]
+    assert outcome(result) == undisturbed(pictures, "lgl")
 
 
 @pytest.mark.parametrize("mishap", [answer_late(5.0), talk_nonsense], ids=["late", "nonsense"])

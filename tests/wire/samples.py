@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ def _values(field: Field) -> st.SearchStrategy[Any]:
     raise AssertionError(f"no strategy for {type(field).__name__}")
 
 
+@cache
 def messages_of(cls: type[Message]) -> st.SearchStrategy[Message]:
-    """Instances of one message class."""
+    """Instances of one message class. A strategy that is made anew for each example takes as long as the example."""
     return st.builds(cls, **{name: _values(field) for name, field in schema(cls)})
 
 
