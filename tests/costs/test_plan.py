@@ -55,6 +55,21 @@ def test_bytes_and_time_are_those_of_the_run(method: str, more: list[str]) -> No
     assert row.joules_per_round == pytest.approx(sum(joules) / 4)
 
 
+def test_a_network_that_cannot_be_delivered_is_a_note_as_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.load(None, [*TINY, "delivery=int8"])
+    whole = plan(settings, ["classic-fl"]).at_cut[0]
+    # 8 bits a weight, and some floats.
+    assert 0.25 < whole.delivery_bytes / (whole.ledger["weights"]["uplink"] / 12) < 0.3
+
+    def refused(*_: object, **__: object) -> int:
+        raise ModelError("a Strange layer cannot be written as ONNX")
+
+    monkeypatch.setattr("ecofed.planning.planner.delivered_bytes", refused)
+    planned = plan(settings, ["classic-fl"])
+    assert planned.notes == ["the trained network cannot be delivered (a Strange layer cannot be written as ONNX)"]
+    assert planned.at_cut[0].delivery_bytes == planned.at_cut[0].delivery_seconds == 0
+
+
 def test_a_narrower_back_is_planned_at_every_cut() -> None:
     sets = ["model.name=vgg11", *TINY[1:], "model.width=0.5"]
     plain, narrow = (plan(Settings.load(None, [*sets, *own])) for own in ([], ["model.back_width=0.125"]))

@@ -22,7 +22,7 @@ from ecofed.data import Dataset, load_dataset, partition
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
 from ecofed.devices.loading import make_worker
-from ecofed.errors import DataError
+from ecofed.errors import DataError, ModelError
 from ecofed.methods import method_class, sample_devices
 from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.counting import CountedNetwork
@@ -197,7 +197,11 @@ class _Planner:
                 self.notes.append("the images are not here: the delivered network may be longer by its classes' names")
             problem = {"in_channels": self.channels, "classes": self.classes}
             bundle = self._bundle(config, self._network_of(config), self.cut)
-            self._lengths[key] = delivered_bytes(config, self.cut, bundle, dataset=dataset, **problem)
+            try:
+                self._lengths[key] = delivered_bytes(config, self.cut, bundle, dataset=dataset, **problem)
+            except ModelError as error:  # as in the run: all but that is foreseen
+                self._lengths[key] = 0
+                self.notes.append(f"the trained network cannot be delivered ({error})")
         return self._lengths[key]
 
     def _recommendation(self, fleet: Fleet) -> Recommendation:
