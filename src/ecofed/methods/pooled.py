@@ -117,13 +117,14 @@ class PooledTrainer:
     def _fresh_optimiser(self) -> Optimizer:
         rate, decay = self._config.learning_rate, self._settings.weight_decay
         if self._settings.optimiser == "sgd":
-            return SGD(self.back.parameters(), lr=rate, momentum=self._config.momentum, weight_decay=decay)
+            momentum = self._config.momentum
+            return SGD(self.back.parameters(), lr=rate, momentum=momentum, weight_decay=decay, fused=True)
         parameters = list(self.back.parameters())
         groups = [
             {"params": [one for one in parameters if one.ndim > 1], "weight_decay": decay},
             {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
         ]
-        return AdamW(groups, lr=rate)
+        return AdamW(groups, lr=rate, fused=True)
 
     def _set_learning_rate(self, progress: float, after: float) -> None:
         """``progress`` through the whole training before and after this step, 0..1."""
