@@ -14,6 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLOWER := .venv-flower
 OUT := runs/quickstart
+# How many methods are trained at a time
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
 # The first interpreter that is new enough; override with make PYTHON=/path/to/python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -27,7 +29,7 @@ quickstart: $(VENV)/.train
 	@$(BIN)/ecofed data fetch fashion-mnist || { \
 	    echo "Fashion-MNIST is out of reach: using scikit-learn's digits, a small set of real images, instead."; \
 	    $(BIN)/pip install --quiet -c constraints.txt -e '.[digits]'; }
-	$(BIN)/ecofed compare quickstart --out $(OUT) --resume
+	$(BIN)/ecofed compare quickstart --out $(OUT) --jobs $(JOBS) --resume
 	@echo && echo "Report: $(CURDIR)/$(OUT)/report.html"
 
 test: lint

@@ -137,6 +137,7 @@ def compare(
     overwrite: bool = False,
     observer: Observer | None = None,
     command: str = "",
+    jobs: int = 1,
     **keys: Any,
 ) -> Comparison:
     """Run several methods on the same devices, data, model and seed; write one report.
@@ -144,8 +145,9 @@ def compare(
     Without ``methods`` those that the preset or file names run, otherwise the paper's. Each method runs in
     ``out/<method>``; with several ``seeds`` (default: the one that the settings name) once with each, in
     ``out/<method>-seed=<seed>``, and tables have means. With ``resume`` finished runs are not run again, with
-    ``overwrite`` those that are there are replaced; otherwise the folder must be new or empty. Without ``out`` nothing
-    is written. The other arguments, and errors, are those of :func:`run`.
+    ``overwrite`` those that are there are replaced; otherwise the folder must be new or empty. ``jobs`` runs are
+    trained at a time, each in a process of its own, where there is an ``out``. Without ``out`` nothing is written. The
+    other arguments, and errors, are those of :func:`run`.
     """
     asked = as_settings(settings, model, data, keys)
     methods = _names(methods, asked)
@@ -161,9 +163,10 @@ def compare(
             overwrite=overwrite,
             observer=observer,
             command=command,
+            jobs=jobs,
         )
-    if resume or overwrite:
-        raise ConfigError("resume and overwrite: say which folder with out")
+    if resume or overwrite or jobs != 1:
+        raise ConfigError("resume, overwrite and jobs: say which folder with out")
     configs = [asked.for_method(method) for method in methods]
     if seeds:
         configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]

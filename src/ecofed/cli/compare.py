@@ -11,6 +11,7 @@ from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_results
 from ecofed.cli.progress import progress_view
 from ecofed.cli.shared import (
+    Jobs,
     Json,
     Out,
     Resume,
@@ -60,6 +61,7 @@ def compare(
     seeds: Seeds = None,
     sets: Sets = None,
     out: Out = None,
+    jobs: Jobs = 1,
     resume: Resume = False,
     json: Json = False,
 ) -> None:
@@ -77,7 +79,16 @@ def compare(
     from ecofed.runs.experiment import compare as train
 
     with resumable(folder), progress_view() as view:
-        result = train(settings, names, out=folder, seeds=numbers, resume=resume, observer=view, command=command_line())
+        result = train(
+            settings,
+            names,
+            out=folder,
+            seeds=numbers,
+            resume=resume,
+            observer=view,
+            command=command_line(),
+            jobs=jobs,
+        )
     if json:
         print_json(result.to_dict(), indent=1)
     else:

@@ -9,7 +9,7 @@ import typer
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.progress import progress_view
-from ecofed.cli.shared import Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.cli.shared import Jobs, Json, Out, Resume, Sets, Source, add_command, output_folder
 from ecofed.config import Settings
 from ecofed.config.methods import OURS
 from ecofed.config.schema import all_methods
@@ -50,6 +50,7 @@ def frontier(
     baselines: Baselines = "classic-fl,vanilla-dpfl,paper",
     sets: Sets = None,
     out: Out = None,
+    jobs: Jobs = 1,
     resume: Resume = False,
     json: Json = False,
 ) -> None:
@@ -81,6 +82,7 @@ def frontier(
             resume=resume,
             observer=view,
             command=command_line(),
+            jobs=jobs,
         )
     if json:
         print_json(result.to_dict())

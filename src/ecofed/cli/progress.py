@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -97,6 +98,12 @@ class Bars:
         self._tally: _Tally | None = None
         self._said: set[str] = set()
 
+    def beside(self) -> Bars:
+        """For a run among others: a bar of its own."""
+        other = copy.copy(self)
+        other._task = other._tally = None
+        return other
+
     def __enter__(self) -> Self:
         self._progress.start()
         self._listening.enter_context(told_to(self))
@@ -188,6 +195,12 @@ class Lines:
         self._said: set[str] = set()
         self._listening = ExitStack()
         self._work = WorkLines(self._write)
+
+    def beside(self) -> Lines:
+        """For a run among others: its lines stand between theirs."""
+        other = copy.copy(self)
+        other._tally = None
+        return other
 
     def __enter__(self) -> Self:
         self._listening.enter_context(told_to(self))

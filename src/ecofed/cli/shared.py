@@ -48,6 +48,16 @@ def named_path(text: str | Path) -> Path:
 
 
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.", parser=named_path)]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="How many runs are trained at a time, each in a process of its own; as many"
+        " as there are cores is fastest.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what ecofed wrote there before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
-from ecofed.errors import EcoFedError
+from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
 from ecofed.methods import train
 from ecofed.methods.transport import Transport
@@ -47,6 +47,7 @@ from ecofed.runs.run_folder import (
     write_metrics,
 )
 from ecofed.runs.saved_model import MODEL_FILE, save_model
+from ecofed.runs.side_by_side import run_side_by_side
 from ecofed.runtimes import open_transport
 
 #: A checkpoint after a round, unless the last one is younger than this,
@@ -234,13 +235,15 @@ def compare(
     overwrite: bool = False,
     observer: Observer | None = None,
     command: str = "",
+    jobs: int = 1,
 ) -> Comparison:
     """Run several methods on the same devices, data, model and seed; write one report.
 
     ``settings`` may be the name of a preset or a TOML file. Each method runs in ``out/<method>``; with several
     ``seeds`` (default: the one that the settings name) once with each, in ``out/<method>-seed=<seed>``, and tables have
-    means. With ``resume`` finished runs are not run again, with ``overwrite`` those that are there are replaced;
-    otherwise the folder must be new or empty. It is this process's alone until the comparison has ended.
+    means. ``jobs`` of them are trained at a time, each in a process of its own. With ``resume`` finished runs are not
+    run again, with ``overwrite`` those that are there are replaced; otherwise the folder must be new or empty. It is
+    this process's alone until the comparison has ended.
     """
     settings = settings if isinstance(settings, Settings) else Settings.load(settings)
     methods = [methods] if isinstance(methods, str) else methods
@@ -265,10 +268,7 @@ def compare(
             stack.enter_context(claimed_part(place, resume=resume))
         if resume:
             check_finished(dict(zip(places, configs, strict=True)), observer.note)
-        results = [
-            run_owned(config, place, resume=resume, observer=observer, command=command, report=False)
-            for config, place in zip(configs, places, strict=True)
-        ]
+        results = run_several(configs, places, jobs=jobs, resume=resume, observer=observer, command=command)
         comparison = Comparison(results=results, command=command, notes=changed_inputs(results))
         known = _summarised(folder) if resume else None
         if known is not None and known.results == results:
@@ -279,6 +279,20 @@ def compare(
         if not (folder / REPORT_FILE).exists():
             report_or_note(comparison, folder, observer.note)
     return comparison
+
+
+def run_several(
+    configs: Sequence[Config], places: Sequence[Path], *, jobs: int, resume: bool, observer: Observer, command: str
+) -> list[RunResult]:
+    """Each configuration in its folder, which the caller has claimed: one after the other, or ``jobs`` at a time."""
+    if jobs < 1:
+        raise ConfigError(f"jobs = {jobs}: must be at least 1")
+    if jobs > 1 and len(configs) > 1:
+        return run_side_by_side(configs, places, jobs=jobs, resume=resume, observer=observer, command=command)
+    return [
+        run_owned(config, place, resume=resume, observer=observer, command=command, report=False)
+        for config, place in zip(configs, places, strict=True)
+    ]
 
 
 def report_or_note(result: RunResult | Comparison, folder: Path, note: Callable[[str], None]) -> None:

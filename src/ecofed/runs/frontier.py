@@ -21,7 +21,7 @@ from ecofed.pretraining.resolve import resolve_front
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.reports.joining import changed_inputs
 from ecofed.results import RunResult
-from ecofed.runs.experiment import run_owned
+from ecofed.runs.experiment import run_owned, run_several
 from ecofed.runs.observing import Observer, SilentObserver
 from ecofed.runs.run_folder import check_finished, claimed, claimed_part
 
@@ -54,6 +54,7 @@ def frontier(
     overwrite: bool = False,
     observer: Observer | None = None,
     command: str = "",
+    jobs: int = 1,
 ) -> Frontier:
     """Run every combination that the fronts allow, then the baselines; write ``frontier.json`` and ``frontier.png``.
 
@@ -68,6 +69,7 @@ def frontier(
         overwrite: replace the sweep that is in the folder.
         observer: is told about progress.
         command: recorded in the results.
+        jobs: how many runs are trained at a time.
 
     Raises:
         ConfigError: no combination is possible. EcoFedError: a run failed.
@@ -93,10 +95,16 @@ def frontier(
             stack.enter_context(claimed_part(place, resume=resume))
         if resume:
             check_finished({place: config for place, (_, config) in zip(places, runs, strict=True)}, observer.note)
-        results = []
-        for (label, config), place in zip(runs, places, strict=True):
-            observer.note(label)
-            results.append(run_owned(config, place, resume=resume, observer=observer, command=command, report=False))
+        configs = [config for _, config in runs]
+        if jobs > 1:
+            results = run_several(configs, places, jobs=jobs, resume=resume, observer=observer, command=command)
+        else:
+            results = []
+            for (label, config), place in zip(runs, places, strict=True):
+                observer.note(label)
+                results.append(
+                    run_owned(config, place, resume=resume, observer=observer, command=command, report=False)
+                )
         made = Frontier(
             points=_points([label for label, _ in runs], results),
             raw_image_bytes_per_device=results[0].data.floors.raw_bytes / runs[0][1].devices,

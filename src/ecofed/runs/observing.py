@@ -72,6 +72,10 @@ class ProgressLines:
         self._began = self._spoke = time.monotonic()
         self._done_before = self._moved = 0
 
+    def beside(self) -> ProgressLines:
+        """For a run among others: its lines stand between theirs."""
+        return ProgressLines()
+
     def started(self, config: Config, records: Sequence[RoundRecord]) -> None:
         self._method, self._done_before = config.method, len(records)
         self._moved = sum(record.uplink_bytes + record.downlink_bytes for record in records)
