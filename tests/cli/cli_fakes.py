@@ -74,6 +74,7 @@ class FakeEngine(types.ModuleType):
         resume: bool = False,
         observer: Any = None,
         command: str = "",
+        jobs: int = 1,  # noqa: ARG002
     ) -> Comparison:
         configs = [settings.for_method(name) for name in methods]
         if seeds:

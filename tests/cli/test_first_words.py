@@ -99,7 +99,11 @@ def test_keys_and_their_values_are_offered() -> None:
     assert [text for text, _ in assignments("")] == [f"{key}=" for key in all_keys()]
     assert [text for text, _ in assignments("ecofed.per")] == ["ecofed.period="]
     assert dict(assignments("roun"))["rounds="]
-    assert [text for text, _ in assignments("precision=")] == ["precision=float32", "precision=bfloat16"]
+    assert [text for text, _ in assignments("precision=")] == [
+        "precision=auto",
+        "precision=float32",
+        "precision=bfloat16",
+    ]
     assert [text for text, _ in assignments("method=e")] == ["method=ecofed"]
     assert [text for text, _ in assignments("keep")] == [f"{key}=" for key in all_keys() if key.startswith("keep")]
     assert "data.name=cifar10" in [text for text, _ in assignments("data.name=")]
