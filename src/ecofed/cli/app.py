@@ -32,6 +32,7 @@ from ecofed.cli import (
     report,
     retrain,
     run,
+    runs,
     tune,
     update,
     weights,
@@ -49,7 +50,7 @@ from ecofed.slow_work import told_to
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
     *(run, compare, frontier, plan, profile, buffer, retrain, tune, update, forget),
-    *(pretrain, front, weights, evaluate, predict, export, report, presets, data),
+    *(pretrain, front, weights, evaluate, predict, export, report, runs, presets, data),
 )
 
 

@@ -54,15 +54,23 @@ def read_unfinished(folder: str | Path) -> RunResult:
     Raises:
         EcoFedError: a file is missing or malformed, or no round has been tested yet.
     """
+    found = read_begun(folder)
+    if found is None or all(record.test_accuracy is None for record in found.rounds):
+        raise EcoFedError(f"{folder}: no round of this run has been tested yet; there is nothing to report on")
+    return found
+
+
+def read_begun(folder: str | Path) -> RunResult | None:
+    """As :func:`read_unfinished`, tested or not; ``None`` before a round has ended."""
     file = Path(folder) / UNFINISHED_FILE
     values = read_file(file, UNFINISHED_SCHEMA)
     rounds = _rounds(Path(folder) / METRICS_FILE)
+    if not rounds:
+        return None
     empty = dict.fromkeys(DIRECTIONS, 0)
     nothing = {"uplink_bytes": 0, "downlink_bytes": 0, "final_test_accuracy": 0, "best_test_accuracy": 0}
     totals = nothing | {"simulated_seconds": None, "wall_seconds": 0}
     later = {"schema": SCHEMA, "rounds": rounds, "ledger": {}, "retransmitted_bytes": empty, "totals": totals}
-    if not any(isinstance(record, dict) and record.get("test_accuracy") is not None for record in rounds):
-        raise EcoFedError(f"{folder}: no round of this run has been tested yet; there is nothing to report on")
     found = result_of(values | later, file)
     asked = found.config.get("rounds")
     spent = sum(record.device_seconds + record.server_seconds for record in found.rounds)
