@@ -27,17 +27,18 @@ SEEDS = (0, 1, 2)
 
 #: Of each set: what the preset does not say.
 SETS: dict[str, dict[str, str]] = {
-    "trashnet": {"data.name": "trashnet", "devices": "50", "sampled_devices": "50", "rounds": "6"},
+    "trashnet": {"data.name": "trashnet", "devices": "50", "sampled_devices": "50"},
     "deepweeds": {
         "data.name": "deepweeds",
         "data.partition": "column",
         "data.device_column": "client",
         "devices": "99",
         "sampled_devices": "99",
-        "rounds": "6",
     },
 }
 
+#: That of every row, so that processors do not choose.
+ARITHMETIC = {"threads": "1", "precision": "bfloat16"}
 #: The features of its rival are those of the last block, as such classifiers are published.
 WHOLE_FRONT = {"method": "closed-form", "model.cut": "block16", "closed-form.features": "320", "rounds": "1"}
 #: Devices train the whole network on their images, from the same weights.
@@ -65,7 +66,7 @@ def runs(name: str) -> Iterator[Run]:
     for labels in (list(ROWS)[:2], list(ROWS)[2:4], list(ROWS)[4:]):
         for seed in SEEDS:
             for label in labels:
-                sets = {**SETS[name], "threads": "1", **ROWS[label]}
+                sets = {**SETS[name], **ARITHMETIC, **ROWS[label]}
                 yield Run(group=f"photos-{name}", preset=PRESET, label=label, seed=seed, sets=sets)
 
 
