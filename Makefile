@@ -32,8 +32,9 @@ quickstart: $(VENV)/.train
 	$(BIN)/ecofed compare quickstart --out $(OUT) --jobs $(JOBS) --resume
 	@echo && echo "Report: $(CURDIR)/$(OUT)/report.html"
 
+# Tests start many processes, which find what others have compiled.
 test: lint
-	$(BIN)/pytest -n auto --dist worksteal
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist worksteal -m slow

@@ -54,7 +54,11 @@ def expected(result: RunResult) -> str:
         pytest.param({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, b"", marks=pytest.mark.slow),
         ({"MPLBACKEND": "TkAgg", "DISPLAY": ""}, UGLY.encode()),
         pytest.param({"MPLBACKEND": "nonsense"}, b"\xff\xfe no text at all", marks=pytest.mark.slow),
-        ({"MPLCONFIGDIR": "/proc/nowhere", "HOME": "/proc/nowhere"}, b"backend: nonsense\nno such line\n"),
+        pytest.param(
+            {"MPLCONFIGDIR": "/proc/nowhere", "HOME": "/proc/nowhere"},
+            b"backend: nonsense\nno such line\n",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["a notebook", "ugly", "undecodable", "nowhere to write"],
 )

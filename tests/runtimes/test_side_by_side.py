@@ -23,7 +23,9 @@ pytestmark = pytest.mark.usefixtures("often_saved_without_reports")
 
 
 def settings_of(pictures: Path, **changes: object) -> Settings:
-    keys = BASE | {"data.name": pictures} | {key.replace("__", "."): value for key, value in changes.items()}
+    keys = (
+        BASE | {"data.name": pictures, "rounds": 2} | {key.replace("__", "."): value for key, value in changes.items()}
+    )
     return Settings.load(None, [f"{key}={value}" for key, value in keys.items()])
 
 
@@ -77,7 +79,7 @@ def test_the_results_are_those_of_one_after_the_other_and_are_told_in_order(
     together = compare(settings_of(pictures), METHODS, out=tmp_path, jobs=2, observer=observer)
     assert outcomes(together) == outcomes(alone)
     assert [method for method, number in observer.said if number == -1] == list(METHODS)
-    assert observer.said[:5] == [("ecofed", 0), ("ecofed", 1), ("ecofed", 2), ("ecofed", 3), ("ecofed", -1)]
+    assert observer.said[:4] == [("ecofed", 0), ("ecofed", 1), ("ecofed", 2), ("ecofed", -1)]
     assert (tmp_path / "ecofed" / "model.safetensors").exists()
 
 
@@ -94,9 +96,8 @@ def test_ctrl_c_stops_all_of_them_and_resume_goes_on(alone: Comparison, pictures
         compare(settings, METHODS, out=tmp_path, jobs=2, observer=observer)
     assert any("stopping" in text for text in observer.notes)
     assert not (tmp_path / "report.html").exists()
-    shown = Beside()
-    assert outcomes(compare(settings, METHODS, out=tmp_path, jobs=2, resume=True, observer=shown)) == outcomes(alone)
-    assert [one.said[-1] for one in shown.others] == [("ecofed", -1), ("closed-form", -1)]
+    assert {method for one in observer.others for method, _ in one.said} <= set(METHODS)
+    assert outcomes(compare(settings, METHODS, out=tmp_path, resume=True)) == outcomes(alone)
 
 
 def test_an_error_of_one_is_that_of_all(pictures: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Installation:
     """Who installed it: ``pip`` or ``uv``."""
     requirements: tuple[str, ...] = ()
     """Of all extras, as in the package's metadata."""
-    package: Path = Path(__file__).parent
+    package: Path = Path(__file__).parents[1]
     """The folder that is imported."""
     prefix: Path = Path(sys.prefix)
     """The environment."""
