@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import save_file
 
+from ecofed.cli import main
+from ecofed.config import Settings
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
 from ecofed.data import to_input
@@ -256,3 +259,52 @@ def test_what_ships_is_made_by_the_command_that_its_card_names() -> None:
         without_last(float_ones.arrays), model=LITE0.name, origin=float_ones.origin, licence=float_ones.licence
     )
     assert made == shipped_weights("efficientnet-lite0").read_bytes()
+
+
+def squares(folder: Path) -> Path:
+    """Class folders of 64-pixel photographs: squares of one colour each, in noise."""
+    draw = np.random.default_rng(0)
+    for number in range(24):
+        place = folder / f"class{number % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+        pixels[16:48, 16:48, number % 3] += 150
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    return folder
+
+
+def pretrain(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["ecofed", "pretrain", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_a_bottleneck_of_ones_own_pictures_by_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its directions are those of these pictures' activations, and a run takes it with codes of that length."""
+    photos, out = squares(tmp_path / "photos"), tmp_path / "own.safetensors"
+    about = ("--images", photos, "--model", LITE0.name, "--cut", "block3", "--size", 32)
+    assert pretrain(monkeypatch, *about, "--bytes", 24, "--out", out) == 0
+    bundle = FrontBundle.load(out)
+    assert (bundle.cut, bundle.input_size, len(bundle.expansion) > 0) == ("block3", 32, True)
+    assert bundle.card["images"] == "limits from 21 pictures of photos"
+    keys = {"data.name": photos, "model.name": LITE0.name, "model.image_size": 32, "model.cut": "block3"}
+    keys |= {"front.name": out, "codec.name": "dct", "codec.bits": 8, "devices": 2, "sampled_devices": 2, "rounds": 1}
+    keys |= {"data.partition": "iid", "data.samples_per_device": 8, "test_samples": 6, "method": "ecofed"}
+    sets = [f"{key}={value}" for key, value in keys.items()]
+    result = run(Settings.load(None, sets), report=False)
+    samples = sum(map(sum, result.data.label_counts))
+    assert result.ledger["activations"]["uplink"] / samples == pytest.approx(24, rel=0.5)
+
+
+def test_a_bottleneck_for_uniform_codes_and_what_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "own.safetensors"
+    about = ("--images", "fractals", "--limit", 20, "--cut", "block3", "--size", 32, "--bytes", 32, "--out", out)
+    assert pretrain(monkeypatch, *about, "--model", LITE0.name, "--bits", 2) == 0
+    assert FrontBundle.load(out).activation_shape == (32 * 8 // (2 * 64), 8, 8)
+    capsys.readouterr()
+    other = ("--images", "fractals", "--bytes", 32, "--out", tmp_path / "other.safetensors", "--model", "vgg11")
+    assert pretrain(monkeypatch, *other) == 2
+    assert capsys.readouterr().err == "error: --bytes: vgg11 has no published weights; use --channels and --bits\n"

@@ -50,6 +50,18 @@ Channels = Annotated[
 Bits = Annotated[
     int | None, typer.Option("--bits", min=1, max=8, help="Bottleneck: train through a quantiser of so many bits.")
 ]
+Bytes = Annotated[
+    int | None,
+    typer.Option(
+        "--bytes",
+        min=1,
+        help="Of a backbone: train nothing, take its published weights, and work out a bottleneck for codes of so many "
+        "bytes an image from the pictures, which need no labels. For codec.name=dct; with --bits for uniform codes.",
+    ),
+]
+Size = Annotated[
+    int | None, typer.Option("--size", min=1, help="With --bytes: side of the pictures, as model.image_size.")
+]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Passes over the images.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=2, help="At most this many images, drawn at random.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random draw is a function of it.")]
@@ -75,6 +87,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted 
 Json = Annotated[bool, typer.Option("--json", help="Print the card as JSON on stdout; progress goes to stderr.")]
 
 
+#: That a bottleneck is worked out from, unless --limit says otherwise.
+MOST_PICTURES = 1500
+
+
 def register(app: typer.Typer) -> None:
     add_command(
         app,
@@ -82,6 +98,7 @@ def register(app: typer.Typer) -> None:
         pretrain,
         "ecofed pretrain --images fractals --model vgg11 --width 0.5 --out my-front.safetensors",
         "ecofed pretrain --images photos/ --labels rotations --channels 16 --bits 2 --out narrow.safetensors",
+        "ecofed pretrain --images photos/ --model efficientnet-lite0 --size 128 --bytes 320 --out own.safetensors",
         "ecofed run quickstart --set front.name=my-front.safetensors",
     )
 
@@ -95,6 +112,8 @@ def pretrain(
     grey: Grey = False,
     channels: Channels = None,
     bits: Bits = None,
+    bytes_per_image: Bytes = None,
+    size: Size = None,
     epochs: Epochs = 10,
     limit: Limit = None,
     seed: Seed = 0,
@@ -109,8 +128,8 @@ def pretrain(
 ) -> None:
     """Pre-train a front on public images, freeze it, and write it as a bundle that 'ecofed run' takes.
 
-    With --channels and --bits the front ends in a narrow bottleneck that is trained through the quantiser. Ctrl-C
-    stops; the same command with --resume continues.
+    With --channels and --bits the front ends in a narrow bottleneck that is trained through the quantiser; with --bytes
+    a backbone's bottleneck is worked out in seconds. Ctrl-C stops; the same command with --resume continues.
     """
     need_torch("pre-training")
     from ecofed.pretraining import Recipe, load_images, pretrain_front
@@ -122,7 +141,11 @@ def pretrain(
     _check_name(out)
     with owned_file(out):
         unfinished = _check_out(out, resume=resume, overwrite=overwrite, trains=checkpoint is None)
-        config = ModelConfig(name=model, width=width, cut=cut)
+        config = ModelConfig(name=model, width=width, cut=cut, image_size=size)
+        if bytes_per_image is not None:
+            bundle = _over_pictures(config, images, bytes_per_image, bits, grey=grey, limit=limit, seed=seed)
+            _write(bundle, out, None, None, json=json)
+            return
         public = load_images(
             images or default_source(),
             channels=1 if grey else 3,
@@ -150,6 +173,22 @@ def pretrain(
         _write(bundle, out, accuracy, probe, json=json)
         if checkpoint is None:  # otherwise a file of that name is somebody else's
             unfinished.unlink(missing_ok=True)
+
+
+def _over_pictures(
+    config: ModelConfig, images: str | None, wanted: int, bits: int | None, *, grey: bool, limit: int | None, seed: int
+) -> FrontBundle:
+    from ecofed.models import default_cut
+    from ecofed.models.registry import input_side
+    from ecofed.pretraining.images import FRACTALS, load_pictures
+    from ecofed.pretraining.published import Code, front_over_pictures
+
+    if not config.is_backbone:
+        raise ConfigError(f"--bytes: {config.name} has no published weights; use --channels and --bits")
+    channels, side = 1 if grey else 3, input_side(config)
+    pictures = load_pictures(images or FRACTALS, channels=channels, side=side, limit=limit or MOST_PICTURES, seed=seed)
+    code = Code(wanted, bits or 8, transformed=bits is None)
+    return front_over_pictures(config, config.cut or default_cut(config.name), *pictures, code)
 
 
 def _check_name(out: Path) -> None:

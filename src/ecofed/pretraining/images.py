@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ecofed.config.network_input import Frame
 from ecofed.data import load_dataset
-from ecofed.data.transforms import padded, with_channels
+from ecofed.data.reading import Reading
+from ecofed.data.transforms import centre, padded, with_channels
 from ecofed.errors import ConfigError
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.randomness import permutation
@@ -35,6 +37,13 @@ class PublicImages:
     std: tuple[float, ...]
     flip: bool
     """Whether a mirrored image is still valid."""
+
+
+class Pictures(NamedTuple):
+    """Public pictures, and what they are."""
+
+    images_NHWC: np.ndarray
+    title: str
 
 
 def load_images(
@@ -81,6 +90,29 @@ def load_images(
         mean=tuple(round(float(value), 4) for value in scaled.mean(axis=(0, 1, 2))),
         std=tuple(round(max(float(value), 0.01), 4) for value in scaled.std(axis=(0, 1, 2))),
         flip=flip,
+    )
+
+
+def load_pictures(source: str, *, channels: int, side: int, limit: int | None = None, seed: int = 0) -> Pictures:
+    """Pictures without their labels, of the size that a network takes them in: uint8, (N, side, side, channels).
+
+    Args:
+        source: as for :func:`load_images`.
+        channels: 1 or 3.
+        side: of the network's input.
+        limit: at most this many, drawn at random.
+        seed: of the draw.
+
+    Raises:
+        DataError: the set is missing or malformed.
+    """
+    if source == FRACTALS:
+        fractals = fractal_images(limit or FRACTAL_COUNT, seed=seed, channels=channels, size=side)
+        return Pictures(fractals.images_NHWC[:], "rendered fractals")
+    dataset = load_dataset(source, how=Reading(frame=Frame(image_size=side)))
+    images_NHWC = with_channels(dataset.train.images_NHWC[_some(len(dataset.train), limit, seed)], channels)
+    return Pictures(
+        np.ascontiguousarray(centre(images_NHWC, side)), f"{len(images_NHWC):,} pictures of {dataset.title}"
     )
 
 

@@ -27,9 +27,9 @@ from ecofed.models.timm_networks import (
     published_timm_network,
     timm_settings,
 )
-from ecofed.pretraining.bundling import activations, make_bundle, public_images
+from ecofed.pretraining.bundling import CALIBRATION_IMAGES, activations, make_bundle, public_images
 from ecofed.pretraining.checkpoint_front import read_checkpoint
-from ecofed.pretraining.cut_statistics import measured, shipped_statistics
+from ecofed.pretraining.cut_statistics import CutStatistics, measured, shipped_statistics
 from ecofed.pretraining.int8_weights import read_int8
 from ecofed.pretraining.principal import add_principal_bottleneck, add_transform_bottleneck
 from ecofed.pretraining.shipped import shipped_weights
@@ -196,14 +196,37 @@ def published_front(
     Raises:
         ModelError, ConfigError, MissingExtraError: as for :func:`published_weights`, or an impossible cut.
     """
+    statistics = shipped_statistics(config.name, cut, in_channels, input_size)
+    return front_over_pictures(
+        config, cut, public_images(in_channels, input_size), "rendered fractals", code, statistics
+    )
+
+
+def front_over_pictures(
+    config: ModelConfig,
+    cut: str,
+    public_NHWC: np.ndarray,
+    images: str,
+    code: Code | None,
+    statistics: CutStatistics | None = None,
+) -> FrontBundle:
+    """As :func:`published_front`, with limits and bottleneck from these pictures; no labels are needed.
+
+    Args:
+        config: the network.
+        cut: the front's last layer.
+        public_NHWC: uint8, of the size of the network's input, (N, side, side, 1 or 3).
+        images: what they are, for the card.
+        code: what the bottleneck is made for; ``None``: no bottleneck.
+        statistics: of the activation at the cut, if it is not that of these pictures.
+    """
+    in_channels, input_size = public_NHWC.shape[3], public_NHWC.shape[1]
     own = published_weights(config, in_channels)
     front = empty_front(config, in_channels, cut, "frozen")
     load_arrays(front, {name: own.arrays[name] for name in front.state_dict()})
-    public_NHWC = public_images(in_channels, input_size)
-    expansion, bits, images = None, None, "rendered fractals"
+    expansion, bits = None, None
     if code is not None:
         bits = code.bits
-        statistics = shipped_statistics(config.name, cut, in_channels, input_size)
         if statistics is None:
             statistics = measured(_activations(front, public_NHWC, own), images)
         images, public_NHWC = statistics.images, public_NHWC[:_SEEN_FOR_CARD]
@@ -234,4 +257,6 @@ def published_front(
 
 
 def _activations(front: torch.nn.Module, public_NHWC: np.ndarray, own: Published) -> np.ndarray:
-    return activations(front, to_input(public_NHWC, own.mean, own.std, public_NHWC.shape[1]))
+    side, parts = public_NHWC.shape[1], range(0, len(public_NHWC), CALIBRATION_IMAGES)
+    batches = (to_input(public_NHWC[at : at + CALIBRATION_IMAGES], own.mean, own.std, side) for at in parts)
+    return np.concatenate([activations(front, batch) for batch in batches])
