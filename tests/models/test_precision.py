@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ecofed.models import Precision, native_precision, precision, set_precision
+from ecofed.models.bottleneck import Expansion
 
 
 def network() -> nn.Sequential:
@@ -86,3 +87,13 @@ def test_processors_that_multiply_bfloat16_are_known(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert native_precision("cpu") == found
+
+
+def test_small_steps_about_a_large_mean_reach_the_back() -> None:
+    """As codec ``dct`` has them: 1/255 apart, about 0.5. In bfloat16 each would be wrong by half a step."""
+    layer = Expansion(2, 3, linear=True)
+    codes = torch.tensor([128, 129]) / 255
+    q_NKHW = codes[:, None, None, None].expand(2, 2, 1, 1)
+    mixed = set_precision(nn.Sequential(layer), "bfloat16").train()(q_NKHW)
+    assert torch.equal(mixed, layer(q_NKHW))
+    assert float((codes.bfloat16() - codes).abs().min()) > 0.4 / 255

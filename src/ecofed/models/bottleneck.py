@@ -28,6 +28,16 @@ class Bottleneck(nn.Module):
         return torch.relu(self.norm(self.conv(h_NCHW)))
 
 
+class ExactConv2d(nn.Conv2d):
+    """In float32 while the rest trains in mixed precision: codes of a transform are small steps about a large mean,
+    which bfloat16 rounds away."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        with torch.autocast(x_NCHW.device.type, enabled=False):
+            return super().forward(x_NCHW.float())
+
+
 class Expansion(nn.Module):
     """1x1 convolution from K back to C channels, normalisation, ReLU: the first layer of the back.
 
@@ -36,7 +46,7 @@ class Expansion(nn.Module):
 
     def __init__(self, narrow: int, channels: int, *, linear: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(narrow, channels, 1)
+        self.conv = (ExactConv2d if linear else nn.Conv2d)(narrow, channels, 1)
         if not linear:
             self.norm: nn.Module = RunningBatchNorm2d(channels)
         self.linear = linear
