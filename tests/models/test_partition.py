@@ -42,8 +42,9 @@ def cuts(name: str) -> list[str]:
 ALL_CUTS = [(name, cut) for name in model_names() for cut in cuts(name)]
 
 
-@pytest.mark.parametrize(("name", "cut"), quick(ALL_CUTS, *ALL_CUTS[::2]))
-def test_front_then_back_is_the_whole(name: str, cut: str) -> None:
+@pytest.mark.parametrize("place", quick(ALL_CUTS, *ALL_CUTS[::2]), ids="-".join)
+def test_front_then_back_is_the_whole(place: tuple[str, str]) -> None:
+    name, cut = place
     model = small(name).eval()
     halves = partition(model, cut)
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
