@@ -41,7 +41,7 @@ from ecofed.errors import EcoFedError
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods.restoring import restore
 from ecofed.onnx import DeviceBundle
-from ecofed.onnx.fronts import front_to_onnx
+from ecofed.onnx.front_graphs import front_to_onnx
 from ecofed.reports.html import report_html
 from ecofed.reports.joining import load
 from ecofed.reports.tables import markdown, plain_text

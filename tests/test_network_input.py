@@ -15,8 +15,8 @@ import ecofed
 from ecofed.config.network_input import Frame, NetworkInput, images_at_once
 from ecofed.data import load_dataset
 from ecofed.data.reading import Reading
-from ecofed.devices.loading import load_worker
 from ecofed.devices.local_images import LocalImages
+from ecofed.devices.starting import load_worker
 from ecofed.errors import ModelError
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.onnx import DeviceBundle, Session
@@ -111,7 +111,7 @@ def test_everybody_sees_the_same_pixels(
     # A device whose own pictures have another size than those that the server knows.
     task = replace(network.task, config=config.replace(data__name=str(other), devices=1, sampled_devices=1))
     held: list[LocalImages] = []
-    monkeypatch.setattr("ecofed.devices.loading.DeviceWorker", lambda _, local: held.append(local))
+    monkeypatch.setattr("ecofed.devices.starting.DeviceWorker", lambda _, local: held.append(local))
     load_worker(task, 0, "cpu")
     (local,) = held
     trained = {name: by_hand(other / "train" / name / "0.png", *used) for name in ("dark", "light")}

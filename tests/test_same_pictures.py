@@ -11,7 +11,7 @@ from PIL import Image
 
 import ecofed
 from ecofed.data.jpeg import JpegBatch, decompress_images
-from ecofed.devices.loading import load_worker
+from ecofed.devices.starting import load_worker
 from ecofed.runs import prediction
 from ecofed.runs.exporting import export_network
 from ecofed.runs.preparation import prepare

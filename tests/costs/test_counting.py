@@ -11,7 +11,7 @@ from ecofed.config.schema import Config
 from ecofed.costs.profiles import Machine
 from ecofed.models import build_model, model_names
 from ecofed.planning.counting import CountedNetwork
-from ecofed.planning.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.pretraining.shipped import shipped_fronts
 
 MACHINE = Machine(

@@ -12,7 +12,7 @@ from ecofed.config.schema import Config
 from ecofed.costs.exchange import by_kind
 from ecofed.costs.forecast import Forecast
 from ecofed.methods import METHOD_CLASSES, sample_devices
-from ecofed.planning.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.runs import experiment
 from plain import PLAIN_CHANGES
 from slowly import quick

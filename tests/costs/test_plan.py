@@ -15,10 +15,10 @@ from ecofed.costs.rounds import Fleet
 from ecofed.costs.steps import Stop, device_memory
 from ecofed.errors import ConfigError, ModelError
 from ecofed.methods import EcoFed
+from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.method_plan import MethodPlan
 from ecofed.planning.planner import Plan, plan, plan_run
 from ecofed.planning.recommend import recommend
-from ecofed.planning.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.runs import experiment
 from plain import PLAIN_SETS
 

@@ -20,7 +20,7 @@ from ecofed.errors import ConfigError, ModelError
 from ecofed.errors.installation import install_command
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph, Session
-from ecofed.onnx.fronts import front_to_onnx
+from ecofed.onnx.front_graphs import front_to_onnx
 from ecofed.runs.exporting import export_front, export_network, network_file
 from ecofed.runs.prediction import OnnxNetwork
 from ecofed.runs.saved_model import load_model

@@ -13,8 +13,8 @@ from PIL import Image
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.data import load_dataset
-from ecofed.devices.loading import load_worker
 from ecofed.devices.local_images import class_numbers
+from ecofed.devices.starting import load_worker
 from ecofed.errors import DataError
 from ecofed.wire import SendImages, decode, encode
 

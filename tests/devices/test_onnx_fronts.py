@@ -14,7 +14,7 @@ from ecofed.errors import ModelError
 from ecofed.models.fronts import build_front
 from ecofed.models.normalisation import _groups
 from ecofed.onnx import Session, front_to_onnx
-from ecofed.onnx.fronts import group_count
+from ecofed.onnx.front_graphs import group_count
 from ecofed.pretraining.shipped import ShippedFront, shipped_fronts
 from ecofed.wire import FrontBundle
 

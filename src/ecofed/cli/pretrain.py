@@ -180,7 +180,7 @@ def _over_pictures(
 ) -> FrontBundle:
     from ecofed.models import default_cut
     from ecofed.models.registry import input_side
-    from ecofed.pretraining.images import FRACTALS, load_pictures
+    from ecofed.pretraining.public_images import FRACTALS, load_pictures
     from ecofed.pretraining.published import Code, front_over_pictures
 
     if not config.is_backbone:

@@ -21,16 +21,16 @@ from ecofed.costs.workload import Workload
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
-from ecofed.devices.loading import make_worker
+from ecofed.devices.starting import make_worker
 from ecofed.errors import DataError, ModelError
 from ecofed.methods import method_class, sample_devices
 from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.counting import CountedNetwork
+from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
-from ecofed.planning.workloads import build_workload, counted_network, stand_in_bundle
 from ecofed.pretraining.bundling import early_bundle
 from ecofed.pretraining.resolve import resolve_front
 from ecofed.pretraining.shipped import AUTOMATIC_BYTES, shipped_fronts

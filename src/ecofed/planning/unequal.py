@@ -13,8 +13,8 @@ from ecofed.costs.rounds import Fleet
 from ecofed.errors import ConfigError, nearest
 from ecofed.methods import method_class
 from ecofed.planning.counting import CountedNetwork
+from ecofed.planning.cut_network import build_workload, counted_network
 from ecofed.planning.pace import keep_pace, visit_seconds
-from ecofed.planning.workloads import build_workload, counted_network
 from ecofed.pretraining.bundling import early_bundle
 from ecofed.wire import FrontBundle
 
@@ -73,8 +73,8 @@ def device_cuts(
 ) -> list[str]:
     """The last layer that each device runs, dealt to the devices; ``cut`` is the common one.
 
-    The bundle's arrays may stand for themselves, as in :func:`ecofed.planning.workloads.build_workload`. ``lenient``: a
-    layer that is not before the cut stands for the cut. Raises as :func:`early_fronts`.
+    The bundle's arrays may stand for themselves, as in :func:`ecofed.planning.cut_network.build_workload`.
+    ``lenient``: a layer that is not before the cut stands for the cut. Raises as :func:`early_fronts`.
     """
     pattern = config.ecofed.device_cuts
     if not facts_of(config.method).stops_early or pattern is None:

@@ -21,8 +21,8 @@ from ecofed.files.disk import json_text, write_bytes
 from ecofed.models import build_front, initialise, load_arrays, partition, state_arrays
 from ecofed.models.bottleneck import add_expansion, is_linear
 from ecofed.models.registry import build_model
-from ecofed.pretraining.images import FRACTALS, PublicImages, load_images
 from ecofed.pretraining.pretrain import pretrain_front
+from ecofed.pretraining.public_images import FRACTALS, PublicImages, load_images
 from ecofed.pretraining.train import EpochReport, Recipe, Report, train_network
 from ecofed.wire import FrontBundle
 

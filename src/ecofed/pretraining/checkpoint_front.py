@@ -14,7 +14,7 @@ from ecofed.errors import ModelError, nearest
 from ecofed.models import default_cut, initialise, load_arrays, partition
 from ecofed.models.registry import build_model
 from ecofed.pretraining.bundling import make_bundle
-from ecofed.pretraining.images import PublicImages
+from ecofed.pretraining.public_images import PublicImages
 from ecofed.wire import FrontBundle
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

@@ -26,7 +26,7 @@ from ecofed.models import (
 from ecofed.models.registry import build_model
 from ecofed.pretraining.bottleneck import StraightThroughQuantiser
 from ecofed.pretraining.bundling import make_bundle
-from ecofed.pretraining.images import PublicImages
+from ecofed.pretraining.public_images import PublicImages
 from ecofed.pretraining.train import EpochReport, Recipe, Report, train_network
 from ecofed.pretraining.trunk import residual_trunk
 from ecofed.wire import FrontBundle

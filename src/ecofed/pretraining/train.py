@@ -23,7 +23,7 @@ from ecofed.errors import CheckpointError
 from ecofed.files.disk import writing
 from ecofed.models.optimisers import AdamW
 from ecofed.pretraining.augmentation import augment_batch
-from ecofed.pretraining.images import PublicImages
+from ecofed.pretraining.public_images import PublicImages
 from ecofed.randomness import generator, permutation
 
 

@@ -33,7 +33,7 @@ from ecofed.data.places import cure
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
 from ecofed.devices import DeviceWorker
-from ecofed.devices.loading import make_worker
+from ecofed.devices.starting import make_worker
 from ecofed.errors import ConfigError
 from ecofed.models import (
     Partition,

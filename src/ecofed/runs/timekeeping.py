@@ -5,7 +5,7 @@ from __future__ import annotations
 from ecofed.costs.clock import Clock
 from ecofed.errors import ModelError
 from ecofed.methods import method_class
-from ecofed.planning.workloads import build_workload, counted_network, stand_in_bundle
+from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.runs.preparation import Prepared
 
 

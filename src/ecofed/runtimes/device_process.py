@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from ecofed.config.registry import load_plugin, messages_of
 from ecofed.config.task import Task
 from ecofed.devices import DeviceWorker
-from ecofed.devices.loading import load_worker
+from ecofed.devices.starting import load_worker
 from ecofed.errors import EcoFedError, WireError
 from ecofed.files.disk import json_text
 from ecofed.runtimes.sockets import INCARNATION_BYTES, Connection, Hello
