@@ -10,7 +10,7 @@ import typer
 from ecofed.cli import frontier
 from ecofed.cli.output import print_json, print_results, print_text
 from ecofed.cli.shared import Json, add_command, make_folder, named_path
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, nearest
 from ecofed.files.replacing import refuse_strange
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ Out = Annotated[
         parser=named_path,
     ),
 ]
+TABLES = ("markdown", "latex", "csv")
+Table = Annotated[
+    str | None,
+    typer.Option("--table", metavar="|".join(TABLES), help="Print the table so; csv has the numbers as they are."),
+]
 #: Files of a run, whose page a joined report must not replace.
 _OF_RUNS = ("result.json", "summary.json", "frontier.json", "unfinished.json")
 
@@ -44,15 +49,18 @@ def register(app: typer.Typer) -> None:
         report,
         "ecofed report runs/quickstart",
         "ecofed report runs/first runs/tuned --out runs/both",
+        "ecofed report runs/quickstart --table latex > table.tex",
     )
 
 
-def report(folders: Folders, out: Out = None, json: Json = False) -> None:
+def report(folders: Folders, out: Out = None, table: Table = None, json: Json = False) -> None:
     """Write report.html and the plots of results anew, and print their table.
 
     A run that goes on or was stopped is shown up to its last round. Several folders are joined into one report, which
-    says where their runs differ in data, devices or seeds.
+    says where their runs differ in data, devices or seeds. --table prints the table for a paper or a spreadsheet.
     """
+    if table is not None and table not in TABLES:
+        raise ConfigError(f"--table {table}: must be one of {', '.join(TABLES)}{nearest(table, TABLES)}")
     from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
     from ecofed.reports.html import write_report
     from ecofed.reports.joining import joined, load
@@ -78,7 +86,11 @@ def report(folders: Folders, out: Out = None, json: Json = False) -> None:
     write_report(result, place)
     if sweep is not None:
         plot_frontier(sweep, place)
-    if json:
+    if table is not None:
+        from ecofed.reports.for_papers import FORMATS
+
+        print_text(FORMATS[table](result))
+    elif json:
         print_json((sweep or result).to_dict(), indent=1)
     elif sweep is not None:
         frontier.print_frontier(sweep)

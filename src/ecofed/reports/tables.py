@@ -149,7 +149,7 @@ def rich_table(result: Comparison | RunResult) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    header, body, kinds = _texts(result)
+    header, body, kinds = table_texts(result)
     table = Table(header_style="bold", row_styles=None)
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
@@ -165,7 +165,7 @@ def rich_table(result: Comparison | RunResult) -> Table:
 
 def plain_text(result: Comparison | RunResult) -> str:
     """Aligned columns, for logs and files."""
-    header, body, kinds = _texts(result)
+    header, body, kinds = table_texts(result)
     widths = [max(len(row[index]) for row in (header, *body)) for index in range(len(header))]
     rule = "  ".join("-" * width for width in widths)
     lines = [_aligned(header, widths), rule, *(_aligned(row, widths) for row in body)]
@@ -175,14 +175,14 @@ def plain_text(result: Comparison | RunResult) -> str:
 
 def markdown(result: Comparison | RunResult) -> str:
     """A GitHub table."""
-    header, body, _ = _texts(result)
+    header, body, _ = table_texts(result)
     table = [header, ["---", *("---:" for _ in header[1:])], *body]
     return "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |" for row in table)
 
 
 def html_table(result: Comparison | RunResult) -> str:
     """A ``<table>`` with every text escaped. Rows have the class ``hero``, ``method`` or ``floor``."""
-    header, body, kinds = _texts(result)
+    header, body, kinds = table_texts(result)
     lines = ["<table class='results'>", "<thead><tr>"]
     lines += [f"<th scope='col'>{escape(name)}</th>" for name in header]
     lines.append("</tr></thead><tbody>")
@@ -193,7 +193,7 @@ def html_table(result: Comparison | RunResult) -> str:
     return "\n".join(lines)
 
 
-def _texts(result: Comparison | RunResult) -> tuple[list[str], list[list[str]], list[str]]:
+def table_texts(result: Comparison | RunResult) -> tuple[list[str], list[list[str]], list[str]]:
     """Header, body without the columns that nobody has, and what each row is: ``hero``, ``method``, or ``floor``."""
     table = rows(result)
     body = [row.cells() for row in table]

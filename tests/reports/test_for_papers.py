@@ -1,0 +1,65 @@
+"""Tables for papers and spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecofed.cli import main
+from ecofed.reports.files import write_summary
+from ecofed.reports.for_papers import FORMATS, csv_table, latex
+from ecofed.results import Comparison
+
+
+def test_latex_has_a_row_a_method_and_says_what_is_not_known(five_methods: Comparison) -> None:
+    lines = latex(five_methods).splitlines()
+    assert (lines[0], lines[1], lines[-2], lines[-1]) == (
+        *(r"\begin{tabular}{lrrrrrrrrr}", r"\toprule", r"\bottomrule", r"\end{tabular}"),
+    )
+    assert [lines.index(r"\midrule"), lines.count(r"\midrule")] == [3, 2]
+    assert {line.count(" & ") for line in lines if "&" in line} == {9}
+    assert all(line.endswith(r" \\") for line in lines if "&" in line)
+    methods = [line.split(" & ")[0] for line in lines[4 : 4 + len(five_methods.results)]]
+    assert methods == [result.method for result in five_methods.results]
+    assert " & -- & " in lines[-3]
+
+
+def test_what_tex_would_take_for_commands_is_text(five_methods: Comparison) -> None:
+    odd = dataclasses.replace(five_methods.results[0], method=r"50%_of\input{x}$&#~^")
+    assert r"50\%\_of\textbackslash{}input\{x\}\$\&\#\textasciitilde{}\textasciicircum{}" in latex(
+        Comparison(results=[odd])
+    )
+
+
+def test_csv_has_the_numbers_as_they_are(five_methods: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_table(five_methods))))
+    assert [row["method"] for row in rows] == [result.method for result in five_methods.results]
+    for row, result in zip(rows, five_methods.results, strict=True):
+        assert int(float(row["total_bytes"])) == result.total_bytes
+        assert float(row["final_test_accuracy"]) == pytest.approx(result.totals.final_test_accuracy)
+        assert row["seeds"] == str(result.seed)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_command_prints_nothing_else(
+    kind: str,
+    five_methods: Comparison,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_summary(five_methods, tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ecofed", "report", str(tmp_path), "--table", kind])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert (stop.value.code or 0, capsys.readouterr().out) == (0, FORMATS[kind](five_methods) + "\n")
+    monkeypatch.setattr(sys, "argv", ["ecofed", "report", str(tmp_path), "--table", "latx"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    wanted = "error: --table latx: must be one of markdown, latex, csv (did you mean 'latex'?)\n"
+    assert (stop.value.code, capsys.readouterr().err) == (2, wanted)
