@@ -50,6 +50,8 @@ SHORT = {
 TRIALS = 30
 #: Of every trial: half of a run's steps, and the same network.
 TRIED = {"ecofed.server_steps": "125", "model.head_width": "512"}
+#: Thrice as many steps, to see whether a gain lasts.
+LONGER = {"rounds": "30", "evaluate_every": "30"}
 #: Who is forgotten, by how many.
 FORGOTTEN = {1: (7,), 10: tuple(range(10))}
 
@@ -103,6 +105,8 @@ def steps() -> Iterator[Step]:
     yield Step(name="tune", seed=0, words=words)
     for seed in SEEDS:
         yield Step(name=f"tuned-seed{seed}", seed=seed, words=("retrain", _in(f"run-seed{seed}"), *_sets(_best())))
+    for label, sets in {"tuned": _best(), "defaults": {}, "slower": {"learning_rate": "0.003"}}.items():
+        yield Step(name=f"longer-{label}", seed=0, words=("retrain", _in("run-seed0"), *_sets({**LONGER, **sets})))
     yield from (_forget(count, seed) for seed in SEEDS[1:] for count in FORGOTTEN)
 
 
@@ -259,8 +263,14 @@ def recorded() -> dict[str, Any]:
 def write(check: Annotated[bool, typer.Option(help="Fail if the page would change.")] = False) -> None:
     """Take in finished steps; write the tables between the page's ``<!-- table: NAME -->`` marks, and the picture."""
     records = recorded() | {step.name: _record(step) for step in steps() if step.took.exists()}
-    tables = {"tune": _tuning(records), "trials": _trials(records), "forget": _forgetting(records)}
-    text = results.with_tables(PAGE.read_text(encoding="utf-8"), tables | {"join": _joining(records)})
+    tables = {
+        "tune": _tuning(records),
+        "trials": _trials(records),
+        "longer": _longer(records),
+        "forget": _forgetting(records),
+        "join": _joining(records),
+    }
+    text = results.with_tables(PAGE.read_text(encoding="utf-8"), tables)
     if check:
         raise typer.Exit(int(text != PAGE.read_text(encoding="utf-8")))
     RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -305,16 +315,29 @@ def _tuning(records: Mapping[str, Any]) -> str:
     seeds = [seed for seed in SEEDS if f"tuned-seed{seed}" in records]
     if not seeds:
         return NOT_RUN
-    before, after = ([records[f"{name}-seed{seed}"]["accuracy"] for seed in seeds] for name in ("run", "tuned"))
-    gains = [100 * (b - a) for a, b in zip(before, after, strict=True)]
     lines = ["| | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | command, commit |"]
     lines.append("|---|" + "--:|" * (len(seeds) + 1) + "---|")
-    for label, name, values in (("the defaults", "run", before), ("what the search found", "tuned", after)):
+    for label, name in (("the defaults", "run"), ("what the search found", "tuned")):
+        rows = [records[f"{name}-seed{seed}"] for seed in seeds]
+        values = [row["accuracy"] for row in rows]
         cells = [label, *(f"{value:.4f}" for value in values), results.interval(values)]
-        lines.append(f"| {' | '.join(cells)} | {_command(records[f'{name}-seed{seeds[0]}'])} |")
-    mean_gain = f"{mean(gains):+.2f} ± {results.half_width(gains):.2f}" if len(gains) > 1 else f"{gains[0]:+.2f}"
-    lines.append(f"| gain, points | {' | '.join(f'{gain:+.2f}' for gain in gains)} | {mean_gain} | |")
+        lines.append(f"| {' | '.join(cells)} | {_command(rows[0])} |")
+    judged = {"gain in points": "accuracy", "the same, of the mean of the last five rounds": "final_test_accuracy"}
+    for label, figure in judged.items():
+        gains = [100 * (records[f"tuned-seed{seed}"][figure] - records[f"run-seed{seed}"][figure]) for seed in seeds]
+        spread = f" ± {results.half_width(gains):.1f}" if len(gains) > 1 else ""
+        lines.append(f"| {label} | {' | '.join(f'{gain:+.1f}' for gain in gains)} | {mean(gains):+.1f}{spread} | |")
     return "\n".join(lines)
+
+
+def _longer(records: Mapping[str, Any]) -> str:
+    lines = ["| | last network | mean of the last five rounds | command, commit |", "|---|--:|--:|---|"]
+    rows = {"the defaults": "defaults", "what the search found": "tuned", "learning rate 0.003 alone": "slower"}
+    for label, name in rows.items():
+        if (row := records.get(f"longer-{name}")) is not None:
+            cells = (f"{row['accuracy']:.4f}", f"{row['final_test_accuracy']:.4f}", _command(row))
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines) if len(lines) > 2 else NOT_RUN
 
 
 def _trials(records: Mapping[str, Any]) -> str:
@@ -417,7 +440,7 @@ def _joining(records: Mapping[str, Any]) -> str:
 
 
 def _draw(tuning: Mapping[str, Any]) -> None:
-    """Held-out accuracy of every trial over its learning rate, by mix-up or none."""
+    """Held-out accuracy of every trial over its learning rate, by how long weights are averaged."""
     from matplotlib.figure import Figure
 
     from ecofed.reports import theme
@@ -427,13 +450,17 @@ def _draw(tuning: Mapping[str, Any]) -> None:
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         trials = [trial for trial in tuning["trials"] if trial["settings"] and trial["accuracy"]]
-        for label, marker, some in (("mix-up", "s", True), ("no mix-up", "o", False)):
-            own = [trial for trial in trials if (trial["settings"]["ecofed.mixup"] > 0) == some]
+        for values, colour, marker in (((0.99, 0.998), theme.INK, "o"), ((0.0, 0.9), theme.MUTED, "x")):
+            own = [trial for trial in trials if trial["settings"]["ecofed.ema"] in values]
             rates = [trial["settings"]["learning_rate"] for trial in own]
-            axes.scatter(rates, [trial["accuracy"] for trial in own], marker=marker, color=theme.MUTED, label=label)
+            label = f"EMA {', '.join(f'{value:g}' for value in values)}"
+            axes.scatter(rates, [trial["accuracy"] for trial in own], marker=marker, color=colour, label=label)
         default = next(trial for trial in tuning["trials"] if not trial["settings"])
-        axes.scatter([0.01], [default["accuracy"]], marker="*", s=120, color=theme.INK, label="the defaults")
+        axes.scatter([0.01], [default["accuracy"]], marker="*", s=140, color="#0f8560", label="the defaults (EMA 0)")
+        ticks = [0.001, 0.003, 0.01, 0.03]
         axes.set(xscale="log", xlabel="learning rate", ylabel="accuracy on held-out samples")
+        axes.set_xticks(ticks, [str(rate) for rate in ticks])
+        axes.set_xticks([], minor=True)
         axes.legend()
         (results.PICTURES / "again-trials.png").write_bytes(png(figure))
 
