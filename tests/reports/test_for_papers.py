@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,21 +46,25 @@ def test_csv_has_the_numbers_as_they_are(five_methods: Comparison) -> None:
         assert row["seeds"] == str(result.seed)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """``ecofed report WORDS``: exit code, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ecofed", "report", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        told = capsys.readouterr()
+        return int(stop.value.code or 0), told.out, told.err
+
+    return run
+
+
 def test_the_command_prints_nothing_else(
-    kind: str,
-    five_methods: Comparison,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    five_methods: Comparison, tmp_path: Path, report: Callable[..., tuple[int, str, str]]
 ) -> None:
     write_summary(five_methods, tmp_path)
-    monkeypatch.setattr(sys, "argv", ["ecofed", "report", str(tmp_path), "--table", kind])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert (stop.value.code or 0, capsys.readouterr().out) == (0, FORMATS[kind](five_methods) + "\n")
-    monkeypatch.setattr(sys, "argv", ["ecofed", "report", str(tmp_path), "--table", "latx"])
-    with pytest.raises(SystemExit) as stop:
-        main()
+    for kind, made in FORMATS.items():
+        assert report(tmp_path, "--table", kind) == (0, made(five_methods) + "\n", "")
     wanted = "error: --table latx: must be one of markdown, latex, csv (did you mean 'latex'?)\n"
-    assert (stop.value.code, capsys.readouterr().err) == (2, wanted)
+    assert report(tmp_path, "--table", "latx") == (2, "", wanted)
