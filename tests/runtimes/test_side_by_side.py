@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,11 @@ def test_ctrl_c_stops_all_of_them_and_resume_goes_on(alone: Comparison, pictures
     assert outcomes(compare(settings, METHODS, out=tmp_path, resume=True)) == outcomes(alone)
 
 
-def test_an_error_of_one_is_that_of_all(pictures: Path, tmp_path: Path) -> None:
+def test_an_error_of_one_is_that_of_all(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told from a folder in which a file has the name of a module that everybody imports, too."""
+    (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    monkeypatch.chdir(tmp_path)
     settings = settings_of(pictures, data__name=tmp_path / "nothing")
     with pytest.raises(DataError, match=r"nothing.*no such file"):
         compare(settings, METHODS, out=tmp_path / "out", jobs=2)

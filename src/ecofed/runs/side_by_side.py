@@ -30,7 +30,7 @@ from ecofed.reports.files import read_result
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.interruption import SAID
 from ecofed.runs.observing import Observer
-from ecofed.runtimes.lifetime import end_with_parent
+from ecofed.runtimes.lifetime import end_with_parent, own_python
 
 #: A run that has begun grows by about so much while it trains.
 _GROWTH = 1.5
@@ -69,7 +69,7 @@ class _Child:
         self.config, self.folder = Config.from_dict(order.config), Path(order.folder)
         # A session of its own: Ctrl-C at a terminal is for the process that started it, which passes it on.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ecofed.runs.side_by_side"],
+            [*own_python(), "-m", "ecofed.runs.side_by_side"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -28,6 +28,15 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def own_python() -> list[str]:
+    """The interpreter for other processes of ours: it looks for modules in the current folder only if this one does.
+
+    There may lie a ``random.py`` of the user's.
+    """
+    here = "" in sys.path or os.getcwd() in sys.path
+    return [sys.executable] if here else [sys.executable, "-P"]
+
+
 def main() -> None:
     """Become the command."""
     end_with_parent(int(sys.argv[1]))

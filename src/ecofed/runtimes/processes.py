@@ -246,7 +246,7 @@ class _Host:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-I", lifetime.__file__, str(os.getpid())),
-                *(sys.executable, "-m", "ecofed.runtimes.device_host"),
+                *(*lifetime.own_python(), "-m", "ecofed.runtimes.device_host"),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
