@@ -106,6 +106,7 @@ def test_auto_chooses_by_profile_and_says_so() -> None:
     assert fast.totals.simulated_seconds < alike.totals.simulated_seconds
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(tmp_path: Path) -> None:
     results = [
         run(tiny_config("ecofed", rounds=2, devices=2, runtime=runtime, **MIXED), out=tmp_path / runtime, report=False)

@@ -79,6 +79,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same(
     assert content(collected) == source
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_is_the_same_search(
     collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

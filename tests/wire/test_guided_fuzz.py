@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this machine")
 def test_nothing_but_clean_refusals(tmp_path: Path) -> None:
     command = [sys.executable, str(Path(__file__).with_name("guided.py")), "--seconds", "3"]
