@@ -308,3 +308,7 @@ def test_a_bottleneck_for_uniform_codes_and_what_is_refused(
     other = ("--images", "fractals", "--bytes", 32, "--out", tmp_path / "other.safetensors", "--model", "vgg11")
     assert pretrain(monkeypatch, *other) == 2
     assert capsys.readouterr().err == "error: --bytes: vgg11 has no published weights; use --channels and --bits\n"
+    assert pretrain(monkeypatch, *other, "--channels", 3) == 2
+    assert capsys.readouterr().err.startswith("error: --channels: has no part in --bytes")
+    assert pretrain(monkeypatch, "--size", 64, "--out", tmp_path / "other.safetensors") == 2
+    assert capsys.readouterr().err.startswith("error: --size: only with --bytes")

@@ -68,3 +68,5 @@ def test_the_command_prints_nothing_else(
         assert report(tmp_path, "--table", kind) == (0, made(five_methods) + "\n", "")
     wanted = "error: --table latx: must be one of markdown, latex, csv (did you mean 'latex'?)\n"
     assert report(tmp_path, "--table", "latx") == (2, "", wanted)
+    wanted = "error: --table and --json both say what is printed: choose one\n"
+    assert report(tmp_path, "--table", "latex", "--json") == (2, "", wanted)

@@ -14,6 +14,7 @@ from ecofed.cli import main
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text
 from ecofed.files.ownership import owned
+from ecofed.reports import listing
 from ecofed.reports.files import write_result
 from ecofed.reports.listing import MOST_LEVELS, list_runs
 from ecofed.reports.unfinished import write_unfinished
@@ -74,6 +75,16 @@ def test_every_run_is_listed_with_how_far_it_came(runs: Path, make: Make) -> Non
     assert (done.method, done.seed, done.bytes) == (result.method, result.seed, result.total_bytes)
     assert done.accuracy == pytest.approx(result.totals.final_test_accuracy)
     assert done.changed == "2001-09-09T01:46:40+00:00"
+
+
+def test_a_run_that_ends_while_it_is_read_is_finished(runs: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(folder: Path) -> None:
+        write_result(make(rounds=20), folder)
+        raise EcoFedError(f"{folder}: no such file")
+
+    monkeypatch.setattr(listing, "read_begun", gone)
+    states = {one.folder: one.state for one in list_runs(runs)}
+    assert states == {"torn": "damaged", "both/one": "finished", "both/two": "finished", "done": "finished"}
 
 
 def test_the_command_prints_a_table_or_json(

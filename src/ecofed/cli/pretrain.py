@@ -131,6 +131,12 @@ def pretrain(
     With --channels and --bits the front ends in a narrow bottleneck that is trained through the quantiser; with --bytes
     a backbone's bottleneck is worked out in seconds. Ctrl-C stops; the same command with --resume continues.
     """
+    if size is not None and bytes_per_image is None:
+        raise ConfigError("--size: only with --bytes; what is trained here takes pictures of 32 pixels")
+    trained = {"--channels": channels, "--start": start, "--checkpoint": checkpoint, "--probe": probe}
+    for option, value in trained.items():
+        if bytes_per_image is not None and value is not None:
+            raise ConfigError(f"{option}: has no part in --bytes, which trains nothing; leave it out")
     need_torch("pre-training")
     from ecofed.pretraining import Recipe, load_images, pretrain_front
     from ecofed.pretraining.cached import default_source

@@ -61,6 +61,8 @@ def report(folders: Folders, out: Out = None, table: Table = None, json: Json = 
     """
     if table is not None and table not in TABLES:
         raise ConfigError(f"--table {table}: must be one of {', '.join(TABLES)}{nearest(table, TABLES)}")
+    if table is not None and json:
+        raise ConfigError("--table and --json both say what is printed: choose one")
     from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
     from ecofed.reports.html import write_report
     from ecofed.reports.joining import joined, load

@@ -21,7 +21,7 @@ def native_precision(device: torch.device | str = "cpu") -> Precision:
     """What ``auto`` is on a device: ``bfloat16`` where it multiplies such numbers itself; elsewhere they are slow."""
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    found = torch.cpu.get_capabilities()
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not say
     return "bfloat16" if found.get("avx512_bf16") or found.get("amx_bf16") else "float32"
 
 

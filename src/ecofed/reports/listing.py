@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ecofed.errors import EcoFedError, InUseError
 from ecofed.files.ownership import refuse_if_owned
 from ecofed.reports.files import RESULT_FILE, read_result
-from ecofed.reports.unfinished import UNFINISHED_FILE, read_begun
+from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, read_begun
 from ecofed.results import RunResult
 
 #: Folders below the one that was asked about: a comparison's runs, a sweep's, and a few of the user's own above.
@@ -64,12 +64,14 @@ def _found(top: Path) -> Iterator[Listed]:
 
 
 def _read(folder: Path, shown: str, file: Path) -> Listed:
-    rounds = folder / "metrics.jsonl"
-    latest = max(path.stat().st_mtime for path in (file, rounds) if path.exists())
-    changed = datetime.fromtimestamp(latest, UTC).isoformat(timespec="seconds")
+    times = [path.stat().st_mtime for path in (file, folder / METRICS_FILE) if path.exists()]
+    changed = datetime.fromtimestamp(max(times, default=0.0), UTC).isoformat(timespec="seconds")
     try:
         result = read_result(folder) if file.name == RESULT_FILE else read_begun(folder)
     except EcoFedError as error:
+        ended = folder / RESULT_FILE
+        if file != ended and ended.exists():  # meanwhile
+            return _read(folder, shown, ended)
         return Listed(folder=shown, state="damaged", changed=changed, problem=str(error))
     if result is None:
         return Listed(folder=shown, state=_begun(folder), changed=changed)

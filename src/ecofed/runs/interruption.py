@@ -11,6 +11,12 @@ from types import FrameType
 SAID = "stopping after this round; press Ctrl-C again to stop at once and lose what is not saved yet"
 
 
+def answers_ctrl_c() -> bool:
+    """Whether Ctrl-C is ours to answer: in the main thread, and nobody else has a handler for it."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @contextmanager
 def deferred(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Inside, the first Ctrl-C only makes the function that this yields return true, and is answered with ``say``.
@@ -26,9 +32,7 @@ def deferred(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say(SAID)
 
-    ours = threading.current_thread() is threading.main_thread() and (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
+    ours = answers_ctrl_c()
     if ours:
         signal.signal(signal.SIGINT, once)
     try:

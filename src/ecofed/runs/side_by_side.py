@@ -28,15 +28,13 @@ from ecofed.files.disk import json_text
 from ecofed.files.json_values import parse, read_as
 from ecofed.reports.files import read_result
 from ecofed.results import RoundRecord, RunResult
-from ecofed.runs.interruption import SAID
+from ecofed.runs.interruption import SAID, answers_ctrl_c
 from ecofed.runs.observing import Observer
 from ecofed.runtimes.lifetime import end_with_parent, own_python
 
 #: A run that has begun grows by about so much while it trains.
 _GROWTH = 1.5
 _MEMORY = Path("/proc/meminfo")
-
-
 #: Which run says what; ``None``: it has ended. One of its own for Ctrl-C.
 Told: TypeAlias = "queue.SimpleQueue[tuple[int, dict[str, Any] | None]]"
 _CTRL_C = -1
@@ -124,9 +122,7 @@ class _Runs:
             EcoFedError: of the first that failed; the others were stopped as by Ctrl-C. KeyboardInterrupt: all were.
         """
         # A Ctrl-C waits for its turn: what is under way here is not cut in two.
-        ours = threading.current_thread() is threading.main_thread() and (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
+        ours = answers_ctrl_c()
         if ours:
             signal.signal(signal.SIGINT, self._pressed)
         try:
@@ -219,7 +215,6 @@ class _Runs:
         else:
             self._observer.note(SAID)
             self._stop_all(signal.SIGINT)
-        self._stopped = True
 
     def _stop_all(self, number: int) -> None:
         self._stopped = True
