@@ -1,7 +1,7 @@
 """Runs that do not depend on each other, side by side: each in a process of its own, all told to one observer.
 
-``python -m ecofed.runs.side_by_side`` is such a process. A line of JSON on its standard input says what to run; lines
-of JSON on its standard output say what happens. What it makes is in its folder.
+Such a process is :mod:`ecofed.runs.one_of_several`. A line of JSON on its standard input says what to run; lines of
+JSON on its standard output say what happens. What it makes is in its folder.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,7 +21,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from ecofed import errors
 from ecofed.config import Config
 from ecofed.config.given import ARRAYS, MODULE
-from ecofed.config.registry import load_plugin, plugins_to_pass_on
+from ecofed.config.registry import plugins_to_pass_on
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import parse, read_as
@@ -30,7 +29,7 @@ from ecofed.reports.files import read_result
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.interruption import SAID, answers_ctrl_c
 from ecofed.runs.observing import Observer
-from ecofed.runtimes.lifetime import end_with_parent, own_python
+from ecofed.runtimes.lifetime import own_python
 
 #: A run that has begun grows by about so much while it trains.
 _GROWTH = 1.5
@@ -67,7 +66,7 @@ class _Child:
         self.config, self.folder = Config.from_dict(order.config), Path(order.folder)
         # A session of its own: Ctrl-C at a terminal is for the process that started it, which passes it on.
         self.process = subprocess.Popen(
-            [*own_python(), "-m", "ecofed.runs.side_by_side"],
+            [*own_python(), "-m", "ecofed.runs.one_of_several"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -277,59 +276,3 @@ def _free_bytes() -> int | None:
     with contextlib.suppress(OSError, IndexError, ValueError):
         return 1024 * int(_MEMORY.read_text(encoding="ascii").split("MemAvailable:")[1].split()[0])
     return None
-
-
-class _Telling:
-    """An observer in such a process."""
-
-    def __init__(self) -> None:
-        # What libraries print must not come between the lines.
-        self._way = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)
-
-    def tell(self, **event: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._way.write(f"{json_text(event)}\n")
-            self._way.flush()
-
-    def started(self, config: Config, records: Sequence[RoundRecord]) -> None:  # noqa: ARG002
-        self.tell(records=[record.to_dict() for record in records])
-
-    def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
-        self.tell(round=record.to_dict())
-
-    def note(self, text: str) -> None:
-        if text != SAID:  # the other process has said it
-            self.tell(note=text)
-
-    def finished(self, result: RunResult) -> None:  # noqa: ARG002
-        self.tell(finished=True)
-
-
-@contextlib.contextmanager
-def _told(observer: _Telling) -> Iterator[None]:
-    """Errors and Ctrl-C are told, too."""
-    try:
-        yield
-    except EcoFedError as error:
-        observer.tell(failed=[type(error).__name__, str(error)])
-    except KeyboardInterrupt:
-        observer.tell(stopped=True)
-
-
-def main() -> None:
-    """Carry out the order on the standard input."""
-    observer = _Telling()
-    order: Order = read_as(Order, parse(sys.stdin.readline()), "order")
-    end_with_parent(order.parent)
-    with _told(observer):
-        from ecofed.runs.experiment import run_owned
-
-        for plugin in order.plugins:
-            load_plugin(plugin)
-        config, folder = Config.from_dict(order.config), Path(order.folder)
-        run_owned(config, folder, resume=order.resume, observer=observer, command=order.command, report=False)
-
-
-if __name__ == "__main__":
-    main()
