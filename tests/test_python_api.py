@@ -32,7 +32,7 @@ EXPORTED = [
     *("InUseError", "MissingExtraError", "ModelError", "Notice", "Observer", "PluginError", "RunResult", "Settings"),
     *("SilentObserver", "StorageError", "WireError", "__version__", "compare", "evaluate", "forget", "load"),
     *("load_dataset", "load_model", "load_plugin", "partition", "plan", "predict", "register", "register_codec"),
-    *("register_format", "register_network", "retrain", "run", "tune", "update"),
+    *("register_format", "register_network", "retrain", "run", "tracked", "tune", "update"),
 ]
 SMALL: dict[str, Any] = {
     "rounds": 1,

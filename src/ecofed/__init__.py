@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ecofed.results import Comparison, RunResult
     from ecofed.runs.observing import Observer, SilentObserver
     from ecofed.runs.prediction import predict
+    from ecofed.runs.tracking import tracked
 
 __all__ = [
     "CheckpointError",
@@ -81,6 +82,7 @@ __all__ = [
     "register_network",
     "retrain",
     "run",
+    "tracked",
     "tune",
     "update",
 ]
@@ -102,6 +104,7 @@ _LAZY = {
     "predict": "runs.prediction",
     "retrain": "api",
     "run": "api",
+    "tracked": "runs.tracking",
     "tune": "relearning.tuning",
     "update": "relearning.updating",
 }

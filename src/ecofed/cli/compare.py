@@ -17,10 +17,13 @@ from ecofed.cli.shared import (
     Resume,
     Sets,
     Source,
+    Track,
     add_command,
     need_torch,
     output_folder,
+    refuse_unknown_trackers,
     say_what_changes_nothing,
+    with_trackers,
 )
 from ecofed.config import Settings
 from ecofed.config.methods import PAPER_METHODS, RIVALS
@@ -62,6 +65,7 @@ def compare(
     sets: Sets = None,
     out: Out = None,
     jobs: Jobs = 1,
+    track: Track = None,
     resume: Resume = False,
     json: Json = False,
 ) -> None:
@@ -71,6 +75,7 @@ def compare(
     runs/NAME, where NAME is the preset's or the file's, with one folder a method. Ctrl-C stops; the same command with
     --resume continues.
     """
+    refuse_unknown_trackers(track)
     settings = Settings.load(source, sets or ())
     names, numbers = method_names(methods, settings), seed_numbers(seeds)
     say_what_changes_nothing(settings, names)
@@ -85,7 +90,7 @@ def compare(
             out=folder,
             seeds=numbers,
             resume=resume,
-            observer=view,
+            observer=with_trackers(view, track, folder),
             command=command_line(),
             jobs=jobs,
         )

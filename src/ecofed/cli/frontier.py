@@ -9,7 +9,19 @@ import typer
 from ecofed.cli.interrupt import command_line, resumable
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
 from ecofed.cli.progress import progress_view
-from ecofed.cli.shared import Jobs, Json, Out, Resume, Sets, Source, add_command, output_folder
+from ecofed.cli.shared import (
+    Jobs,
+    Json,
+    Out,
+    Resume,
+    Sets,
+    Source,
+    Track,
+    add_command,
+    output_folder,
+    refuse_unknown_trackers,
+    with_trackers,
+)
 from ecofed.config import Settings
 from ecofed.config.methods import OURS
 from ecofed.config.schema import all_methods
@@ -51,6 +63,7 @@ def frontier(
     sets: Sets = None,
     out: Out = None,
     jobs: Jobs = 1,
+    track: Track = None,
     resume: Resume = False,
     json: Json = False,
 ) -> None:
@@ -59,6 +72,7 @@ def frontier(
     Each point is a run in a folder of its own; combinations for which a front has no quantiser are left out. Ctrl-C
     stops; the same command with --resume continues. The floors, every image sent once, are marked in frontier.png.
     """
+    refuse_unknown_trackers(track)
     settings = Settings.load(source, sets or ())
     counts, lives = _numbers("--bits", bits), _numbers("--views", views)
     rivals = [] if baselines.strip() == "none" else _names(baselines)
@@ -80,7 +94,7 @@ def frontier(
             fronts=_names(fronts),
             baselines=rivals,
             resume=resume,
-            observer=view,
+            observer=with_trackers(view, track, folder),
             command=command_line(),
             jobs=jobs,
         )

@@ -13,10 +13,13 @@ from ecofed.cli.shared import (
     Resume,
     Sets,
     Source,
+    Track,
     add_command,
     need_torch,
     output_folder,
+    refuse_unknown_trackers,
     say_what_changes_nothing,
+    with_trackers,
 )
 from ecofed.config import Settings
 
@@ -31,12 +34,20 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resume = False, json: Json = False) -> None:
+def run(
+    source: Source = None,
+    sets: Sets = None,
+    out: Out = None,
+    track: Track = None,
+    resume: Resume = False,
+    json: Json = False,
+) -> None:
     """Train one method (the key 'method', default ecofed) and write its results.
 
     Results go to --out, by default runs/NAME-METHOD, where NAME is the preset's or the file's. Ctrl-C stops; the same
     command with --resume continues.
     """
+    refuse_unknown_trackers(track)
     settings = Settings.load(source, sets or ())
     config = settings.for_method(settings.method)
     say_what_changes_nothing(settings, [config.method], one=True)
@@ -45,7 +56,9 @@ def run(source: Source = None, sets: Sets = None, out: Out = None, resume: Resum
     from ecofed.runs.experiment import run as train
 
     with resumable(folder), progress_view() as view:
-        result = train(config, out=folder, resume=resume, observer=view, command=command_line())
+        result = train(
+            config, out=folder, resume=resume, observer=with_trackers(view, track, folder), command=command_line()
+        )
     if json:
         print_json(result.to_dict(), indent=1)
     else:

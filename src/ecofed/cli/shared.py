@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -20,6 +20,9 @@ from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files.ownership import OWNER_FILE, refuse_if_owned
+
+if TYPE_CHECKING:
+    from ecofed.runs.observing import Observer
 
 Source = Annotated[
     str | None,
@@ -56,6 +59,15 @@ Jobs = Annotated[
         min=1,
         help="How many runs are trained at a time, each in a process of its own; as many"
         " as there are cores is fastest.",
+    ),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME[:WHERE]",
+        help="Also tell a tracker: tensorboard[:FOLDER], mlflow[:EXPERIMENT], wandb[:PROJECT] or trackio[:PROJECT];"
+        " repeatable.",
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")]
@@ -103,6 +115,28 @@ def add_command(app: typer.Typer, name: str, function: Callable[..., None], *exa
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     app.command(name, cls=Command, help=text, epilog=example(*examples))(function)
+
+
+def refuse_unknown_trackers(track: Sequence[str] | None) -> None:
+    """Before anything is done.
+
+    Raises:
+        EcoFedError: a name is unknown, or its package is missing.
+    """
+    if track:
+        from ecofed.runs.tracking import chosen
+
+        for tracker in track:
+            chosen(tracker)
+
+
+def with_trackers(view: Observer, track: Sequence[str] | None, folder: Path) -> Observer:
+    """Who is told about the runs in a folder."""
+    if not track:
+        return view
+    from ecofed.runs.tracking import Tracked
+
+    return Tracked(view, track, folder)
 
 
 def output_folder(
