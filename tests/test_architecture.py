@@ -176,7 +176,7 @@ def test_files_and_json_are_written_in_one_place() -> None:
 PACKAGE_NAMED = {
     *("errors/installation.py", "cli/app.py", "cli/interrupt.py", "data/places.py", "pretraining/shipped.py"),
     *("files/tensor_files.py", "flower/content.py", "flower/device.py", "onnx/graph.py", "onnx/session.py"),
-    *("wire/bundle.py", "reports/html.py", "reports/plots/style.py"),
+    *("wire/bundle.py", "reports/sections.py", "reports/plots/style.py"),
 }
 
 

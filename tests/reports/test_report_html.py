@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -10,11 +13,15 @@ import pytest
 from ecofed.config import registry
 from ecofed.config.facts import Facts
 from ecofed.config.schema import Config
-from ecofed.reports.html import report_html, toml, write_report
-from ecofed.reports.tables import html_table, rows
+from ecofed.reports import live
+from ecofed.reports.headline import chance, headline, labels_sentence
+from ecofed.reports.html import report_html, write_report
+from ecofed.reports.sections import toml
+from ecofed.reports.tables import FIRST_SHOWN, html_table, rows
 from ecofed.reports.theme import css_variables, styles
-from ecofed.reports.words import differing_settings, floor_sentence, headline, key_figures, partition_sentence, warnings
+from ecofed.reports.words import differing_settings, floor_sentence, key_figures, partition_sentence, warnings
 from ecofed.results import Comparison, RunResult
+from ecofed.results.scores import RunScores
 
 Make = Callable[..., RunResult]
 _VOID = {"meta", "br", "img", "hr", "link", "input"}
@@ -62,6 +69,15 @@ def page_of(result: Comparison | RunResult, folder: Path) -> str:
     return write_report(result, folder).read_text(encoding="utf-8")
 
 
+def only_our_script(page: str) -> None:
+    """One script, whose hash the page's policy names, and data that no browser executes."""
+    scripts = [attributes for tag, attributes in Outline(page).tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "figures"}, {}]
+    assert page.endswith(f"<script>{live.script()}</script></body></html>\n")
+    digest = base64.b64encode(hashlib.sha256(live.script().encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page
+
+
 def test_the_page_says_it_all(five_methods: Comparison, page: str, folder: Path) -> None:
     outline = Outline(page)
     for text in (
@@ -81,10 +97,11 @@ def test_the_page_says_it_all(five_methods: Comparison, page: str, folder: Path)
 
 
 def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
-    assert "http:" not in page
+    assert page.count("http:") == page.count('"http://www.w3.org/2000/svg"') == 1  # a name, which nobody looks up
     assert "https:" not in page
     outline = Outline(page)
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in outline.tags}
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in outline.tags}
+    only_our_script(page)
     for _, attributes in outline.tags:
         for name in ("src", "href", "xlink:href"):
             place = attributes.get(name)
@@ -112,27 +129,107 @@ def test_hostile_text_stays_text(make: Make, tmp_path: Path) -> None:
     values["config"]["model"]["name"] = evil
     values["ledger"][evil] = {"uplink": 10, "downlink": 0}
     outline = Outline(page_of(RunResult.from_dict(values), tmp_path))
-    assert not [tag for tag, attributes in outline.tags if tag in ("script", "img") or "onerror" in attributes]
+    assert not [tag for tag, attributes in outline.tags if tag == "img" or "onerror" in attributes]
+    only_our_script((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "alert('x')" in outline.text
 
 
 def test_headlines(make: Make, five_methods: Comparison) -> None:
     ratio = five_methods.results[0].total_bytes / five_methods.results[4].total_bytes
     assert (
-        headline(five_methods) == f"ecofed reached 0.84 accuracy with {ratio:.0f}x fewer bytes than classic-fl (0.77)"
+        headline(five_methods)
+        == f"ecofed reached 0.84 accuracy with {ratio:.0f}x fewer bytes than classic-fl (0.77); labels left the devices"
     )
     classic = make("classic-fl")
     better = replace(classic, totals=replace(classic.totals, final_test_accuracy=0.95))
     worse = Comparison(results=[better, make("ecofed")])
     assert re.fullmatch(
-        r"ecofed ended 0\.\d\d below classic-fl \(0\.\d\d, 0\.95\), with \d+x fewer bytes than it", headline(worse)
+        r"ecofed ended 0\.\d\d below classic-fl \(0\.\d\d, 0\.95\), with \d+x fewer bytes than it; labels left .*",
+        headline(worse),
     )
     assert "to reach classic-fl's accuracy" not in [card.name for card in key_figures(worse)]
-    assert re.fullmatch(r"ecofed reached 0\.\d\d accuracy and moved [\d.]+ MB", headline(make()))
+    assert re.fullmatch(
+        r"ecofed reached 0\.\d\d accuracy and moved [\d.]+ MB; labels left the devices", headline(make())
+    )
     rivals = Comparison(results=[make("classic-fl"), make("lgl")])
     assert "classic-fl reached the best accuracy, 0.77; lgl moved the fewest bytes" in headline(rivals)
     alone = Comparison(results=[make("vanilla-dpfl"), make("ecofed")])
     assert headline(alone).startswith("ecofed reached the best accuracy, 0.84, with the fewest bytes")
+
+
+def at(result: RunResult, accuracy: float) -> RunResult:
+    return replace(result, totals=replace(result.totals, final_test_accuracy=accuracy))
+
+
+def test_guessing_is_not_celebrated(make: Make) -> None:
+    assert chance(make()) == 0.1
+    lost = at(make(), 0.11)
+    assert headline(lost) == "ecofed did not learn: 0.11 accuracy, and guessing gives 0.10"
+    both = Comparison(results=[at(make("classic-fl"), 0.09), lost])
+    assert headline(both).startswith("neither ecofed nor classic-fl learned: 0.11 accuracy")
+    assert "fewer" not in headline(both)
+    one = Comparison(results=[at(make("classic-fl"), 0.1), make()])
+    assert headline(one).endswith("classic-fl did not learn (0.10, guessing gives 0.10)")
+    assert "fewer" not in headline(one)
+    assert "No better than guessing (0.10) at the end: classic-fl." in warnings(one)
+    assert [card.plain for card in key_figures(both)] == [True, False, False, True]
+    other = Comparison(results=[at(make("lgl"), 0.1), at(make("fedgkt"), 0.1)])
+    assert headline(other) == "no method learned: 0.10 accuracy, and guessing gives 0.10"
+    assert headline(at(make(), 0.13)).startswith("ecofed reached 0.13")  # of 2,000 test images
+
+
+def test_the_commonest_class_is_a_guess(make: Make, of_answers: Callable[..., RunScores]) -> None:
+    scores = of_answers(1.0).test
+    assert scores is not None
+    counts = [980, *[20 // 9] * 9]
+    skewed = make(scores=RunScores(test=replace(scores, samples=1000, class_samples=counts)))
+    assert chance(skewed) == 0.98
+    assert headline(skewed).startswith("ecofed did not learn")
+
+
+def test_whose_labels_left(make: Make, five_methods: Comparison) -> None:
+    said = "Labels left the devices with vanilla-dpfl, lgl, fedgkt and ecofed, not with classic-fl."
+    assert labels_sentence(five_methods) == said
+    assert labels_sentence(make("classic-fl")) == "No labels left the devices."
+    assert headline(make("classic-fl")).endswith("; labels stayed on the devices")
+    sends = replace(make("lgl"), method="send-images")
+    told = labels_sentence(Comparison(results=[sends, make("classic-fl")]))
+    assert told == "Images and their labels left the devices with send-images. With classic-fl neither did."
+
+
+def test_the_charts_have_the_numbers_of_the_runs(three_seeds: Comparison, make: Make) -> None:
+    lines = live.figures(three_seeds)["lines"]["lines"]
+    assert [line["label"] for line in lines] == ["classic-fl", "ecofed"]
+    finals = [group.results[0].totals for group in three_seeds.groups()]
+    assert lines[1]["rounds"] == list(range(1, 21))
+    assert lines[0]["bytes"][-1] == pytest.approx(finals[0].uplink_bytes + finals[0].downlink_bytes, rel=1e-5)
+    assert len(lines[0]["low"]) == len(lines[0]["seconds"]) == 20
+    assert "seconds" not in live.figures(Comparison(results=[make()]))["lines"]["lines"][0]
+
+
+def test_long_runs_are_thinned_and_keep_their_end(make: Make) -> None:
+    long = Comparison(results=[make(rounds=1501, devices=2, sampled=1)])
+    (line,) = live.figures(long)["lines"]["lines"]
+    assert len(line["rounds"]) <= live.MOST_POINTS
+    assert (line["rounds"][0], line["rounds"][-1]) == (1, 1501)
+
+
+def test_no_string_ends_the_data() -> None:
+    evil = "</script><!--<script>\u2028&"
+    text = live.embedded({"label": evil})
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"label": evil}
+
+
+def test_contents_and_table(page: str, five_methods: Comparison) -> None:
+    outline = Outline(page)
+    targets = {attributes.get("id") for _, attributes in outline.tags}
+    links = [attributes["href"] for tag, attributes in outline.tags if tag == "a"]
+    assert len(links) > 5
+    assert {link.removeprefix("#") for link in links if link} <= targets
+    heads = re.findall(r"<th scope='col'( class='more')?>(.*?)</th>", html_table(five_methods))
+    assert [name for more, name in heads if not more] == [*FIRST_SHOWN[:5]]  # these have no clock
+    assert "data-sort='0.8" in html_table(five_methods)
 
 
 def test_the_floor_is_told_whoever_wins(make: Make) -> None:
@@ -212,7 +309,7 @@ def test_a_method_tells_reports_what_leaves_and_how_it_is_drawn(make: Make) -> N
         sends = replace(make("lgl"), method=Sends.name)
         joined = Comparison(results=[sends, make("classic-fl")], command="")
         assert [row.leaves_device for row in rows(joined)] == ["images too", "no", "images too", "images too"]
-        assert "<tr class='method'><th scope='row'>ecofed-photos" in html_table(joined)
+        assert "<tr class='method'><th scope='row' data-sort='ecofed-photos'>ecofed-photos" in html_table(joined)
         assert floor_sentence(sends).endswith(" that.")
         style = styles(joined.groups())[Sends.name]
         assert (style.colour, style.marker) == (Sends.colour, Sends.marker)

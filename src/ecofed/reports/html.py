@@ -1,29 +1,30 @@
-"""``report.html``: one file that explains a run or a comparison to a stranger, with nothing to load from elsewhere."""
+"""``report.html``: one file that explains a run or a comparison to a stranger, with nothing to load from elsewhere.
+
+It is whole without scripts; where they run, charts answer to the pointer and tables sort.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from html import escape
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from ecofed.errors.foreign_text import clean_lines
-from ecofed.files.disk import json_text, write_text
-from ecofed.reports import theme, words
+from ecofed.files.disk import write_text
+from ecofed.reports import live, theme, words
+from ecofed.reports.headline import headline, labels_sentence
 from ecofed.reports.plots import Plot, draw_plots, save_plots
-from ecofed.reports.plots.kinds import ledger_kinds, ledger_mean
+from ecofed.reports.sections import fronts, ledger, origins, reproduction, scroll, section, titled
 from ecofed.reports.tables import as_comparison, html_table
 from ecofed.reports.trained import trained_networks
-from ecofed.reports.units import human_bytes
-from ecofed.results import Comparison, RunGroup, RunResult
+from ecofed.results import Comparison, RunResult
 
 REPORT_FILE = "report.html"
 
 #: How to read each plot, one sentence.
 CAPTIONS = {
     "accuracy-bytes": "Further left is cheaper, higher is better: each line follows one method from its first round "
-    "to its last, and its label gives the final accuracy, the mean of the last five evaluations. The dotted marks are "
+    "to its last evaluation, whose accuracy its label gives. The dotted marks are "
     "what sending every image once would cost, in its raw and its compressed form.",
     "accuracy-rounds": "The same evaluations by round: how fast each method learns when bytes are left out of account.",
     "accuracy-time": "The same evaluations by the simulated clock of the device and link profiles.",
@@ -34,9 +35,11 @@ CAPTIONS = {
     "label-partition": "Each column is a device, each row a class, and the stronger the colour the more samples; the "
     "strip on top is each device's total. Few filled rows in a column mean skewed data.",
 }
+#: Plots that the interactive chart stands for, where scripts run.
+_REPLACED = {"accuracy-bytes": "lines", "accuracy-rounds": "lines", "accuracy-time": "lines"}
 
-# Nothing in the page may load or run anything, whatever a class name or a note contains.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# Nothing in the page may load or run anything else, whatever a class name or a note contains.
+_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{live.script_hash()}'"
 
 
 def write_report(result: Comparison | RunResult, folder: str | Path) -> Path:
@@ -52,29 +55,29 @@ def write_report(result: Comparison | RunResult, folder: str | Path) -> Path:
 
 
 def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
-    """The page as text: every string of the result escaped, styles and plots inside."""
+    """The page as text: every string of the result escaped, styles, plots and script inside."""
     comparison = as_comparison(result)
     first = comparison.results[0]
-    title = words.headline(comparison)
-    style = resources.files("ecofed.reports").joinpath("report.css").read_text(encoding="utf-8")
+    title = headline(comparison)
+    style = live.asset("report.css")
     style = style.replace("/*light*/", theme.css_variables(dark=False)).replace(
         "/*dark*/", theme.css_variables(dark=True)
     )
     sections = [
-        _figures(comparison),
-        _warnings(comparison),
-        *(_plot(plot) for plot in plots if plot.name == "accuracy-bytes"),
-        _section(
-            "All methods" if len(comparison.groups()) > 1 else "The run",
-            _scroll(html_table(comparison)) + _legend(comparison),
-        ),
-        *(_plot(plot) for plot in plots if plot.name not in ("accuracy-bytes", "label-partition")),
-        _titled("The trained network", trained_networks(comparison)),
-        _section("What was counted", _ledger(comparison)),
-        _data(comparison, plots),
-        _fronts(comparison),
-        _origins(comparison),
-        _section("Reproduce this", _reproduction(comparison)),
+        part
+        for part in (
+            _warnings(comparison),
+            *(_first_plot(plot) for plot in plots if plot.name == "accuracy-bytes"),
+            _table(comparison),
+            *(_plot(plot) for plot in plots if plot.name not in ("accuracy-bytes", "label-partition")),
+            titled("The trained network", trained_networks(comparison)),
+            section("What was counted", ledger(comparison)),
+            _data(comparison, plots),
+            fronts(comparison),
+            origins(comparison),
+            section("Reproduce this", reproduction(comparison)),
+        )
+        if part
     ]
     page = "\n".join(
         [
@@ -88,33 +91,30 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
             "<header>",
             f"<p class='kicker'>EcoFed report · {escape(first.data.name)} · {escape(_model(first))}</p>",
             f"<h1>{escape(title)}</h1>",
-            f"<p class='lead'>{escape(words.floor_sentence(comparison))}</p>",
+            f"<p class='lead'>{escape(words.floor_sentence(comparison))} {escape(labels_sentence(comparison))}</p>",
             "</header>",
-            *(section for section in sections if section),
+            _figures(comparison),
+            _contents(sections),
+            *sections,
             f"<footer>ecofed {escape(first.ecofed_version)} · accuracies are fractions of the test images · "
             "1 MB is 10<sup>6</sup> bytes</footer>",
-            "</main></body></html>\n",
+            f"</main>{live.scripts(comparison)}</body></html>\n",
         ]
     )
     return clean_lines(page)  # settings too: whatever is no letter of the page's own is shown, not obeyed
 
 
-def _section(title: str, body: str, kind: str = "") -> str:
-    return f"<section class='{kind}'><h2>{escape(title)}</h2>{body}</section>"
-
-
-def _titled(title: str, body: str) -> str:
-    """A section, or nothing where there is nothing to say."""
-    return _section(title, body) if body else ""
-
-
-def _scroll(body: str) -> str:
-    return f"<div class='scroll' tabindex='0'>{body}</div>"
+def _contents(sections: list[str]) -> str:
+    """The table of contents: a link a section."""
+    found = [re.match(r"<section class='([^']*)' id='([^']*)'><h2>(.*?)</h2>", one) for one in sections]
+    links = "".join(f"<li class='{one[1]}'><a href='#{one[2]}'>{one[3]}</a></li>" for one in found if one)
+    return f"<nav aria-label='Contents'><ul>{links}</ul></nav>"
 
 
 def _figures(comparison: Comparison) -> str:
     cards = "".join(
-        f"<li><b>{escape(card.value)}</b><span>{escape(card.name)}</span><small>{escape(card.detail)}</small></li>"
+        f"<li{' class=plain' * card.plain}><b>{escape(card.value)}</b><span>{escape(card.name)}</span>"
+        f"<small>{escape(card.detail)}</small></li>"
         for card in words.key_figures(comparison)
     )
     return f"<ul class='cards'>{cards}</ul>"
@@ -122,148 +122,42 @@ def _figures(comparison: Comparison) -> str:
 
 def _warnings(comparison: Comparison) -> str:
     lines = "".join(f"<li>{escape(line)}</li>" for line in words.warnings(comparison))
-    return _section("Worth knowing", f"<ul>{lines}</ul>", "warning") if lines else ""
+    return section("Worth knowing", f"<ul>{lines}</ul>", "warning") if lines else ""
 
 
-def _legend(comparison: Comparison) -> str:
-    return (
+def _table(comparison: Comparison) -> str:
+    """The table: few columns, and a box to tick for the others."""
+    legend = (
         f"<p class='note'>Final accuracy is {words.final_accuracy(comparison)}; with several seeds, their mean, and "
-        "the lowest and highest in brackets. The last rows are floors: the cost of sending every image once.</p>"
+        "the lowest and highest in brackets. The rows in italics are floors: the cost of sending every image once.</p>"
     )
+    more = "<label class='all'><input type='checkbox' class='all'> all columns</label>"
+    table = html_table(comparison).replace("class='results'", "class='results sortable'", 1)
+    title = "All methods" if len(comparison.groups()) > 1 else "The run"
+    return section(title, f"{more}{scroll(table)}{legend}")
+
+
+def _first_plot(plot: Plot) -> str:
+    """Accuracy against bytes, with the place of the chart that answers for all axes."""
+    return section("Accuracy", f"<div data-chart='lines' hidden></div>{_drawing(plot)}")
 
 
 def _plot(plot: Plot) -> str:
-    return _section(plot.title, _drawing(plot))
+    return section(plot.title, _drawing(plot), f"static-{_REPLACED[plot.name]}" if plot.name in _REPLACED else "")
 
 
 def _drawing(plot: Plot) -> str:
     caption = CAPTIONS[plot.name]
     svg = plot.svg.replace("<svg", f"<svg role='img' aria-label='{escape(plot.title)}'", 1)
-    return f"<figure><div class='scroll' tabindex='0'>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _ledger(comparison: Comparison) -> str:
-    groups = comparison.groups()
-    head = "".join(f"<th scope='col'>{escape(group.label)}</th>" for group in groups)
-    body = ""
-    for kind in ledger_kinds(comparison):
-        cells = "".join(f"<td>{_up_down(*_moved(group, kind))}</td>" for group in groups)
-        meaning = escape(theme.KIND_MEANINGS.get(kind, ""))
-        body += f"<tr><th scope='row'>{escape(kind)}<small>{meaning}</small></th>{cells}</tr>"
-    if any(sum(result.retransmitted_bytes.values()) for result in comparison.results):
-        cells = "".join(f"<td>{_up_down(*_resent(group))}</td>" for group in groups)
-        body += (
-            f"<tr class='floor'><th scope='row'>sent again<small>retransmissions, in no total</small></th>{cells}</tr>"
-        )
-    head = f"<thead><tr><th scope='col'>kind</th>{head}</tr></thead>"
-    return (
-        "<p class='note'>Every byte that crossed between devices and server, as encoded: ↑ up, ↓ down.</p>"
-        + _scroll(f"<table class='ledger'>{head}<tbody>{body}</tbody></table>")
-    )
-
-
-def _moved(group: RunGroup, kind: str) -> tuple[float, float]:
-    return ledger_mean(group, "uplink").get(kind, 0), ledger_mean(group, "downlink").get(kind, 0)
-
-
-def _resent(group: RunGroup) -> tuple[float, float]:
-    return (
-        group.spread(lambda result: result.retransmitted_bytes.get("uplink", 0)).mean,
-        group.spread(lambda result: result.retransmitted_bytes.get("downlink", 0)).mean,
-    )
-
-
-def _up_down(up: float, down: float) -> str:
-    lines = [f"{arrow} {human_bytes(size)}" for arrow, size in (("↑", up), ("↓", down)) if size]
-    return "<br>".join(lines) or "-"
+    kind = f" class='static-{_REPLACED[plot.name]}'" if plot.name in _REPLACED else ""
+    return f"<figure{kind}>{scroll(svg)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _data(comparison: Comparison, plots: list[Plot]) -> str:
     drawing = "".join(_drawing(plot) for plot in plots if plot.name == "label-partition")
-    return _section(
+    return section(
         "Who holds which labels", f"<p>{escape(words.partition_sentence(comparison.results[0]))}</p>{drawing}"
     )
-
-
-def _fronts(comparison: Comparison) -> str:
-    users: dict[str, list[RunResult]] = {}
-    for run in comparison.results:
-        if run.front:
-            users.setdefault(json_text(run.front, sort_keys=True, default=str), []).append(run)
-    tables = []
-    for runs in users.values():
-        methods = ", ".join(dict.fromkeys(run.method for run in runs))
-        tables.append(f"<h3>{escape(methods)}</h3>" * (len(users) > 1) + _pairs(runs[0].front or {}))
-    return _section("The front", "".join(tables)) if tables else ""
-
-
-def _origins(comparison: Comparison) -> str:
-    """Of runs that learned from what another one kept."""
-    groups = [(group.label, group.results[0].origin) for group in comparison.groups()]
-    tables = [f"<h3>{escape(label)}</h3>{_pairs(origin)}" for label, origin in groups if origin]
-    return _section("Learned again from a kept buffer", "".join(tables)) if tables else ""
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    lines = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(_plain(value))}</dd>" for key, value in values.items())
-    return f"<dl>{lines}</dl>"
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json_text(value, default=str, ascii_only=False)
-
-
-def _reproduction(comparison: Comparison) -> str:
-    groups = comparison.groups()
-    parts = [f"<pre>{escape(comparison.command or comparison.results[0].command)}</pre>"]
-    if differing := words.differing_settings(comparison):
-        head = "".join(f"<th scope='col'>{escape(group.label)}</th>" for group in groups)
-        body = "".join(
-            f"<tr><th scope='row'>{escape(key)}</th>{''.join(f'<td>{escape(value)}</td>' for value in values)}</tr>"
-            for key, values in differing
-        )
-        parts.append(
-            "<h3>Settings that differ</h3>"
-            + _scroll(f"<table><thead><tr><th scope='col'>setting</th>{head}</tr></thead><tbody>{body}</tbody></table>")
-        )
-    parts += [_run_details(group) for group in groups]
-    return "".join(parts)
-
-
-def _run_details(group: RunGroup) -> str:
-    run = group.results[0]
-    seeds = ", ".join(str(result.seed) for result in group.results)
-    facts = {
-        "command": run.command,
-        "seed" if len(group.results) == 1 else "seeds": seeds,
-        "commit": run.git_commit or "unknown",
-        "ecofed": run.ecofed_version,
-        **run.environment,
-    }
-    return (
-        f"<details><summary>{escape(group.label)}: complete configuration, environment and commit</summary>"
-        f"{_pairs(facts)}<p class='note'>Save this as a .toml file and give it to 'ecofed run'.</p>"
-        f"<pre>{escape(toml(run.config))}</pre></details>"
-    )
-
-
-def toml(values: Mapping[str, Any]) -> str:
-    """A configuration as TOML that ``ecofed run FILE.toml`` reads; settings without a value are left out."""
-    plain = {key: value for key, value in values.items() if value is not None and not isinstance(value, Mapping)}
-    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
-    for name, section in values.items():
-        if isinstance(section, Mapping) and any(value is not None for value in section.values()):
-            lines += ["", f"[{_toml_key(name)}]", toml(section)]
-    return "\n".join(lines)
-
-
-def _toml_key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _toml_value(key)
-
-
-def _toml_value(value: Any) -> str:
-    # JSON's strings, numbers, booleans and lists are TOML's.
-    return json_text(value, ascii_only=False, default=str)
 
 
 def _model(result: RunResult) -> str:

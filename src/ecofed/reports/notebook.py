@@ -13,6 +13,7 @@ from html import escape
 from ecofed.errors.foreign_text import clean_lines
 from ecofed.reports import words
 from ecofed.reports.curves import Curve, curve
+from ecofed.reports.headline import headline
 from ecofed.reports.tables import as_comparison, html_table
 from ecofed.reports.theme import GRID, INK, PAPER, styles
 from ecofed.reports.units import human_bytes
@@ -31,7 +32,7 @@ def notebook_html(result: Comparison | RunResult) -> str:
     """A fragment of HTML, every text of the result escaped."""
     comparison = as_comparison(result)
     parts = [
-        f"<p><b>{escape(words.headline(comparison))}</b></p>",
+        f"<p><b>{escape(headline(comparison))}</b></p>",
         f"<div style='overflow-x:auto'>{html_table(comparison)}</div>",
         accuracy_svg(comparison),
         *(f"<p><small>{escape(line)}</small></p>" for line in words.warnings(comparison)),

@@ -34,6 +34,8 @@ COLUMNS = (
     "wall time",
     "simulated time",
 )
+#: What a page shows first; the other columns are one click away.
+FIRST_SHOWN = ("method", "final accuracy", "total bytes", VERSUS, "labels leave device", "simulated time")
 ABSENT = "-"
 # What would be more than text in a cell of Markdown: a column, a link, a picture, HTML, code.
 _MARKDOWN = re.compile(r"[\\|\[\]<>`*]")
@@ -78,6 +80,22 @@ class Row:
             self.leaves_device,
             ABSENT if self.wall_seconds is None else human_seconds(self.wall_seconds),
             ABSENT if self.simulated_seconds is None else human_seconds(self.simulated_seconds),
+        )
+
+    def numbers(self) -> tuple[float | str | None, ...]:
+        """What :meth:`cells` says, to sort by."""
+        return (
+            self.label,
+            self.final_accuracy.mean if self.final_accuracy else None,
+            self.total_bytes,
+            None if self.times_fewer is None else -self.times_fewer,
+            self.uplink_bytes,
+            self.downlink_bytes,
+            self.bytes_per_device_round,
+            self.best_accuracy,
+            self.leaves_device,
+            self.wall_seconds,
+            self.simulated_seconds,
         )
 
     def _against_classic(self) -> str:
@@ -181,14 +199,19 @@ def markdown(result: Comparison | RunResult) -> str:
 
 
 def html_table(result: Comparison | RunResult) -> str:
-    """A ``<table>`` with every text escaped. Rows have the class ``hero``, ``method`` or ``floor``."""
+    """A ``<table>`` with every text escaped, what is read first on its left. Rows have the class ``hero``, ``method``
+    or ``floor``, the later columns ``more``; cells carry the number behind their text as ``data-sort``."""
     header, body, kinds = table_texts(result)
+    order = sorted(range(len(header)), key=lambda at: (header[at] not in FIRST_SHOWN, at))
+    more = {at: " class='more'" * (header[at] not in FIRST_SHOWN) for at in order}
     lines = ["<table class='results'>", "<thead><tr>"]
-    lines += [f"<th scope='col'>{escape(name)}</th>" for name in header]
+    lines += [f"<th scope='col'{more[at]}>{escape(header[at])}</th>" for at in order]
     lines.append("</tr></thead><tbody>")
-    for row, kind in zip(body, kinds, strict=True):
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
-        lines.append(f"<tr class='{kind}'><th scope='row'>{escape(row[0])}</th>{cells}</tr>")
+    for row, cells, kind in zip(rows(result), body, kinds, strict=True):
+        values = dict(zip(COLUMNS, row.numbers(), strict=True))
+        keys = {at: "" if values[header[at]] is None else escape(str(values[header[at]])) for at in order}
+        texts = "".join(f"<td{more[at]} data-sort='{keys[at]}'>{escape(cells[at])}</td>" for at in order[1:])
+        lines.append(f"<tr class='{kind}'><th scope='row' data-sort='{keys[0]}'>{escape(cells[0])}</th>{texts}</tr>")
     lines.append("</tbody></table>")
     return "\n".join(lines)
 

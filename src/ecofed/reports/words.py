@@ -1,12 +1,13 @@
-"""What the figures say, in sentences: the headline, the key figures, warnings, and how the data were dealt out."""
+"""What the figures say, in sentences: the key figures, warnings, and how the data were dealt out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ecofed.config.methods import OURS, REFERENCE
+from ecofed.config.methods import REFERENCE
 from ecofed.reports.curves import bytes_to_reach
+from ecofed.reports.headline import chance, final, first_of, guesses, hero_of, two
 from ecofed.reports.tables import Row, as_comparison, rows
 from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
 from ecofed.results import LAST_ROUNDS, Comparison, RunGroup, RunResult, flatten
@@ -21,33 +22,8 @@ class KeyFigure:
     value: str
     name: str
     detail: str
-
-
-def headline(result: Comparison | RunResult) -> str:
-    """One sentence that says what came out: ``ecofed reached 0.81 with 34x fewer bytes than classic-fl (0.79)``."""
-    table = [row for row in rows(result) if not row.is_floor]
-    hero, classic = _hero(table), _first(table, REFERENCE)
-    if hero and classic and hero.times_fewer:
-        bytes_ = f"{fewer_or_more(hero.times_fewer)} bytes than"
-        if bytes_.startswith("as many"):
-            bytes_ = "as many bytes as"
-        behind = _final(classic) - _final(hero)
-        if behind >= 0.01:
-            return (
-                f"{hero.label} ended {behind:.2f} below {REFERENCE} ({_two(hero)}, {_two(classic)}), with {bytes_} it"
-            )
-        return f"{hero.label} reached {_two(hero)} accuracy with {bytes_} {REFERENCE} ({_two(classic)})"
-    if len(table) == 1:
-        return f"{table[0].label} reached {_two(table[0])} accuracy and moved {human_bytes(table[0].total_bytes)}"
-    best = max(table, key=_final)
-    least = min(table, key=lambda row: row.total_bytes)
-    if best is least:
-        total = human_bytes(best.total_bytes)
-        return f"{best.label} reached the best accuracy, {_two(best)}, with the fewest bytes, {total}"
-    return (
-        f"{best.label} reached the best accuracy, {_two(best)}; "
-        f"{least.label} moved the fewest bytes, {human_bytes(least.total_bytes)}, and reached {_two(least)}"
-    )
+    plain: bool = False
+    """Nothing to be proud of."""
 
 
 def accuracy_sentence(result: Comparison | RunResult) -> str:
@@ -76,7 +52,7 @@ def judged_by(run: RunResult) -> str:
 def floor_sentence(result: Comparison | RunResult) -> str:
     """The sceptic's question answered: what sending every picture once would have cost instead."""
     table = rows(result)
-    subject = _hero(table) or table[0]
+    subject = hero_of(table) or table[0]
     floor = min((row for row in table if row.is_floor), key=lambda row: row.total_bytes)
     if not floor.total_bytes or not subject.total_bytes:
         return ""
@@ -93,10 +69,12 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
     """Three to five cards about ecofed, or about the first method where ecofed was not run."""
     comparison = as_comparison(result)
     table = rows(comparison)
-    subject, classic = _hero(table) or table[0], _first(table, REFERENCE)
+    subject, classic = hero_of(table) or table[0], first_of(table, REFERENCE)
     name = subject.label
+    no_better = guesses(subject, comparison)
+    meaning = f"no better than guessing, {chance(comparison):.2f}" if no_better else final_accuracy(comparison)
     cards = [
-        KeyFigure(value=_two(subject), name=_accuracy_name(comparison), detail=f"{name}, {final_accuracy(comparison)}"),
+        KeyFigure(value=two(subject), name=_accuracy_name(comparison), detail=f"{name}, {meaning}", plain=no_better),
         KeyFigure(
             value=human_bytes(subject.total_bytes),
             name="over the wire",
@@ -113,11 +91,12 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
             KeyFigure(
                 value=fewer_or_more(subject.times_fewer),
                 name=f"bytes than {REFERENCE}",
-                detail=f"{REFERENCE} moved {human_bytes(classic.total_bytes)} for {_two(classic)}",
+                detail=f"{REFERENCE} moved {human_bytes(classic.total_bytes)} for {two(classic)}",
+                plain=no_better or guesses(classic, comparison),
             )
         )
         reached = _reaching(comparison, subject, classic)
-        if reached and _final(subject) >= _final(classic):
+        if reached and final(subject) >= final(classic) and not guesses(classic, comparison):
             cards.append(
                 KeyFigure(
                     value=human_bytes(reached),
@@ -140,6 +119,9 @@ def warnings(result: Comparison | RunResult) -> list[str]:
         lines.append(
             "The runs did not use the same data on the same devices; the floors and the label map are the first run's."
         )
+    idle = [row.label for row in rows(comparison) if not row.is_floor and guesses(row, comparison)]
+    if idle:
+        lines.append(f"No better than guessing ({chance(comparison):.2f}) at the end: {', '.join(idle)}.")
     empty = sum(not any(counts) for counts in data.label_counts)
     if empty:
         lines.append(f"{empty} of {len(data.label_counts)} devices hold no samples.")
@@ -218,26 +200,8 @@ def _round_notes(run: RunResult) -> list[str]:
     return notes if hidden <= 0 else [*notes[:_NOTES_SHOWN], f"... and {hidden} more notes in result.json"]
 
 
-def _hero(table: list[Row]) -> Row | None:
-    return max(
-        (row for row in table if row.method == OURS), key=lambda row: (_final(row), -row.total_bytes), default=None
-    )
-
-
-def _first(table: list[Row], method: str) -> Row | None:
-    return next((row for row in table if row.method == method), None)
-
-
-def _final(row: Row) -> float:
-    return row.final_accuracy.mean if row.final_accuracy else 0.0
-
-
-def _two(row: Row) -> str:
-    return f"{_final(row):.2f}"
-
-
 def _reaching(comparison: Comparison, subject: Row, classic: Row) -> float | None:
     group = next(group for group in comparison.groups() if group.label == subject.label)
-    reached = [bytes_to_reach(result, _final(classic)) for result in group.results]
+    reached = [bytes_to_reach(result, final(classic)) for result in group.results]
     known = [size for size in reached if size]
     return sum(known) / len(known) if len(known) == len(reached) else None

@@ -1,0 +1,235 @@
+// Accuracy against bytes, rounds or simulated time: a line a method.
+class Lines {
+  constructor(host, data) {
+    this.data = data;
+    this.known = Object.keys(AXES).filter((axis) => data.lines.some((line) => line[axis]));
+    const state = kept.read("lines", {});
+    this.axis = this.known.includes(state.axis) ? state.axis : this.known[0];
+    this.off = new Set(state.off ?? []);
+    this.logs = { ...Object.fromEntries(this.known.map((axis) => [axis, AXES[axis].log])), ...state.logs };
+    this.logY = state.logY ?? false;
+    this.controls(make("div", { class: "controls" }, host));
+    this.plane = new Plane(make("div", { class: "canvas" }, host), this, "Test accuracy of each method; arrow keys move the cursor");
+    this.plane.name = "lines";
+    this.legend(make("div", { class: "keys", role: "group", "aria-label": "Lines" }, host));
+    make("p", { class: "note" }, host, "Drag to zoom; with the chart focused the wheel zooms, too; a double click shows all again. Names switch lines off and on.");
+    this.plane.paint();
+  }
+
+  keep() {
+    kept.write("lines", { axis: this.axis, off: [...this.off], logs: this.logs, logY: this.logY });
+  }
+
+  controls(bar) {
+    const group = make("span", { role: "group", "aria-label": "Horizontal axis" }, bar);
+    const buttons = this.known.map((axis) => {
+      const button = make("button", { type: "button", "data-axis": axis }, group, AXES[axis].name);
+      button.addEventListener("click", () => {
+        this.axis = axis;
+        show();
+        this.plane.zoom(null);
+      });
+      return button;
+    });
+    const check = (name, change) => {
+      const label = make("label", {}, bar);
+      const box = make("input", { type: "checkbox" }, label);
+      label.append(` ${name}`);
+      box.addEventListener("change", () => {
+        change(box.checked);
+        this.keep();
+        this.plane.zoom(null);
+      });
+      return box;
+    };
+    const logX = check("log x", (on) => (this.logs[this.axis] = on));
+    check("log y", (on) => (this.logY = on)).checked = this.logY;
+    this.reset = make("button", { type: "button", disabled: "" }, bar, "whole chart");
+    this.reset.addEventListener("click", () => this.plane.zoom(null));
+    const show = () => {
+      buttons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.axis === this.axis));
+      logX.checked = this.logs[this.axis];
+      this.keep();
+    };
+    show();
+  }
+
+  legend(bar) {
+    for (const line of this.data.lines) {
+      const button = make("button", { type: "button", "aria-pressed": !this.off.has(line.label) }, bar);
+      const sample = draw("svg", { width: 30, height: 14, "aria-hidden": "true" }, button);
+      draw("path", { d: "M1 7H29", "stroke-dasharray": line.dash, style: `stroke:${line.colour}`, "stroke-width": line.weight }, sample);
+      draw("path", { d: markPath(line.marker, 15, 7, 4), style: `fill:${line.colour}` }, sample);
+      button.append(line.label);
+      button.addEventListener("click", () => {
+        this.off.has(line.label) ? this.off.delete(line.label) : this.off.add(line.label);
+        button.setAttribute("aria-pressed", !this.off.has(line.label));
+        this.keep();
+        this.plane.paint();
+      });
+    }
+  }
+
+  zoomed(on) {
+    this.reset.disabled = !on;
+  }
+
+  axes() {
+    const axis = AXES[this.axis];
+    const log = this.logs[this.axis];
+    return {
+      logX: log,
+      logY: this.logY,
+      time: this.axis === "seconds",
+      formatX: this.axis === "round" ? String : axis.format,
+      formatY: (value) => (value < 0.1 && value > 0 ? String(Number(value.toPrecision(2))) : value.toFixed(1 + (Math.round(value * 100) % 10 !== 0))),
+      titleX: `${axis.title}${log ? " (log scale)" : ""}`,
+    };
+  }
+
+  /** Lines that are on, as points that the axes can show. */
+  shown() {
+    const log = this.logs[this.axis];
+    return this.data.lines.filter((line) => !this.off.has(line.label) && line[this.axis]).map((line) => ({
+      ...line,
+      points: line[this.axis].map((x, at) => ({ x, y: line.mean[at], low: line.low?.[at], high: line.high?.[at], round: line.rounds[at] }))
+        .filter((point) => (!log || point.x > 0) && (!this.logY || point.y > 0)),
+    })).filter((line) => line.points.length);
+  }
+
+  floors() {
+    return this.axis === "bytes" ? this.data.floors.filter((floor) => floor.bytes > 0) : [];
+  }
+
+  extent(plane) {
+    const lines = this.shown();
+    const points = lines.flatMap((line) => line.points);
+    const xs = [...points.map((point) => point.x), ...this.floors().map((floor) => floor.bytes)].map((x) => plane.scale(x, plane.logX));
+    let [x0, x1] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
+    if (!plane.logX) x0 = 0;
+    const span = Math.max(x1 - x0, plane.logX ? 0.3 : 1e-9);
+    x1 = x0 + span * 1.03;
+    if (plane.logX) x0 -= 0.04 * span;
+    if (plane.width >= 620 && lines.length <= 8) {
+      // Room for the names beside the lines' ends, about 7 px a character.
+      for (const line of lines) {
+        const end = plane.scale(line.points.at(-1).x, plane.logX);
+        const share = Math.min(0.45, (20 + 7 * (Math.min(line.label.length, 30) + 6)) / (plane.right - plane.left));
+        x1 = Math.max(x1, x0 + (end - x0) / (1 - share));
+      }
+    }
+    const highest = Math.max(0.05, ...points.map((point) => point.high ?? point.y));
+    const top = [0.1, 0.2, 0.4, 0.6, 0.8, 1].find((each) => highest <= each * 0.96) ?? 1;
+    const lowest = Math.min(top, ...points.map((point) => point.low ?? point.y).filter((y) => y > 0));
+    return plane.logY ? { x0, x1, y0: Math.log10(lowest) - 0.05, y1: Math.log10(top) } : { x0, x1, y0: 0, y1: top };
+  }
+
+  paint(plane) {
+    const lines = this.shown();
+    const layer = plane.clipped;
+    const taken = [];
+    this.paintFloors(plane, taken);
+    for (const line of lines) line.places = line.points.map((point) => [plane.x(point.x), plane.y(point.y)]);
+    lines.forEach((line, at) => {
+      // A line that lies on another one is dashed, and the one below it wider, so that both are seen.
+      line.onTop = lines.slice(0, at).filter((other) => lies(line.places, other.places));
+      line.onTop.forEach((other) => (other.below = true));
+    });
+    for (const line of lines) {
+      const style = `stroke:${line.colour}`;
+      const path = `M${line.places.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
+      if (line.low) {
+        const edge = (name) => line.points.map((point) => `${plane.x(point.x).toFixed(1)} ${plane.y(Math.max(point[name], 1e-4)).toFixed(1)}`);
+        draw("path", { class: "band", d: `M${[...edge("high"), ...edge("low").reverse()].join("L")}Z`, style: `fill:${line.colour}` }, layer);
+      }
+      draw("path", {
+        class: line.below ? "line below" : "line",
+        d: path,
+        style,
+        "stroke-width": line.weight * (line.below ? 2.4 : 1),
+        "stroke-dasharray": line.onTop.length ? "7 5" : line.dash,
+        "data-label": line.label,
+      }, layer);
+      const marked = line.points.length <= 40 ? line.places : line.places.slice(-1);
+      marked.forEach(([x, y], at) => draw("path", { d: markPath(line.marker, x, y, at === marked.length - 1 ? 5 : 2.4), style: `fill:${line.colour}` }, layer));
+    }
+    if (plane.width >= 620 && lines.length <= 8) this.paintNames(plane, lines, taken);
+  }
+
+  paintFloors(plane, taken) {
+    const floors = this.floors().sort((one, two) => one.bytes - two.bytes);
+    floors.forEach((floor, at) => {
+      const x = plane.x(floor.bytes);
+      if (x < plane.left || x > plane.right) return;
+      draw("path", { class: "floor", d: `M${x} ${plane.top}V${plane.bottom}` }, plane.clipped);
+      const left = at === 0 && floors.length > 1;
+      const text = draw("text", { class: "floor", transform: `translate(${x + (left ? -5 : 13)} ${plane.bottom - 6}) rotate(-90)` }, plane.clipped, `${floor.label} · ${humanBytes(floor.bytes)}`);
+      const long = text.getComputedTextLength();
+      taken.push({ x: x - (left ? 17 : 2), y: plane.bottom - 8 - long, w: 19, h: long + 8 }, { x: x - 2, y: plane.top, w: 4, h: plane.bottom - plane.top });
+    });
+  }
+
+  /** Names beside the last dots, where they cover no line, no floor and no other name. */
+  paintNames(plane, lines, taken) {
+    const dots = lines.flatMap((line) => along(line.places));
+    for (const line of lines) {
+      const [x, y] = line.places.at(-1);
+      if (x < plane.left || x > plane.right || y < plane.top - 4 || y > plane.bottom) continue;
+      const name = line.label.length > 30 ? `${line.label.slice(0, 29)}…` : line.label;
+      const text = draw("text", { class: "name", style: `fill:${line.colour}` }, plane.svg, `${name} ${line.points.at(-1).y.toFixed(2)}`);
+      const [w, h] = [text.getComputedTextLength(), 15];
+      let best = null;
+      const places = [0, -8, 8, -16, 16, -24, 24, -34, 34, -46, 46, -58, 58].map((dy) => [10, dy]);
+      places.push([-w / 2, -16], [-w / 2, 16], [-w - 10, -10], [-w - 10, 10], [-w - 10, -22], [-w - 10, 22]);
+      places.forEach(([dx, dy], order) => {
+        const box = { x: x + dx, y: y + dy - h / 2, w, h };
+        const hits = taken.filter((other) => overlap(box, other)).length;
+        const covered = dots.filter(([px, py]) => px > box.x - 2 && px < box.x + w + 2 && py > box.y && py < box.y + h).length;
+        const outside = box.x < plane.left || box.x + w > plane.width || box.y < 0 || box.y + h > plane.bottom;
+        const cost = 1000 * hits + 1500 * outside + 4 * covered + order;
+        if (!best || cost < best.cost) best = { box, cost };
+      });
+      text.setAttribute("x", best.box.x);
+      text.setAttribute("y", best.box.y + 12);
+      taken.push(best.box);
+    }
+  }
+
+  read(plane, px, py) {
+    const at = plane.valueAt(px);
+    const rows = [];
+    const dots = [];
+    for (const line of this.shown()) {
+      const done = line.points.filter((point) => point.x <= at * (1 + 1e-9));
+      if (!done.length) continue;
+      const point = done.at(-1);
+      const range = point.low !== undefined && point.low !== point.high ? ` (${point.low.toFixed(3)}-${point.high.toFixed(3)})` : "";
+      const where = this.axis === "round" ? "" : `, round ${point.round}`;
+      rows.push({ colour: line.colour, name: line.label, value: `${point.y.toFixed(3)}${range}${where}`, distance: Math.abs(plane.y(point.y) - py), y: point.y });
+      dots.push({ x: plane.x(point.x), y: plane.y(point.y), colour: line.colour });
+    }
+    const nearest = Math.min(...rows.map((row) => row.distance));
+    rows.forEach((row) => (row.strong = row.distance === nearest && rows.length > 1));
+    rows.sort((one, two) => two.y - one.y);
+    const title = this.axis === "round" ? `round ${Math.floor(at)}` : `after ${AXES[this.axis].format(at)}`;
+    return { x: px, title, rows, dots: dots.filter((dot) => dot.x >= plane.left) };
+  }
+}
+
+const overlap = (one, two) => one.x < two.x + two.w && two.x < one.x + one.w && one.y < two.y + two.h && two.y < one.y + one.h;
+
+/** A line as points at most 6 px apart. */
+function along(places) {
+  return places.flatMap(([x, y], at) => {
+    const [nx, ny] = places[at + 1] ?? [x, y];
+    const steps = Math.max(1, Math.ceil(Math.hypot(nx - x, ny - y) / 6));
+    return Array.from({ length: steps }, (_, step) => [x + ((nx - x) * step) / steps, y + ((ny - y) * step) / steps]);
+  });
+}
+
+/** Whether a line hides much of another: a third of its own points lie on it. */
+function lies(places, other) {
+  const below = along(other);
+  const own = along(places);
+  return own.filter(([x, y]) => below.some(([px, py]) => Math.hypot(px - x, py - y) < 3.5)).length > own.length / 3;
+}

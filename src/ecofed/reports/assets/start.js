@@ -1,0 +1,11 @@
+// Last of the scripts: what is on this page comes alive.
+document.querySelectorAll("table.sortable").forEach(sortable);
+const told = JSON.parse(document.getElementById("figures").textContent);
+const CHARTS = { lines: Lines };
+document.querySelectorAll("[data-chart]").forEach((host) => {
+  const data = told[host.dataset.chart];
+  if (!data) return;
+  host.hidden = false;
+  document.documentElement.classList.add(`live-${host.dataset.chart}`);
+  new CHARTS[host.dataset.chart](host, data);
+});
