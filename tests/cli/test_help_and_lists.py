@@ -124,6 +124,11 @@ def test_report_rewrites_the_page_of_a_folder(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "here/report.html").stat().st_size > 1000
     assert "here/report.html" in ended.out
     assert cli("report", "nowhere").code == 1
+    assert cli("report", "here", "--format", "pdf, svg").code == 0
+    assert {file.suffix for file in (tmp_path / "here/plots").iterdir()} == {".png", ".pdf", ".svg"}
+    wrong = cli("report", "here", "--format", "pfd")
+    assert wrong.code == 2
+    assert "--format pfd: must be one of png, svg, pdf (did you mean 'pdf'?)" in wrong.error
 
 
 def test_version(cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,18 @@ CUT = """[...document.querySelectorAll('main *')].filter(e => !e.closest('svg') 
 SCROLLED = "[...document.querySelectorAll('.scroll:has(table)')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
 
 
+def in_time(result: RunResult, end: float) -> RunResult:
+    """With a first round that took so many seconds."""
+    spans = [["0", "infer", 0.0, end / 2], ["0", "send", end / 4, end * 0.8], ["server", "train", end * 0.8, end]]
+    return replace(result, rounds=[replace(result.rounds[0], timeline=spans), *result.rounds[1:]])
+
+
 @pytest.fixture(scope="module")
 def file(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of five methods with a clock."""
-    runs = [make(method, simulated=True) for method in PAPER_METHODS]
+    runs = [
+        in_time(make(method, simulated=True), end) for method, end in zip(PAPER_METHODS, (9, 8, 7, 6, 1), strict=True)
+    ]
     return write_report(Comparison(results=runs, command="ecofed compare quickstart"), tmp_path_factory.mktemp("page"))
 
 
@@ -91,6 +100,18 @@ def test_axes_zoom_and_lines_answer(tab: Page, file: Path) -> None:
     tab.click(".keys button")
     assert tab.value(LINES) == list(PAPER_METHODS)
     assert tab.said == []
+
+
+def test_the_timeline_tells_what_a_device_does(tab: Page, file: Path) -> None:
+    tab.open(file)
+    plane = "[data-chart=timelines] .plane"
+    assert tab.value(f"document.querySelectorAll('{plane} rect').length") > 15
+    tab.centre(plane)
+    x, y = tab.value(f"(b => [b.x + 90, b.y + 12 + 33])(document.querySelector('{plane}').getBoundingClientRect())")
+    tab.mouse("mouseMoved", x, y)
+    tip = tab.value("document.querySelector('[data-chart=timelines] .tip').textContent")
+    assert tip.startswith("classic-fl, device 0, at 0.")
+    assert tip.endswith("runs the front0 s to 4.5 s")
 
 
 def test_a_click_sorts_the_table(tab: Page, file: Path) -> None:
@@ -154,7 +175,7 @@ def test_without_scripts_every_plot_is_there(tab: Page, file: Path) -> None:
     assert tab.value("document.querySelectorAll('.plane').length") == 0
     assert (
         tab.value("[...document.querySelectorAll('figure svg')].filter(e => e.getBoundingClientRect().width).length")
-        == 5
+        == 6
     )
     assert tab.value("[...document.querySelectorAll('[data-chart]')].every(e => e.hidden)")
     tab.click("input.all")

@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ from PIL import Image
 
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.errors import MissingExtraError
+from ecofed.files.replacing import is_ours
 from ecofed.reports import plots, theme
 from ecofed.reports.curves import bytes_to_reach, curve, points
 from ecofed.reports.plots import DRAWERS, Plot, draw_plots, save_plots, write_plots
+from ecofed.reports.plots.accuracy import accuracy_figure
+from ecofed.reports.plots.style import drawing
+from ecofed.reports.plots.timeline import draw_timelines
 from ecofed.results import Comparison, RunGroup, RunResult
 from slowly import quick
 
@@ -76,6 +81,69 @@ def test_a_drawn_plot_has_the_file_that_its_name_says(
     monkeypatch.setattr(plots, "DRAWERS", {"label-partition": DRAWERS["label-partition"]})
     assert write_plots(make(rounds=2), tmp_path) == [tmp_path / "plots" / "label-partition.png"]
     assert (tmp_path / "plots" / "label-partition.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plots_for_papers_are_vectors_with_text_and_ours(five_methods: Comparison, tmp_path: Path) -> None:
+    named = {"accuracy-bytes": DRAWERS["accuracy-bytes"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "DRAWERS", named)
+        first, again = (draw_plots(five_methods, ("svg", "pdf")) for _ in range(2))
+    assert first[0].papers == again[0].papers
+    files = save_plots(first, tmp_path)
+    assert [file.name for file in files] == [f"accuracy-bytes.{ending}" for ending in ("png", "svg", "pdf")]
+    assert all(is_ours(file) for file in files)
+    svg, pdf = (first[0].papers[name] for name in ("svg", "pdf"))
+    assert b">vanilla-dpfl  0.7" in svg
+    assert b"Accuracy against bytes" not in svg  # the caption's
+    assert pdf.startswith(b"%PDF-")
+    assert b"/Type3" not in pdf
+
+
+def test_a_name_stands_at_its_dot_and_says_its_value(five_methods: Comparison, drawn: list[Plot]) -> None:
+    for result in five_methods.results:
+        last = result.rounds[-1].test_accuracy
+        assert last is not None
+        assert f">{result.method}  {last:.2f}<" in drawn[0].svg
+
+
+def test_names_keep_clear_of_marks_dots_and_each_other(five_methods: Comparison) -> None:
+    with drawing("test"):
+        figure = accuracy_figure(five_methods, axis="bytes")
+        assert figure is not None
+        axes = figure.axes[0]
+        texts = [text for text in axes.texts if text.get_text()]
+        names = [text.get_window_extent() for text in texts if text.get_rotation() == 0]
+        floors = [text.get_window_extent() for text in texts if text.get_rotation() == 90]
+        marks = [line.get_window_extent() for line in axes.lines if len(set(line.get_xdata())) == 1]
+    assert (len(names), len(floors)) == (5, 2)
+    for number, name in enumerate(names):
+        assert not any(name.overlaps(other) for other in [*floors, *marks, *names[:number]])
+
+
+def test_a_line_on_another_is_dashed_and_the_other_wider(make: Make) -> None:
+    twins = Comparison(results=[make("classic-fl"), replace(make("classic-fl"), method="lgl")])
+    apart = Comparison(results=[make("classic-fl"), make("ecofed")])
+    with drawing("test"):
+        for comparison, widths, dashes in ((twins, {1.8, 1.8 * 2.4}, {"-", "--"}), (apart, {1.8, 2.6}, {"-"})):
+            figure = accuracy_figure(comparison, axis="round")
+            assert figure is not None
+            lines = [line for line in figure.axes[0].lines if line.get_marker() == "None"]
+            assert {line.get_linewidth() for line in lines} == widths
+            assert {line.get_linestyle() for line in lines} == dashes
+
+
+def test_timelines_have_one_axis_and_short_ones_are_drawn_again() -> None:
+    rounds = {
+        "long": [["0", "train", 0.0, 60.0]],
+        "short": [["0", "infer", 0.0, 3.0], ["server", "train", 3.0, 4.0]],
+    }
+    with drawing("test"):
+        figure = draw_timelines(rounds)
+        long, short = figure.axes
+        (wider,) = short.child_axes
+    assert long.get_xlim() == short.get_xlim() == (0, 60)
+    assert wider.get_xlim() == (0, 4)
+    assert long.child_axes == []
 
 
 def test_each_method_has_its_colour_in_every_plot(drawn: list[Plot]) -> None:

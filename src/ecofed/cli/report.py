@@ -38,6 +38,14 @@ Table = Annotated[
     str | None,
     typer.Option("--table", metavar="|".join(TABLES), help="Print the table so; csv has the numbers as they are."),
 ]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="png,svg,pdf",
+        help="What the plots are written as, in plots/; svg and pdf are for papers: without titles, text as text.",
+    ),
+]
 #: Files of a run, whose page a joined report must not replace.
 _OF_RUNS = ("result.json", "summary.json", "frontier.json", "unfinished.json")
 
@@ -49,11 +57,11 @@ def register(app: typer.Typer) -> None:
         report,
         "ecofed report runs/quickstart",
         "ecofed report runs/first runs/tuned --out runs/both",
-        "ecofed report runs/quickstart --table latex > table.tex",
+        "ecofed report runs/quickstart --format pdf --table latex > table.tex",
     )
 
 
-def report(folders: Folders, out: Out = None, table: Table = None, json: Json = False) -> None:
+def report(folders: Folders, out: Out = None, table: Table = None, format: Format = None, json: Json = False) -> None:
     """Write report.html and the plots of results anew, and print their table.
 
     A run that goes on or was stopped is shown up to its last round. Several folders are joined into one report, which
@@ -68,6 +76,7 @@ def report(folders: Folders, out: Out = None, table: Table = None, json: Json = 
     from ecofed.reports.joining import joined, load
     from ecofed.reports.plots import DRAWERS
 
+    papers = _papers(format)
     sweep = None
     result: Comparison | RunResult
     if len(folders) == 1:
@@ -83,9 +92,11 @@ def report(folders: Folders, out: Out = None, table: Table = None, json: Json = 
         taken = next((name for name in _OF_RUNS if (place / name).exists()), None)
         if taken is not None:
             raise ConfigError(f"{place} holds {taken} of a run; choose another folder with --out")
-    drawn = [place / "plots" / f"{name}.png" for name in DRAWERS] + ([place / "frontier.png"] if sweep else [])
+    drawn = [place / "plots" / f"{name}.{ending}" for name in DRAWERS for ending in ("png", *papers)] + (
+        [place / "frontier.png"] if sweep else []
+    )
     refuse_strange(place / "report.html", *drawn)
-    write_report(result, place)
+    write_report(result, place, papers=papers)
     if sweep is not None:
         plot_frontier(sweep, place)
     if table is not None:
@@ -100,3 +111,15 @@ def report(folders: Folders, out: Out = None, table: Table = None, json: Json = 
         print_text(place / "report.html")
     else:
         print_results(result, place)
+
+
+def _papers(formats: str | None) -> list[str]:
+    """The formats besides PNG, which is always written."""
+    from ecofed.reports.plots.style import PAPER_FORMATS
+
+    known = ("png", *PAPER_FORMATS)
+    asked = [name.strip() for name in (formats or "png").split(",")]
+    wrong = next((name for name in asked if name not in known), None)
+    if wrong is not None:
+        raise ConfigError(f"--format {wrong}: must be one of {', '.join(known)}{nearest(wrong, known)}")
+    return [name for name in PAPER_FORMATS if name in asked]

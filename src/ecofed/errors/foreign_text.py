@@ -35,9 +35,9 @@ def clean(text: object, longest: int = LONGEST) -> str:
 
 def clean_lines(text: str) -> str:
     """As :func:`clean`, of a text that has lines of its own and may be long: a table, a page."""
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
-    return "".join(character if character == "\n" else _shown(character) for character in text)
+    return "\n".join(
+        line if line.isascii() and line.isprintable() else "".join(map(_shown, line)) for line in text.split("\n")
+    )
 
 
 def cleaned(value: Any, longest: int = LONGEST) -> Any:

@@ -86,6 +86,9 @@ _KINDS: dict[str, Callable[[Path], bool]] = {
     ".jsonl": _records,
     ".html": _page,
     ".png": _plot,
+    # Both name who made them in their metadata.
+    ".svg": lambda path: b"<dc:title>ecofed</dc:title>" in path.read_bytes()[:8192],
+    ".pdf": lambda path: b"/Creator (ecofed)" in path.read_bytes(),
     ".toml": lambda path: b"measured by 'ecofed profile'" in path.read_bytes(),
     # Format and producer stand first.
     ".onnx": lambda path: b"\x12\x06ecofed" in path.read_bytes()[:16],

@@ -6,6 +6,7 @@ It is whole without scripts; where they run, charts answer to the pointer and ta
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -28,28 +29,39 @@ CAPTIONS = {
     "what sending every image once would cost, in its raw and its compressed form.",
     "accuracy-rounds": "The same evaluations by round: how fast each method learns when bytes are left out of account.",
     "accuracy-time": "The same evaluations by the simulated clock of the device and link profiles.",
-    "round-timeline": "What the server and the first devices do in round 1, each method on a time axis of its own: the "
-    "upper bar of a row is computing, the lower one sending and receiving.",
+    "round-timeline": "What the server and the first devices do in round 1, all methods on one time axis; a round of "
+    "which little would be seen is drawn again, stretched. The upper bar of a row is computing, the lower one sending "
+    "and receiving.",
     "bytes-by-kind": "Left: bytes of the whole run on one scale, so that lengths compare; right: the same bars "
     "stretched to 100 %, so that the small ones show what they consist of.",
     "label-partition": "Each column is a device, each row a class, and the stronger the colour the more samples; the "
     "strip on top is each device's total. Few filled rows in a column mean skewed data.",
 }
-#: Plots that the interactive chart stands for, where scripts run.
-_REPLACED = {"accuracy-bytes": "lines", "accuracy-rounds": "lines", "accuracy-time": "lines"}
+#: Plots that an interactive chart stands for, where scripts run.
+_REPLACED = {
+    **dict.fromkeys(("accuracy-bytes", "accuracy-rounds", "accuracy-time"), "lines"),
+    "round-timeline": "timelines",
+}
+#: Above which plots those charts stand.
+_HOSTS = ("accuracy-bytes", "round-timeline")
 
 # Nothing in the page may load or run anything else, whatever a class name or a note contains.
 _POLICY = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{live.script_hash()}'"
 
 
-def write_report(result: Comparison | RunResult, folder: str | Path) -> Path:
+def write_report(result: Comparison | RunResult, folder: str | Path, *, papers: Sequence[str] = ()) -> Path:
     """Write ``report.html`` and the plots as ``plots/NAME.png`` into a folder. Returns the page's path.
+
+    Args:
+        result: what to show.
+        folder: is made.
+        papers: formats that the plots are written in besides: ``svg``, ``pdf``.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         EcoFedError: the folder cannot be written.
     """
-    plots = draw_plots(result)
+    plots = draw_plots(result, papers)
     save_plots(plots, folder)
     return write_text(Path(folder) / REPORT_FILE, report_html(result, plots))
 
@@ -67,7 +79,7 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
         part
         for part in (
             _warnings(comparison),
-            *(_first_plot(plot) for plot in plots if plot.name == "accuracy-bytes"),
+            *(_plot(plot) for plot in plots if plot.name == "accuracy-bytes"),
             _table(comparison),
             *(_plot(plot) for plot in plots if plot.name not in ("accuracy-bytes", "label-partition")),
             titled("The trained network", trained_networks(comparison)),
@@ -137,13 +149,13 @@ def _table(comparison: Comparison) -> str:
     return section(title, f"{more}{scroll(table)}{legend}")
 
 
-def _first_plot(plot: Plot) -> str:
-    """Accuracy against bytes, with the place of the chart that answers for all axes."""
-    return section("Accuracy", f"<div data-chart='lines' hidden></div>{_drawing(plot)}")
-
-
 def _plot(plot: Plot) -> str:
-    return section(plot.title, _drawing(plot), f"static-{_REPLACED[plot.name]}" if plot.name in _REPLACED else "")
+    """A plot, with the place of the chart that is drawn in its stead where scripts run."""
+    chart = _REPLACED.get(plot.name)
+    if plot.name in _HOSTS:
+        title = "Accuracy" if chart == "lines" else plot.title
+        return section(title, f"<div data-chart='{chart}' hidden></div>{_drawing(plot)}")
+    return section(plot.title, _drawing(plot), f"static-{chart}" if chart else "")
 
 
 def _drawing(plot: Plot) -> str:

@@ -15,11 +15,12 @@ from typing import Any
 from ecofed.files.disk import json_text
 from ecofed.reports import theme
 from ecofed.reports.curves import Axis, Curve, curve
+from ecofed.reports.plots.timeline import KIND_COLOURS, KIND_WORDS, actor_name, actors_of, first_rounds
 from ecofed.reports.tables import floors
 from ecofed.results import Comparison
 
 #: In this order: each uses what those before it define.
-_SCRIPTS = ("page.js", "charts.js", "lines.js", "start.js")
+_SCRIPTS = ("page.js", "charts.js", "lines.js", "timelines.js", "start.js")
 #: Of a longer line every so-manieth point is told, the last one always.
 MOST_POINTS = 600
 _DASHES = {"-": "", "--": "9 5", "-.": "9 4 2 4", ":": "2 4"}
@@ -58,7 +59,39 @@ def figures(comparison: Comparison) -> dict[str, Any]:
     """The numbers of the charts, by chart."""
     lines = _lines(comparison)
     marks = [{"label": label, "bytes": size} for label, size in floors(comparison)]
-    return {"lines": {"lines": lines, "floors": marks} if lines else None}
+    return {
+        "lines": {"lines": lines, "floors": marks} if lines else None,
+        "timelines": _timelines(comparison),
+    }
+
+
+def _timelines(comparison: Comparison) -> dict[str, Any] | None:
+    rounds = first_rounds(comparison)
+    if not rounds:
+        return None
+    methods = [
+        {
+            "label": label,
+            "end": max(float(span[3]) for span in spans),
+            "rows": [
+                {
+                    "name": actor_name(actor),
+                    "spans": [
+                        [kind, *(float(f"{at:.6g}") for at in times)] for who, kind, *times in spans if who == actor
+                    ],
+                }
+                for actor in actors_of(spans)
+            ],
+        }
+        for label, spans in rounds.items()
+    ]
+    kinds = {kind: {"colour": _css(colour), "word": KIND_WORDS[kind]} for kind, colour in KIND_COLOURS.items()}
+    return {"methods": methods, "kinds": kinds}
+
+
+def _css(colour: str) -> str:
+    """A colour that follows the theme where it can."""
+    return f"var({theme.css_name(colour)}, {colour})"
 
 
 def _lines(comparison: Comparison) -> list[dict[str, Any]]:
@@ -73,7 +106,7 @@ def _lines(comparison: Comparison) -> list[dict[str, Any]]:
         look = looks[group.label]
         line: dict[str, Any] = {
             "label": group.label,
-            "colour": f"var({theme.css_name(look.colour)}, {look.colour})",
+            "colour": _css(look.colour),
             "marker": look.marker,
             "dash": _DASHES[look.line],
             "weight": look.weight,

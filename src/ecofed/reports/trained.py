@@ -129,7 +129,8 @@ def _by_class(found: Sequence[tuple[RunGroup, list[Scores]]], names: Sequence[st
     head = "".join(f"<th scope='col'>{escape(group.label)}</th>" for group, _ in found)
     rest = f" The {MOST_SHOWN} worst of {len(names)} are shown; all are in result.json." * (len(names) > MOST_SHOWN)
     return (
-        f"<h3>By class</h3><p class='note'>{_BY_CLASS}{rest}</p><div class='scroll' tabindex='0'><table>"
+        f"<h3>By class</h3><p class='note'>{_BY_CLASS}{rest}</p>"
+        "<div class='scroll' tabindex='0'><table class='sortable'>"
         f"<thead><tr><th scope='col'>class</th><th scope='col'>images</th>{head}</tr></thead>"
         f"<tbody>{lines}</tbody></table></div>"
     )

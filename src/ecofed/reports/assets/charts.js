@@ -24,9 +24,9 @@ function humanSeconds(value) {
   return "";
 }
 const AXES = {
-  bytes: { name: "bytes", title: "bytes over the wire so far, up and down, all devices", format: humanBytes, log: true },
-  round: { name: "rounds", title: "round", format: (value) => `round ${Math.round(value)}`, log: false },
-  seconds: { name: "simulated time", title: "simulated time so far", format: humanSeconds, log: true },
+  bytes: { name: "bytes", title: "bytes over the wire so far, up and down, all devices", short: "bytes so far", format: humanBytes, log: true },
+  round: { name: "rounds", title: "round", short: "round", format: (value) => `round ${Math.round(value)}`, log: false },
+  seconds: { name: "simulated time", title: "simulated time so far", short: "simulated time", format: humanSeconds, log: true },
 };
 const TIMES = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, ...[1, 3, 10, 30].map((m) => 60 * m), ...[1, 3, 12].map((h) => 3600 * h), ...[1, 3, 10, 30, 100, 300, 1000].map((d) => 86400 * d)];
 
@@ -189,7 +189,7 @@ class Plane {
           frame = draw("rect", { class: "frame" }, this.svg);
           this.svg.setPointerCapture(event.pointerId);
         }
-        const tall = Math.abs(py - from[1]) > 24;
+        const tall = !this.flat && Math.abs(py - from[1]) > 24;
         const [xs, ys] = [[from[0], px].map((at) => clamp(at, this.left, this.right)), tall ? [from[1], py].map((at) => clamp(at, this.top, this.bottom)) : [this.top, this.bottom]];
         const [x, y] = [Math.min(...xs), Math.min(...ys)];
         Object.entries({ x, y, width: Math.max(...xs) - x, height: Math.max(...ys) - y }).forEach(([name, value]) => frame.setAttribute(name, value));

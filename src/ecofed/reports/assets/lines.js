@@ -12,7 +12,7 @@ class Lines {
     this.plane = new Plane(make("div", { class: "canvas" }, host), this, "Test accuracy of each method; arrow keys move the cursor");
     this.plane.name = "lines";
     this.legend(make("div", { class: "keys", role: "group", "aria-label": "Lines" }, host));
-    make("p", { class: "note" }, host, "Drag to zoom; with the chart focused the wheel zooms, too; a double click shows all again. Names switch lines off and on.");
+    make("p", { class: "note" }, host, "Each line follows one method from its first round to its last evaluation, whose accuracy stands at its end. Dotted: what sending every image once would cost. Drag to zoom, once clicked also with the wheel; a double click shows all again. Names below switch lines off and on.");
     this.plane.paint();
   }
 
@@ -83,7 +83,7 @@ class Lines {
       time: this.axis === "seconds",
       formatX: this.axis === "round" ? String : axis.format,
       formatY: (value) => (value < 0.1 && value > 0 ? String(Number(value.toPrecision(2))) : value.toFixed(1 + (Math.round(value * 100) % 10 !== 0))),
-      titleX: `${axis.title}${log ? " (log scale)" : ""}`,
+      titleX: `${(this.plane?.host.clientWidth ?? 999) < 520 ? axis.short : axis.title}${log ? " (log scale)" : ""}`,
     };
   }
 
@@ -109,7 +109,7 @@ class Lines {
     if (!plane.logX) x0 = 0;
     const span = Math.max(x1 - x0, plane.logX ? 0.3 : 1e-9);
     x1 = x0 + span * 1.03;
-    if (plane.logX) x0 -= 0.04 * span;
+    if (plane.logX) x0 -= Math.max(0.04, 26 / (plane.right - plane.left)) * span; // words beside the first mark
     if (plane.width >= 620 && lines.length <= 8) {
       // Room for the names beside the lines' ends, about 7 px a character.
       for (const line of lines) {
@@ -128,8 +128,8 @@ class Lines {
     const lines = this.shown();
     const layer = plane.clipped;
     const taken = [];
-    this.paintFloors(plane, taken);
     for (const line of lines) line.places = line.points.map((point) => [plane.x(point.x), plane.y(point.y)]);
+    this.paintFloors(plane, lines, taken);
     lines.forEach((line, at) => {
       // A line that lies on another one is dashed, and the one below it wider, so that both are seen.
       line.onTop = lines.slice(0, at).filter((other) => lies(line.places, other.places));
@@ -156,16 +156,28 @@ class Lines {
     if (plane.width >= 620 && lines.length <= 8) this.paintNames(plane, lines, taken);
   }
 
-  paintFloors(plane, taken) {
+  paintFloors(plane, lines, taken) {
     const floors = this.floors().sort((one, two) => one.bytes - two.bytes);
-    floors.forEach((floor, at) => {
+    const dots = lines.flatMap((line) => along(line.places));
+    floors.forEach((floor) => {
       const x = plane.x(floor.bytes);
       if (x < plane.left || x > plane.right) return;
       draw("path", { class: "floor", d: `M${x} ${plane.top}V${plane.bottom}` }, plane.clipped);
-      const left = at === 0 && floors.length > 1;
-      const text = draw("text", { class: "floor", transform: `translate(${x + (left ? -5 : 13)} ${plane.bottom - 6}) rotate(-90)` }, plane.clipped, `${floor.label} · ${humanBytes(floor.bytes)}`);
-      const long = text.getComputedTextLength();
-      taken.push({ x: x - (left ? 17 : 2), y: plane.bottom - 8 - long, w: 19, h: long + 8 }, { x: x - 2, y: plane.top, w: 4, h: plane.bottom - plane.top });
+      taken.push({ x: x - 2, y: plane.top, w: 4, h: plane.bottom - plane.top });
+    });
+    floors.forEach((floor, at) => {
+      const x = plane.x(floor.bytes);
+      if (x < plane.left || x > plane.right) return;
+      const text = draw("text", { class: "floor" }, plane.clipped, `${floor.label} · ${humanBytes(floor.bytes)}`);
+      const h = text.getComputedTextLength() + 4;
+      // Beside its mark, at the foot or at the top: where it covers the least of the lines.
+      const sides = at === 0 && floors.length > 1 ? [-17, 3] : [3, -17];
+      const places = sides.flatMap((dx) => [plane.bottom - 6 - h, plane.top].map((y) => ({ x: x + dx, y, w: 14, h })));
+      const cost = (box) => dots.filter(([px, py]) => px > box.x && px < box.x + box.w && py > box.y && py < box.y + h).length
+        + 100 * taken.filter((other) => overlap(box, other)).length + 100 * (box.x < plane.left);
+      const best = places.map((box, order) => [cost(box) + order / 10, box]).sort((one, two) => one[0] - two[0])[0][1];
+      text.setAttribute("transform", `translate(${best.x + 11} ${best.y + h - 2}) rotate(-90)`);
+      taken.push(best);
     });
   }
 

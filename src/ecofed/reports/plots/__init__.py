@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ from ecofed.reports import theme
 from ecofed.reports.plots.accuracy import accuracy_figure
 from ecofed.reports.plots.kinds import kinds_figure
 from ecofed.reports.plots.labels import labels_figure
+from ecofed.reports.plots.line_ends import lay_out
 from ecofed.reports.plots.names import short
-from ecofed.reports.plots.style import drawing, png
+from ecofed.reports.plots.style import drawing, png, vector
 from ecofed.reports.plots.timeline import timeline_figure
 from ecofed.reports.tables import as_comparison
 from ecofed.results import Comparison, RunResult
@@ -45,10 +46,12 @@ class Plot:
     """With its title and the data set's name, to stand alone."""
     svg: str
     """Without XML prologue, sizes and fonts of its own, colours as CSS variables: to be put into the page."""
+    papers: dict[str, bytes] = field(default_factory=dict)
+    """By format (``svg``, ``pdf``), for papers: drawn by vectors, without a title, as captions say it."""
 
 
-def draw_plots(result: Comparison | RunResult) -> list[Plot]:
-    """Draw every plot that the results have data for.
+def draw_plots(result: Comparison | RunResult, papers: Sequence[str] = ()) -> list[Plot]:
+    """Draw every plot that the results have data for; ``papers`` are formats to draw it in besides.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -59,10 +62,12 @@ def draw_plots(result: Comparison | RunResult) -> list[Plot]:
         with drawing(name):
             figure = draw(comparison)
             if figure is not None:
+                lay_out(figure)
                 svg = _svg(figure)  # first: the page has headings of its own
+                vectors = {name: vector(figure, name) for name in papers}
                 data = comparison.results[0].data
                 _add_title(figure, title, f"{short(data.name, 40)}, {len(data.label_counts)} devices")
-                plots.append(Plot(name=name, title=title, png=png(figure), svg=svg))
+                plots.append(Plot(name=name, title=title, png=png(figure), svg=svg, papers=vectors))
     return plots
 
 
@@ -72,14 +77,20 @@ def write_plots(result: Comparison | RunResult, folder: str | Path) -> list[Path
 
 
 def save_plots(plots: list[Plot], folder: str | Path) -> list[Path]:
-    """Write drawn plots as ``plots/NAME.png``."""
-    return [write_bytes(Path(folder) / "plots" / f"{plot.name}.png", plot.png) for plot in plots]
+    """Write drawn plots as ``plots/NAME.png``, and in the formats for papers that they were drawn in."""
+    files = {
+        f"{plot.name}.{ending}": data for plot in plots for ending, data in ({"png": plot.png} | plot.papers).items()
+    }
+    return [write_bytes(Path(folder) / "plots" / name, data) for name, data in files.items()]
 
 
 def _add_title(figure: Figure, title: str, subtitle: str) -> None:
     width, height = figure.get_size_inches()
+    share = height / (height + 0.42)
+    places = [axes.get_position().bounds for axes in figure.axes]
     figure.set_size_inches(width, height + 0.42)
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, height / (height + 0.42)))
+    for axes, (x0, y0, wide, high) in zip(figure.axes, places, strict=True):  # the layout is done, and was not cheap
+        axes.set_position((x0, y0 * share, wide, high * share))
     figure.text(0.012, 1 - 0.1 / (height + 0.42), title, fontsize=13, fontweight="bold", va="top")
     figure.text(0.988, 1 - 0.13 / (height + 0.42), subtitle, fontsize=9.5, color=theme.MUTED, va="top", ha="right")
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import log10
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ecofed.reports import theme
 from ecofed.reports.curves import Axis, Curve, curve
-from ecofed.reports.plots.line_ends import LineEnd, label_ends
+from ecofed.reports.plots.line_ends import LineEnd, along, label_ends, lay_out
 from ecofed.reports.plots.names import short
 from ecofed.reports.tables import floors
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import Comparison
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
 _NAME_LIMIT = 36
 _X_LABELS = {
@@ -42,7 +47,6 @@ def accuracy_figure(comparison: Comparison, *, axis: Axis) -> Figure | None:
     groups = comparison.groups()
     styles = theme.styles(groups)
     curves = {group.label: curve(group, axis) for group in groups}
-    finals = {group.label: group.spread(lambda r: r.totals.final_test_accuracy).mean for group in groups}
     if axis != "round":  # a logarithmic axis has no zero
         curves = {label: _positive(one) for label, one in curves.items()}
     curves = {label: one for label, one in curves.items() if one.x}
@@ -50,18 +54,21 @@ def accuracy_figure(comparison: Comparison, *, axis: Axis) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for label, one in curves.items():
-        _draw_line(axes, one, styles[label])
     marks = [(label, size) for label, size in floors(comparison) if size > 0] if axis == "bytes" else []
     _scale_x(axes, axis, curves, [size for _, size in marks])
     axes.set_ylim(0, _top([y for one in curves.values() for y in one.high]))
     axes.set_xlabel(_X_LABELS[axis])
     axes.set_ylabel("test accuracy")
     axes.grid(axis="x", visible=False)
-    _draw_floors(axes, marks)
+    lay_out(figure)
+    below, on_top = _hidden(axes, curves)
+    for label, one in curves.items():
+        _draw_line(axes, one, styles[label], below=label in below, on_top=label in on_top)
+    named = _draw_floors(axes, marks, [along(axes, one.x, one.mean) for one in curves.values()])
     ends = [
         LineEnd(
-            text=f"{short(label, _NAME_LIMIT)}  {finals[label]:.2f}",
+            # Of the last dot, beside which it stands; the mean of the last evaluations is the table's.
+            text=f"{short(label, _NAME_LIMIT)}  {one.mean[-1]:.2f}",
             colour=styles[label].colour,
             bold=styles[label].weight > 2,
             x=one.x,
@@ -69,8 +76,21 @@ def accuracy_figure(comparison: Comparison, *, axis: Axis) -> Figure | None:
         )
         for label, one in curves.items()
     ]
-    label_ends(figure, axes, ends)
+    label_ends(figure, axes, ends, named)
     return figure
+
+
+def _hidden(axes: Axes, curves: dict[str, Curve]) -> tuple[set[str], set[str]]:
+    """The lines that others lie on for a third of those others' length, and those others."""
+    places = {label: along(axes, one.x, one.mean) for label, one in curves.items()}
+    near = 2.5 * axes.figure.dpi / 72
+    below, on_top = set(), set()
+    for upper, lower in combinations(reversed(places), 2):  # later ones are drawn on earlier ones
+        apart = np.linalg.norm(places[upper][:, None] - places[lower][None], axis=2).min(axis=1)
+        if np.mean(apart < near) > 1 / 3:
+            below.add(lower)
+            on_top.add(upper)
+    return below, on_top
 
 
 def _positive(one: Curve) -> Curve:
@@ -83,9 +103,18 @@ def _positive(one: Curve) -> Curve:
     )
 
 
-def _draw_line(axes: Axes, one: Curve, style: theme.Style) -> None:
+def _draw_line(axes: Axes, one: Curve, style: theme.Style, *, below: bool, on_top: bool) -> None:
+    """A line that others lie on is wide and pale, those are dashed: both are seen."""
     front = 3 if style.weight > 2 else 2
-    axes.plot(one.x, one.mean, color=style.colour, lw=style.weight, ls=style.line, zorder=front)
+    axes.plot(
+        one.x,
+        one.mean,
+        color=style.colour,
+        lw=style.weight * (2.4 if below else 1),
+        alpha=0.45 if below else 1,
+        ls=(0, (4, 2.5)) if on_top else style.line,
+        zorder=front,
+    )
     axes.plot(one.x[-1:], one.mean[-1:], color=style.colour, marker=style.marker, ms=6.5, zorder=front + 1)
     if len(one.x) <= 40:
         axes.plot(one.x, one.mean, color=style.colour, ls="", marker=style.marker, ms=3.2, zorder=front)
@@ -138,22 +167,48 @@ def _short(text: str) -> str:
     return f"{number.removesuffix('.00').removesuffix('.0')} {unit}"
 
 
-def _draw_floors(axes: Axes, marks: list[tuple[str, int]]) -> None:
-    for index, (label, size) in enumerate(sorted(marks, key=lambda mark: mark[1])):
-        axes.axvline(size, color=theme.MUTED, lw=1.1, ls=(0, (2, 2)), zorder=1)
-        # The smaller one is named on its left, the larger on its right: two close marks stay readable.
-        left = index == 0 and len(marks) > 1
-        axes.annotate(
+def _draw_floors(axes: Axes, marks: list[tuple[str, int]], lines: list[np.ndarray]) -> list[Artist]:
+    """Draw the marks, their words where they cover the least of the lines. Returns what names keep clear of."""
+    ordered = sorted(marks, key=lambda mark: mark[1])
+    drawn: list[Artist] = [
+        axes.axvline(size, color=theme.MUTED, lw=1.1, ls=(0, (2, 2)), zorder=1) for _, size in ordered
+    ]
+    points = np.concatenate(lines)
+    words: list[Artist] = []
+    for index, (label, size) in enumerate(ordered):
+        text = axes.annotate(
             f"{short(label, 40)} · {human_bytes(size)}",
             (size, 0.02),
             xycoords=("data", "axes fraction"),
-            xytext=(-4 if left else 4, 0),
+            xytext=(0, 0),
             textcoords="offset points",
             rotation=90,
-            ha="right" if left else "left",
-            va="bottom",
             fontsize=8.5,
             color=theme.MUTED,
             zorder=4,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.75},
         )
+        # The smaller one is named on its left, the larger on its right: two close marks stay readable.
+        sides = ["right", "left"] if index == 0 and len(ordered) > 1 else ["left", "right"]
+        costs = {}
+        for order, (side, foot) in enumerate((side, foot) for side in sides for foot in (True, False)):
+            _put(text, size, side, foot=foot)
+            box = text.get_window_extent()
+            inside = (
+                np.abs(points - [box.x0 + box.width / 2, box.y0 + box.height / 2])
+                < [
+                    box.width / 2,
+                    box.height / 2,
+                ]
+            ).all(axis=1)
+            crowded = sum(box.overlaps(other.get_window_extent()) for other in [*drawn, *words])
+            costs[side, foot] = np.count_nonzero(inside) + 100 * crowded + 100 * (box.x0 < axes.bbox.x0) + order / 10
+        side, foot = min(costs, key=lambda place: costs[place])
+        _put(text, size, side, foot=foot)
+        words.append(text)
+    return [*drawn, *words]
+
+
+def _put(text: Annotation, size: int, side: str, *, foot: bool) -> None:
+    text.xy = (size, 0.02 if foot else 0.98)
+    text.set(ha=side, va="bottom" if foot else "top", position=(4 if side == "left" else -4, 0))

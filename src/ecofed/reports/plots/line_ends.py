@@ -10,13 +10,17 @@ import numpy as np
 from ecofed.reports import theme
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
 #: Horizontal anchor, and the offset in points from the line's end.
 Place = tuple[str, int, int]
+#: Left, lower, right and upper edge in pixels.
+Box = tuple[float, float, float, float]
 
 #: Places to try, best first.
 _PLACES: list[Place] = [
@@ -40,14 +44,16 @@ class LineEnd:
     y: list[float]
 
 
-def label_ends(figure: Figure, axes: Axes, ends: list[LineEnd]) -> None:
-    """Write each name at the place near its line's end that covers the fewest lines and no other name."""
-    from matplotlib.transforms import Bbox
-
-    figure.draw_without_rendering()  # positions are known only after the layout
-    lines = np.concatenate([_sampled(axes, end) for end in ends])
-    room = Bbox.from_extents(axes.bbox.x0, axes.bbox.y0, figure.bbox.x1, figure.bbox.y1)
-    taken: list[Bbox] = []
+def label_ends(figure: Figure, axes: Axes, ends: list[LineEnd], obstacles: Sequence[Artist] = ()) -> None:
+    """Write each name at the place near its line's end that covers the fewest lines, and no name, no dot that ends a
+    line, and none of the ``obstacles``. The layout stands afterwards: names would not move with it."""
+    lay_out(figure)
+    lines = np.concatenate([along(axes, end.x, end.y) for end in ends])
+    room = (axes.bbox.x0, axes.bbox.y0, figure.bbox.x1, figure.bbox.y1)
+    pixels = figure.dpi / 72
+    taken = [_box(artist.get_window_extent()) for artist in obstacles]
+    dots = [axes.transData.transform((end.x[-1], end.y[-1])) for end in ends]
+    taken += [(x - 4 * pixels, y - 4 * pixels, x + 4 * pixels, y + 4 * pixels) for x, y in dots]
     for end in sorted(ends, key=lambda end: -end.y[-1]):
         label = axes.annotate(
             end.text,
@@ -64,31 +70,49 @@ def label_ends(figure: Figure, axes: Axes, ends: list[LineEnd]) -> None:
             bbox={"boxstyle": "square,pad=0.05", "facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.6},
         )
         label.set_in_layout(False)
-        costs = [_cost(label, place, lines, taken, room) for place in _PLACES]
-        _move(label, _PLACES[int(np.argmin(costs))])
-        taken.append(label.get_window_extent())
+        measured = _box(label.get_window_extent())  # once: other places are this one, moved
+        boxes = [_moved(measured, place, pixels) for place in _PLACES]
+        costs = [_cost(box, lines, taken, room) + order for order, box in enumerate(boxes)]
+        best = int(np.argmin(costs))
+        anchor, dx, dy = _PLACES[best]
+        label.set(ha=anchor, position=(dx, dy))
+        taken.append(boxes[best])
 
 
-def _cost(label: Annotation, place: Place, lines: np.ndarray, taken: list[Bbox], room: Bbox) -> float:
-    """Move a name to a place and say how bad that is."""
-    _move(label, place)
-    box = label.get_window_extent()
-    inside_x = (lines[:, 0] > box.x0) & (lines[:, 0] < box.x1)
-    covered = np.count_nonzero(inside_x & (lines[:, 1] > box.y0) & (lines[:, 1] < box.y1))
-    collisions = sum(box.overlaps(other) for other in taken)
-    outside = box.x0 < room.x0 or box.x1 > room.x1 or box.y0 < room.y0 or box.y1 > room.y1
-    return float(1000 * collisions + 300 * outside + 2 * covered + _PLACES.index(place))
+def lay_out(figure: Figure) -> None:
+    """Find the places of axes and keep them: each later drawing would look for them again."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
-def _move(label: Annotation, place: Place) -> None:
-    anchor, dx, dy = place
-    label.set(ha=anchor, position=(dx, dy))
-
-
-def _sampled(axes: Axes, end: LineEnd) -> np.ndarray:
-    """The line as points in pixels, a few pixels apart; shape ``(points, 2)``."""
-    corners = axes.transData.transform(np.column_stack([end.x, end.y]))
+def along(axes: Axes, x: list[float], y: list[float]) -> np.ndarray:
+    """A line as points in pixels, a few pixels apart; shape ``(points, 2)``."""
+    corners = axes.transData.transform(np.column_stack([x, y]))
     if len(corners) == 1:
         return corners
     steps = np.linspace(0, len(corners) - 1, 8 * len(corners))
     return np.column_stack([np.interp(steps, np.arange(len(corners)), corners[:, axis]) for axis in (0, 1)])
+
+
+def _box(extent: Bbox) -> Box:
+    return extent.x0, extent.y0, extent.x1, extent.y1
+
+
+def _moved(box: Box, place: Place, pixels: float) -> Box:
+    anchor, dx, dy = place
+    width = box[2] - box[0]
+    left = dx * pixels - {"left": 0.0, "center": width / 2, "right": width}[anchor]
+    return box[0] + left, box[1] + dy * pixels, box[2] + left, box[3] + dy * pixels
+
+
+def _cost(box: Box, lines: np.ndarray, taken: list[Box], room: Box) -> float:
+    """How bad a place is."""
+    x0, y0, x1, y1 = box
+    inside = (lines[:, 0] > x0) & (lines[:, 0] < x1) & (lines[:, 1] > y0) & (lines[:, 1] < y1)
+    collisions = sum(x0 < other[2] and other[0] < x1 and y0 < other[3] and other[1] < y1 for other in taken)
+    outside = x0 < room[0] or x1 > room[2] or y0 < room[1] or y1 > room[3]
+    return float(1000 * collisions + 300 * outside + 2 * np.count_nonzero(inside))

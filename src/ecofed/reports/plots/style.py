@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 200
+#: For papers; text stays text in both.
+PAPER_FORMATS = ("svg", "pdf")
 
 
 @contextmanager
@@ -88,6 +90,7 @@ def settings(salt: str) -> dict[str, Any]:
         "grid.color": theme.GRID,
         "grid.linewidth": 0.8,
         "lines.solid_capstyle": "round",
+        "pdf.fonttype": 42,  # whole outlines: publishers refuse Type 3
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
         "text.color": theme.INK,
@@ -101,4 +104,12 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor=theme.PAPER, metadata={"Software": "ecofed"})
+    return buffer.getvalue()
+
+
+def vector(figure: Figure, ending: str) -> bytes:
+    """The figure as a file of one of :data:`PAPER_FORMATS`, the same bytes each time."""
+    buffer = io.BytesIO()
+    told = {"svg": {"Date": None, "Creator": "ecofed"}, "pdf": {"CreationDate": None, "Creator": "ecofed"}}[ending]
+    figure.savefig(buffer, format=ending, transparent=True, metadata=told)
     return buffer.getvalue()
