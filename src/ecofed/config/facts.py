@@ -53,8 +53,16 @@ class Facts:
     """Whether what it costs depends on where the network is cut."""
     has_network: ClassVar[bool] = True
     """Whether what it trains is the network that the configuration names, and can be saved as one."""
+    noise: ClassVar[Literal["none", "images", "sums"]] = "none"
+    """Where its devices add noise before anything leaves them (``privacy``): to what is of each image, or to sums over
+    all of theirs, which hold the labels, too."""
     against_flower: ClassVar[str | None] = None
     """Why it makes no sense over Flower, to be read after its name; ``None``: it does."""
+
+    @classmethod
+    def uploads_at_most(cls, config: Config) -> int | None:  # noqa: ARG003
+        """How often a run may ask a device about the same image; ``None``: that is not known before."""
+        return 1
 
     # What is done to a test image besides running the network, said once: for evaluation, saved and exported networks.
 

@@ -31,6 +31,7 @@ from ecofed.config.methods import (
     facts_of,
 )
 from ecofed.config.moved import moved_keys, with_current_keys, with_current_paths
+from ecofed.config.privacy import PrivacyConfig
 from ecofed.config.problem import DataConfig, FrontConfig, ModelConfig
 from ecofed.config.registry import codecs as plugin_codecs
 from ecofed.config.registry import forget_when_new, origins, require_plugins
@@ -131,6 +132,7 @@ class Config:
     availability: AvailabilityConfig = field(default_factory=AvailabilityConfig)
     front: FrontConfig = field(default_factory=FrontConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     classic_fl: ClassicFLConfig = field(default_factory=ClassicFLConfig)
     vanilla_dpfl: VanillaDPFLConfig = field(default_factory=VanillaDPFLConfig)
     lgl: LGLConfig = field(default_factory=LGLConfig)

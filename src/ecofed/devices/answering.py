@@ -12,7 +12,7 @@ from ecofed.config.task import Task
 from ecofed.devices.kept_network import KeptNetwork
 from ecofed.devices.local_images import LocalImages
 from ecofed.devices.local_test import LocalTest
-from ecofed.errors import EcoFedError, WireError
+from ecofed.errors import DeviceError, EcoFedError, WireError
 from ecofed.wire import CountRight, Failure, InstallNetwork, Message, decode, encode
 
 
@@ -35,6 +35,7 @@ class Answering:
         self._refusal = refusal or f"is not a request that a device in a run of {task.config.method} answers"
         answers = {} if side is None else {request: getattr(side, name) for request, name in side.answers.items()}
         self._handlers: dict[type[Message], Callable[[Any], Message]] = answers
+        self._protection = data.protection
         kept = KeptNetwork(network, LocalTest(task, data))
         self._handlers |= {InstallNetwork: kept.install, CountRight: kept.count}
 
@@ -45,9 +46,19 @@ class Answering:
             handler = self._handlers.get(type(message))
             if handler is None:
                 raise WireError(f"{type(message).__name__} {self._refusal}")
+            self._protect(message)
             return encode(handler(message)).data
         except EcoFedError as error:
             return encode(Failure(reason=str(error))).data
+
+    def _protect(self, message: Message) -> None:
+        """Raise :class:`DeviceError` for what this device's owner does not allow: it is not the server's to decide."""
+        if isinstance(message, InstallNetwork):
+            return
+        if refusal := self._protection.refusal:
+            raise DeviceError(refusal)
+        if isinstance(message, CountRight) and self._protection.counts_stay:
+            raise DeviceError("privacy: exact counts of right answers do not leave this device")
 
 
 def side_of(method: str) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ecofed.config.task import Task
 from ecofed.data.stored import ImageRows
+from ecofed.devices.account import Account
 from ecofed.devices.local_images import LocalImages
 from ecofed.randomness import permutation
 
@@ -28,9 +29,15 @@ class LocalData(LocalImages):
     """What a device with PyTorch makes of its images: tensors, and the batches of its local epochs."""
 
     def __init__(
-        self, task: Task, device: int, images_NHWC: ImageRows, labels_N: np.ndarray, torch_device: str = "cpu"
+        self,
+        task: Task,
+        device: int,
+        images_NHWC: ImageRows,
+        labels_N: np.ndarray,
+        torch_device: str = "cpu",
+        account: Account | None = None,
     ) -> None:
-        super().__init__(task, device, images_NHWC, labels_N)
+        super().__init__(task, device, images_NHWC, labels_N, account)
         self.torch_device = torch.device(torch_device)
 
     def inputs(self, samples_B: np.ndarray, view: int) -> Tensor:

@@ -14,6 +14,8 @@ from ecofed.data.jpeg import compress_images
 from ecofed.data.reading import Reading, reading_of
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.data.transforms import Views, centre
+from ecofed.devices.account import Account
+from ecofed.devices.protection import Protection
 from ecofed.errors import DataError, DeviceError
 from ecofed.wire import Images, SendImages
 from ecofed.wire.messages import label_dtype
@@ -22,7 +24,15 @@ from ecofed.wire.messages import label_dtype
 class LocalImages:
     """Images (N, H, W, C) uint8 and labels (N,) that leave the device as images only when :meth:`send` is asked for."""
 
-    def __init__(self, task: Task, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> None:
+    def __init__(
+        self,
+        task: Task,
+        device: int,
+        images_NHWC: ImageRows,
+        labels_N: np.ndarray,
+        account: Account | None = None,
+    ) -> None:
+        """``account``: the device's privacy budget and the secret of its noise; ``None``: new, for this process."""
         self.task = task
         self.device = device
         held_N = np.arange(0)
@@ -35,6 +45,7 @@ class LocalImages:
             images_NHWC, labels_N = part_of(images_NHWC, own_N), labels_N[own_N]
         self._images_NHWC = images_NHWC
         self.labels_N = labels_N.astype(label_dtype(task.classes))
+        self.protection = Protection(task, account or Account(), images_NHWC, self.labels_N)
 
     def __len__(self) -> int:
         return len(self.labels_N)

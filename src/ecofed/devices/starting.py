@@ -10,6 +10,7 @@ import torch
 from ecofed.config.task import Task
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.data.stored import part_of
+from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
 from ecofed.devices.local_images import class_numbers, task_reading
 from ecofed.devices.worker import DeviceWorker
@@ -21,7 +22,8 @@ def make_worker(task: Task, dataset: Dataset, parts: list[np.ndarray], device: i
     own = parts[device]  # in memory a copy, so the worker does not keep the whole set alive
     train = dataset.train
     images_NHWC = part_of(train.images_NHWC, own)
-    return DeviceWorker(task, LocalData(task, device, images_NHWC, train.labels_N[own], torch_device))
+    account = Account.simulated(task.config.seed, device)
+    return DeviceWorker(task, LocalData(task, device, images_NHWC, train.labels_N[own], torch_device, account))
 
 
 def load_worker(task: Task, device: int, torch_device: str) -> DeviceWorker:

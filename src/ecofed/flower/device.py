@@ -12,6 +12,10 @@ Node configuration (``flower-supernode --node-config``):
 ``network``   a file to write the trained network to, when the run delivers it (``delivery``)
 ``numbers``   a file in which the device's images keep their numbers, for runs that ask for what is new
 ``images-may-leave``   ``true`` allows runs of ``send-images``, where the images themselves are sent
+``privacy``   a file that keeps the secret of the device's noise and what it has given away; runs with noise need it
+``max-epsilon``   what all runs together may give away of each image; runs that add no noise are refused
+``max-delta``     the probability that it leaves out (0.00001)
+``max-label-epsilon``   the same of each image's label by itself
 ``front``     a folder that ``ecofed export front`` wrote, for a front that the device cannot build itself
 """
 
@@ -29,8 +33,10 @@ from flwr.clientapp import ClientApp
 from ecofed.data import Dataset, load_dataset, partition
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices import LocalImages, OnnxWorker
+from ecofed.devices.account import Account, allowance_of
 from ecofed.devices.lasting_numbers import lasting_order
 from ecofed.devices.local_images import class_numbers, task_reading
+from ecofed.devices.protection import refused
 from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
 from ecofed.onnx import DeviceBundle
@@ -59,6 +65,7 @@ def hello(message: Message, context: Context) -> Message:
         known = {"device": number}
         data, _ = unpack(message.content)
         invitation = Invitation.decode(b"".join(data))
+        own_account(invitation, context.node_config)
         own_images(invitation, number, context.node_config)
     except EcoFedError as error:
         return Message(pack([], status=REFUSED, reason=str(error), **known), reply_to=message)
@@ -110,19 +117,38 @@ def make_worker(invitation: Invitation, node_config: Any) -> Worker:
     if kind not in ("auto", "torch", "onnx"):
         raise ConfigError(f"node config worker = {kind!r}: must be torch, onnx or auto")
     number = device_number(node_config)
+    account = own_account(invitation, node_config)
     images_NHWC, labels_N = own_images(invitation, number, node_config)
     task = invitation.task
     network = Path(str(node_config["network"])) if "network" in node_config else None
     if kind == "onnx" or (kind == "auto" and find_spec("torch") is None):
         front = node_config.get("front")
         exported = None if front is None else DeviceBundle.load(Path(str(front)))
-        return OnnxWorker(task, LocalImages(task, number, images_NHWC, labels_N), exported, network)
+        return OnnxWorker(task, LocalImages(task, number, images_NHWC, labels_N, account), exported, network)
     import torch
 
     from ecofed.devices import DeviceWorker, LocalData
 
     torch.set_num_threads(task.config.threads)
-    return DeviceWorker(task, LocalData(task, number, images_NHWC, labels_N), network)
+    return DeviceWorker(task, LocalData(task, number, images_NHWC, labels_N, account=account), network)
+
+
+def own_account(invitation: Invitation, node_config: Any) -> Account:
+    """The device's privacy account, which only its owner can set up.
+
+    Raises:
+        ConfigError: none is named where there must be one; it is damaged; a limit is no number. DeviceError: the owner
+            does not allow such a run.
+    """
+    allowance = allowance_of(node_config)
+    if refusal := refused(invitation.task.config, allowance):
+        raise DeviceError(refusal)
+    file = node_config.get("privacy")
+    if file is not None:
+        return Account.on_disk(Path(str(file)), allowance)
+    if invitation.task.config.privacy.active or allowance.any:
+        raise ConfigError("noise needs a file that keeps what was given away (node config privacy=FILE)")
+    return Account()
 
 
 def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[ImageRows, np.ndarray]:

@@ -8,6 +8,7 @@ Shape legend: N samples, D features with the constant, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ecofed.activations.clipping import SENSITIVITY, ball
 from ecofed.activations.codecs.base import TIMES_THE_LIMIT
+from ecofed.activations.noisy_sums import check_noisy, denoised, gram_of_ball, norm_of_sums, sum_features
 from ecofed.activations.statistics import (
     check_sums,
     feature_grid,
     gram_from_means,
     outer_of_means,
-    pooled_features,
     triangle_size,
     unpack_triangle,
 )
@@ -60,6 +62,17 @@ class ClosedForm(ClosedFormFacts, Method):
         self._devices_K: np.ndarray = np.zeros(context.task.classes)
         """How many devices have images of a class."""
         self._weights_DK: np.ndarray = np.zeros((width, context.task.classes))
+        own = self.config.privacy
+        self._ball = (
+            None if own.epsilon is None else ball(self.bundle.upper[min(self.bundle.upper)], self._grid, own.clip)
+        )
+        """Where features lie that bear noise; ``None``: there is none, and sums are exact."""
+        self._deviation = 0.0
+        """Of the noise of one device's sums."""
+        if self._ball is not None:
+            whole = self.config.closed_form.sends == "second-moments"
+            uploads = self.uploads_at_most(self.config) or 1
+            self._deviation = SENSITIVITY * norm_of_sums(whole=whole) * own.multiplier(uploads)
         self._samples = 0
         self._heard: set[int] = set()
 
@@ -95,6 +108,10 @@ class ClosedForm(ClosedFormFacts, Method):
             raise WireError(f"statistics of shapes {reply.gram.shape} and {reply.cross_DK.shape} for {width} features")
         self.counts.check(device, reply.samples)
         cross_DK = reply.cross_DK.astype(np.float64)
+        if self._ball is not None:
+            check_noisy(reply.gram, cross_DK, reply.samples, self._deviation)
+            whole = len(reply.gram) > 0
+            return reply.samples, unpack_triangle(reply.gram, width) if whole else np.zeros((width, width)), cross_DK
         if self.config.closed_form.sends == "class-means":
             return reply.samples, outer_of_means(cross_DK, reply.samples, self._largest), cross_DK
         gram_DD = unpack_triangle(reply.gram, width)
@@ -105,16 +122,25 @@ class ClosedForm(ClosedFormFacts, Method):
         """Ridge regression of one-hot labels; the constant is not penalised."""
         if not self._samples:
             return
+        if self._ball is not None:
+            self._solve_noisy()
+            return
         gram_DD = self._gram_DD
         if self.config.closed_form.sends == "class-means":
             gram_DD = gram_from_means(self._gram_DD, self._cross_DK, self._devices_K)
         penalty_D = np.full(len(gram_DD), self.config.closed_form.ridge * np.trace(gram_DD) / len(gram_DD))
         penalty_D[-1] = 1e-6 * self._samples
-        penalised_DD = gram_DD + np.diag(penalty_D)
-        try:
-            self._weights_DK = np.linalg.solve(penalised_DD, self._cross_DK)
-        except np.linalg.LinAlgError:  # fewer samples than features and next to no penalty: the smallest solution
-            self._weights_DK = np.linalg.lstsq(penalised_DD, self._cross_DK)[0]
+        self._weights_DK = _solved(gram_DD + np.diag(penalty_D), self._cross_DK)
+
+    def _solve_noisy(self) -> None:
+        """The same of sums that bear noise, which is taken into account."""
+        if self.config.closed_form.sends == "class-means":
+            gram_DD, of_noise = gram_of_ball(self._cross_DK, self._samples), 0.0
+        else:
+            gram_DD, of_noise = denoised(self._gram_DD, self._deviation * math.sqrt(len(self._heard)))
+        penalty_D = np.full(len(gram_DD), of_noise + self.config.closed_form.ridge * np.trace(gram_DD) / len(gram_DD))
+        penalty_D[-1] = 1e-6 * self._samples
+        self._weights_DK = _solved(gram_DD + np.diag(penalty_D), self._cross_DK)
 
     @classmethod
     def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
@@ -147,7 +173,7 @@ class ClosedForm(ClosedFormFacts, Method):
 
     def test_input(self, x_NCHW: Tensor) -> Tensor:
         h_NCHW = self.front(x_NCHW).cpu().numpy()
-        return torch.from_numpy(pooled_features(h_NCHW, self._grid))
+        return torch.from_numpy(sum_features(h_NCHW, self._grid, self._ball))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
         # One-hot regression targets are no log-odds; a factor makes the test loss comparable, accuracy is unchanged.
@@ -175,3 +201,11 @@ class ClosedForm(ClosedFormFacts, Method):
 def _entries(config: Config, width: int) -> int:
     """Of the sums of products that a device sends."""
     return 0 if config.closed_form.sends == "class-means" else triangle_size(width)
+
+
+def _solved(penalised_DD: np.ndarray, cross_DK: np.ndarray) -> np.ndarray:
+    try:
+        weights_DK: np.ndarray = np.linalg.solve(penalised_DD, cross_DK)
+    except np.linalg.LinAlgError:  # fewer samples than features and next to no penalty: the smallest solution
+        weights_DK = np.linalg.lstsq(penalised_DD, cross_DK)[0]
+    return weights_DK

@@ -13,6 +13,7 @@ import numpy as np
 from ecofed.config import Config, Settings
 from ecofed.config.held_out import taking_part
 from ecofed.config.methods import OURS, PAPER_METHODS
+from ecofed.config.privacy import check_privacy
 from ecofed.config.task import Task
 from ecofed.costs.calendar import Course
 from ecofed.costs.clock import fleet_of
@@ -29,6 +30,7 @@ from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
+from ecofed.planning.private import privacy_notes
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
 from ecofed.pretraining.bundling import early_bundle
@@ -97,6 +99,7 @@ def plan(settings: Settings, methods: Sequence[str] = PAPER_METHODS, *, every_la
 
 def plan_run(config: Config) -> MethodPlan:
     """Plan one run of one method, at its cut; errors as for :func:`plan`."""
+    check_privacy(config)
     planner = _Planner(config)
     return planner.row(config, planner.cut, fleet_of(config))
 
@@ -122,7 +125,9 @@ class _Planner:
     def plan(self, settings: Settings, methods: Sequence[str]) -> Plan:
         """All methods at the configured cut, and at the others."""
         fleet = fleet_of(self.base)
-        rows = [self.row(settings.for_method(method), self.cut, fleet) for method in methods]
+        configs = [settings.for_method(method) for method in methods]
+        private = privacy_notes(configs, max(self.samples))
+        rows = [self.row(config, self.cut, fleet) for config in configs]
         for cut in self.cuts:
             names = [method for method in methods if method_class(method).cuts_network and cut != self.cut]
             rows += [self.row(settings.for_method(method), cut, fleet) for method in names]
@@ -135,7 +140,7 @@ class _Planner:
             server=fleet.server.title,
             methods=rows,
             recommendation=self._recommendation(fleet) if OURS in methods else None,
-            notes=list(dict.fromkeys(self.notes)),
+            notes=list(dict.fromkeys([*private, *self.notes])),
         )
 
     def row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:

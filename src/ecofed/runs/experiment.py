@@ -13,6 +13,7 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
+from ecofed.config.privacy import check_privacy, promise
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
 from ecofed.methods import train
@@ -136,6 +137,8 @@ def run_owned(
         observer.note(text)
 
     prepared = _prepared(config, note, connect, again)
+    for text in promise(config, max(map(len, prepared.parts)), simulated=connect is None):
+        note(text)
     checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
         clear(folder)
@@ -250,6 +253,7 @@ def compare(
     configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
     for config in configs:
         check_validation(config)
+        check_privacy(config)
     if seeds:
         configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
     folder, several = Path(out), len(set(seeds)) > 1

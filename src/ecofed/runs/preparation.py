@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from ecofed.config.fields import require
 from ecofed.config.held_out import taking_part, trained_count
 from ecofed.config.methods import OURS, facts_of
+from ecofed.config.privacy import check_privacy
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.data import (
@@ -121,6 +122,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
     """
     check_validation(config)
+    check_privacy(config)
     torch.set_num_threads(config.threads)
     side = image_size(config.model)
     sent_as = facts_of(config.method).sent_as(config)

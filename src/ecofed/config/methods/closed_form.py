@@ -39,4 +39,5 @@ class ClosedFormFacts(Facts):
     trains_on_device = False
     needs_frozen_front = True
     labels_leave_device = False
+    noise = "sums"
     has_network = False

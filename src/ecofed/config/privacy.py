@@ -1,0 +1,123 @@
+"""The section ``[privacy]``: what a device does to its uploads before they leave it, and what that promises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ecofed.config.accountant import LEAST_DELTA, epsilon_of, mu_of
+from ecofed.config.fields import Needs, require
+from ecofed.config.methods import facts_of
+
+if TYPE_CHECKING:
+    from ecofed.config.schema import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyConfig:
+    """Noise that devices add themselves. Two sets of images are neighbours if one has another image, with another
+    label, in the place of one of the other's: as many images, no matter which."""
+
+    epsilon: float | None = None
+    """Differential privacy of each image in all uploads of the run together: Gaussian noise on activations or on sums.
+    ``none``: no noise."""
+    delta: float = 1e-5
+    """The probability that ``epsilon`` leaves out; well below one over a device's images."""
+    clip: float = 0.3
+    """How far from the middle of the quantiser's range an image's activation may be (L2), in units of the range's half
+    diagonal; what is farther is moved there. The noise is in proportion to it."""
+    noise_multiplier: float | None = None
+    """Standard deviation of the noise of one upload over what one image can change (L2). ``none``: as little as keeps
+    all uploads that the run may ask of a device within ``epsilon``."""
+
+    NEEDS: ClassVar[Needs] = dict.fromkeys(
+        ("delta", "clip", "noise_multiplier"), ("privacy.epsilon", lambda own: own.epsilon is not None)
+    )
+
+    def __post_init__(self) -> None:
+        for key in ("epsilon", "noise_multiplier"):
+            value = getattr(self, key)
+            fine = value is None or 1e-3 <= value <= 1e6
+            require(fine, f"privacy.{key}", value, "must be in 0.001..1000000, or none")
+        require(
+            LEAST_DELTA <= self.delta < 1, "privacy.delta", self.delta, f"must be at least {LEAST_DELTA} and below 1"
+        )
+        require(1e-3 <= self.clip <= 1e3, "privacy.clip", self.clip, "must be in 0.001..1000")
+        needs = self.noise_multiplier is None or self.epsilon is not None
+        rule = "needs privacy.epsilon, the budget that its noise may use up"
+        require(needs, "privacy.noise_multiplier", self.noise_multiplier, rule)
+
+    @property
+    def active(self) -> bool:
+        """Whether devices change anything before they send it."""
+        return self.epsilon is not None
+
+    def multiplier(self, uploads: int) -> float:
+        """Standard deviation over sensitivity of each of so many uploads, where there is noise."""
+        assert self.epsilon is not None
+        if self.noise_multiplier is not None:
+            return self.noise_multiplier
+        return math.sqrt(uploads) / mu_of(self.epsilon, self.delta)
+
+    def spent(self, uploads: int) -> float:
+        """The epsilon of an image after all of so many planned uploads."""
+        return epsilon_of(math.sqrt(uploads) / self.multiplier(uploads), self.delta)
+
+
+def check_privacy(config: Config) -> None:
+    """Raise :class:`ConfigError` where the promise could not be kept. Devices check it, too."""
+    own, facts = config.privacy, facts_of(config.method)
+    if own.epsilon is None:
+        return
+    key, value = "privacy.epsilon", own.epsilon
+    rule = (
+        f"devices of {facts.name} add no noise to what they send; choose a method whose devices do, or set it to none"
+    )
+    require(facts.noise != "none", key, value, rule)
+    rule = "with normalisation=batch an activation depends on other images, too; use normalisation=frozen"
+    require(config.normalisation != "batch", key, value, rule)
+    rule = "devices would answer with exact counts of right answers; use validation.on_devices=false"
+    require(not config.validation.on_devices, key, value, rule)
+    early = facts.stops_early and config.ecofed.device_cuts is not None
+    require(not early, key, value, "there is no noise at earlier layers; use ecofed.device_cuts=none")
+    uploads = facts.uploads_at_most(config)
+    rule = "how often a device uploads is not known before; set ecofed.views, or use ecofed.refresh=once"
+    require(uploads is not None, key, value, rule)
+    assert uploads is not None
+    spent = own.spent(uploads)
+    rule = (
+        f"{uploads} upload{'s' if uploads > 1 else ''} of a device would make epsilon {spent:.4g}, above "
+        f"privacy.epsilon = {own.epsilon:g}; use {math.sqrt(uploads) / mu_of(own.epsilon, own.delta):.4g} or more, or "
+        "fewer uploads"
+    )
+    require(spent <= own.epsilon * (1 + 1e-9), "privacy.noise_multiplier", own.noise_multiplier, rule)
+
+
+def promise(config: Config, most_samples: int, *, simulated: bool) -> list[str]:
+    """What a run promises, in words; empty where it promises nothing.
+
+    Args:
+        config: of the run.
+        most_samples: how many images the device with the most has.
+        simulated: whether devices are, whose noise is no secret.
+    """
+    own, facts = config.privacy, facts_of(config.method)
+    uploads = facts.uploads_at_most(config)
+    if own.epsilon is None or uploads is None:
+        return []
+    mu = math.sqrt(uploads) / own.multiplier(uploads)
+    together = mu * (most_samples if facts.noise == "sums" else math.sqrt(most_samples))
+    what = "each image with its label" if facts.noise == "sums" else "each image"
+    views = f"all {uploads} uploads" if uploads > 1 else "the one upload"
+    lines = [
+        f"privacy: epsilon {own.spent(uploads):.3g} at delta {own.delta:g} for {what} in {views} of its device "
+        f"(another in its place); for all {most_samples:,} images of a device together epsilon "
+        f"{epsilon_of(together, own.delta):,.4g}"
+    ]
+    if simulated:
+        lines.append(
+            "privacy: devices are simulated, and their noise follows from the run's seed; only real devices, which "
+            "draw it from a secret of their own, keep the promise"
+        )
+    return lines
