@@ -42,12 +42,12 @@ test-slow: $(VENV)/.dev
 # Flower wants older versions of some packages, so it has an environment of its own.
 fleet: $(FLOWER)/.installed
 	@$(FLOWER)/bin/ecofed data fetch fashion-mnist || echo "Fashion-MNIST is out of reach: scikit-learn's digits instead."
-	$(FLOWER)/bin/python deploy/fleet.py --out runs/fleet
+	$(FLOWER)/bin/ecofed fleet try --out runs/fleet
 
 # A fifth of each class is tested on where the folder has no test/; any set that 'ecofed data list' knows will do, too.
 fleet-photos: $(FLOWER)/.installed
 	@test -n "$(PHOTOS)" || { echo "Say which photographs: make fleet-photos PHOTOS=FOLDER (class folders)"; exit 2; }
-	$(FLOWER)/bin/python deploy/fleet.py --settings deploy/fleet-photos.toml --worker onnx \
+	$(FLOWER)/bin/ecofed fleet try photos-trial --worker onnx \
 	    --set "data.name=$(PHOTOS)" --out runs/fleet-photos --minutes 15
 
 test-flower: $(FLOWER)/.installed

@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "devices": {"wire", "activations", "models", "data", "onnx"},
     "methods": {"wire", "activations", "data", "models", "costs"},
     "runtimes": {"devices", "methods", "wire"},
+    "fleet": set(),
     "planning": {"wire", "activations", "data", "costs", "models", "pretraining", "devices", "methods"},
 }
 #: Puts the rooms together: may import all of them. The applications, and the names of the package itself, import it.
@@ -40,7 +41,7 @@ ENGINE = {"runs", "relearning"}
 APPLICATIONS = {"cli", "flower", "api", "__main__"}
 
 #: Rooms that work where only numpy is installed.
-WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "reports", "costs", "cli"}
+WITHOUT_TORCH = FOUNDATION | {"wire", "activations", "data", "onnx", "reports", "costs", "cli", "fleet"}
 #: Modules that do so in a room that does not.
 ALSO_WITHOUT_TORCH = {
     *("runs/prediction.py", "runs/observing.py", "runs/kept_buffer.py", "devices/onnx_worker.py"),

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import ecofed
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "deploy"))
-
-from fleet import Fleet, descendants, is_running, same_weights
+from ecofed.cli.fleet import _same_weights as same_weights
+from ecofed.fleet.machine import Fleet, descendants, is_running
 
 pytestmark = pytest.mark.slow
 

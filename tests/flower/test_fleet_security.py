@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "deploy"))
-
-from certificates import make_certificates, make_device_key
-from fleet import Fleet
+from ecofed.fleet.certificates import make_certificates, make_device_key
+from ecofed.fleet.machine import Fleet
 
 pytestmark = pytest.mark.slow
 

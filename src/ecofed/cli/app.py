@@ -21,6 +21,7 @@ from ecofed.cli import (
     data,
     evaluate,
     export,
+    fleet,
     forget,
     front,
     frontier,
@@ -50,7 +51,7 @@ from ecofed.slow_work import told_to
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
     *(run, compare, frontier, plan, profile, buffer, retrain, tune, update, forget),
-    *(pretrain, front, weights, evaluate, predict, export, report, runs, presets, data),
+    *(pretrain, front, weights, evaluate, predict, export, report, runs, presets, data, fleet),
 )
 
 

@@ -1,14 +1,10 @@
-"""A fleet on one machine: a SuperLink and SuperNodes with TLS and authentication on loopback, a complete training.
+"""A fleet on one machine: a SuperLink and SuperNodes with TLS and authentication on the loopback interface.
 
-    python deploy/fleet.py --out runs/fleet
-
-Trains the configuration of ``fleet.toml`` over Flower, then the same in process, and compares: ledger, accuracy, and
-the trained weights bit for bit. Every process is ended again, whatever happens. Logs are in ``OUT/logs``.
+Every process is ended again, whatever happens. Logs are in ``FOLDER/logs``.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -22,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from certificates import make_certificates
+from ecofed.files.disk import write_text
+from ecofed.fleet.app import write_app
+from ecofed.fleet.certificates import make_certificates
 
-HERE = Path(__file__).resolve().parent
-APP = HERE.parent / "flower_app"
 LOOPBACK = "127.0.0.1"
 NAME = "fleet"
 START_SECONDS = 60
@@ -42,13 +38,14 @@ class Fleet:
         self._processes: list[subprocess.Popen[bytes]] = []
         make_certificates(self.certificates, [LOOPBACK, "localhost"], devices)
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        write_app(self.folder / "app")
         (self._port,) = free_ports(1)
         home = self.folder / "flwr"
         home.mkdir(exist_ok=True)
-        (home / "config.toml").write_text(
+        write_text(
+            home / "config.toml",
             f'[superlink]\ndefault = "{NAME}"\n\n[superlink.{NAME}]\naddress = "{LOOPBACK}:{self._port}"\n'
             f'root-certificates = "{self.certificates / "ca.crt"}"\n',
-            encoding="utf-8",
         )
         self._environment = os.environ | {
             "FLWR_HOME": str(home),
@@ -115,7 +112,9 @@ class Fleet:
 
     def start(self, log: str, *command: str | Path | int) -> subprocess.Popen[bytes]:
         """Start a process that ends with this object."""
-        file = self._stack.enter_context((self.folder / "logs" / f"{log}.log").open("ab"))
+        # The process writes it, not we.
+        file = os.open(self.folder / "logs" / f"{log}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._stack.callback(os.close, file)
         process = subprocess.Popen(
             [str(word) for word in command],
             env=self._environment,
@@ -131,10 +130,10 @@ class Fleet:
     def _stop_all(self) -> None:
         stop(self._processes)
 
-    def run(self, settings: Path, out: Path, *, sets: str = "", resume: bool = False) -> int:
+    def run(self, settings: str | Path, out: Path, *, sets: str = "", resume: bool = False) -> int:
         """Start a training; returns Flower's number of it."""
         words = f'preset="{settings}" set="{sets}" out="{out}" resume={str(resume).lower()}'
-        answer = self.flwr("run", APP, NAME, "--run-config", words, "--format", "json")
+        answer = self.flwr("run", self.folder / "app", NAME, "--run-config", words, "--format", "json")
         return int(json.loads(answer[answer.index("{") :])["run-id"])
 
     def state(self, run: int) -> dict[str, Any]:
@@ -244,16 +243,6 @@ def _status(pid: int) -> list[str]:
         return []
 
 
-def same_weights(one: Path, other: Path) -> bool:
-    """Whether two trained networks are equal bit for bit."""
-    from safetensors.numpy import load_file
-
-    weights = [load_file(folder / "model.safetensors") for folder in (one, other)]
-    return weights[0].keys() == weights[1].keys() and all(
-        weights[0][name].tobytes() == weights[1][name].tobytes() for name in weights[0]
-    )
-
-
 def unused_folder(wanted: Path) -> Path:
     """Make a new folder: the wanted one, or one with a number beside it. What an earlier fleet left stays as it is."""
     number, folder = 1, wanted
@@ -266,68 +255,3 @@ def unused_folder(wanted: Path) -> Path:
                 return folder
         number += 1
         folder = wanted.with_name(f"{wanted.name}-{number}")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="A fleet on one machine: TLS, authentication, a complete training.")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/fleet"),
-        help="folder for results, keys and logs; an earlier fleet's is kept",
-    )
-    parser.add_argument("--settings", type=Path, default=HERE / "fleet.toml", help="what to train")
-    parser.add_argument("--set", default="", help="more settings, as 'key=value key=value'")
-    parser.add_argument(
-        "--worker",
-        choices=("auto", "torch", "onnx"),
-        default="auto",
-        help="what devices compute with (onnx: no PyTorch)",
-    )
-    parser.add_argument("--minutes", type=float, default=6, help="give up after this long")
-    arguments = parser.parse_args()
-
-    import ecofed
-
-    settings = ecofed.Settings.load(arguments.settings, arguments.set.split())
-    config = settings.for_method(settings.method)
-    out = unused_folder(arguments.out.resolve())
-    if out != arguments.out.resolve():
-        print(f"{arguments.out} holds an earlier fleet, which stays; this one goes to {out}", flush=True)
-    flower, local = out / "flower", out / "in-process"
-    started = time.monotonic()
-    with Fleet(out, config.devices) as fleet:
-        for device in range(config.devices):
-            fleet.register(fleet.certificates / f"device-{device}.pub")
-            fleet.add_device(device, config=f'worker="{arguments.worker}"')
-        print(f"SuperLink and {config.devices} SuperNodes are up after {time.monotonic() - started:.0f} s", flush=True)
-        run = fleet.run(arguments.settings.resolve(), flower, sets=arguments.set)
-        try:
-            state = fleet.wait(run, arguments.minutes * 60 - (time.monotonic() - started))
-        finally:
-            log = fleet.flwr("log", str(run), NAME, "--show")
-            (out / "logs" / "run.log").write_text(log, encoding="utf-8")
-    if not (flower / "result.json").exists():
-        last = next((line for line in reversed(log.splitlines()) if "rror" in line), "")
-        print(f"error: Flower says '{state['status']}'; {last}; see {out / 'logs'}", file=sys.stderr)
-        return 1
-    print(f"trained over Flower after {time.monotonic() - started:.0f} s", flush=True)
-    ecofed.run(config, out=local, report=False)
-    results = [json.loads((folder / "result.json").read_text(encoding="utf-8")) for folder in (flower, local)]
-    checks = {
-        "same ledger": results[0]["ledger"] == results[1]["ledger"],
-        "same accuracy": results[0]["totals"]["final_test_accuracy"] == results[1]["totals"]["final_test_accuracy"],
-        "same weights, bit for bit": same_weights(flower, local),
-    }
-    ours = sum(results[0]["totals"][f"{direction}link_bytes"] for direction in ("up", "down"))
-    print(f"accuracy {results[0]['totals']['final_test_accuracy']:.4f}; ledger {ours:,} bytes")
-    traffic = state.get("network-traffic", {}).get("total-bytes", 0)
-    print(f"Flower's own count, framing included: {traffic:,} bytes, {100 * (traffic / ours - 1):.2f} % more")
-    for name, good in checks.items():
-        print(f"{name} as in process: {'yes' if good else 'NO'}")
-    print(f"Report: {flower / 'report.html'}   ({time.monotonic() - started:.0f} s in all)")
-    return 0 if all(checks.values()) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

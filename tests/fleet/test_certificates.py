@@ -6,8 +6,6 @@ import datetime
 import errno
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ecofed.errors import ConfigError, StorageError
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
-sys.path.insert(0, str(DEPLOY))
-
-import certificates  # noqa: E402
-from certificates import make_certificates  # noqa: E402
+from ecofed.fleet import certificates
+from ecofed.fleet.certificates import make_certificates
 
 HOSTS = ["fleet.example.org", "192.168.1.10"]
 
@@ -158,13 +152,3 @@ def test_a_key_that_others_may_read_is_told(made: Path) -> None:
     (made / "server.key").chmod(0o644)
     with pytest.raises(ConfigError, match=r"server\.key: others may read it; chmod 600 it"):
         make_certificates(made, HOSTS, 1)
-
-
-@pytest.mark.parametrize("words", [["--host", ""], ["--host", "a b"], ["--host", "käfer.de"], ["--devices", "-1"]])
-def test_a_bad_option_makes_nothing(words: list[str], tmp_path: Path) -> None:
-    hosts = [] if "--host" in words else ["--host", "localhost"]
-    command = [sys.executable, str(DEPLOY / "certificates.py"), str(tmp_path / "keys"), *hosts, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "keys").exists()

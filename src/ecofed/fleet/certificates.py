@@ -1,21 +1,16 @@
 """Certificates and keys of a fleet: a certificate authority, the server's certificate, and a key pair a device.
 
-    python deploy/certificates.py certificates --host superlink.example.org --host 192.168.1.10 --devices 4
-
-Run it once on a machine that you trust. The server gets ``ca.crt``, ``server.crt``, ``server.key`` and every
-``device-N.pub``; device N gets ``ca.crt`` and ``device-N.key``. Nobody gets ``ca.key``. Needs ``cryptography``, which
-comes with Flower. Files that exist are checked and kept, so that devices can be added later. A key and what goes with
-it are written together, or neither is.
+The server gets ``ca.crt``, ``server.crt``, ``server.key`` and every ``device-N.pub``; device N gets ``ca.crt`` and
+``device-N.key``. Nobody gets ``ca.key``. Needs ``cryptography``, which comes with Flower. Files that exist are checked
+and kept, so that devices can be added later. A key and what goes with it are written together, or neither is.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import ipaddress
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ecofed.errors import ConfigError, EcoFedError
+from ecofed.errors import ConfigError
 from ecofed.files.disk import write_bytes, write_together
 
 VALID_DAYS = 825
@@ -111,7 +106,7 @@ def _read_certificate(
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         certificate.verify_directly_issued_by(issuer or certificate)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value if hosts else []
+        names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) if hosts else []
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
         reason = str(error) or "another authority made it"
         raise ConfigError(f"{path}: is no certificate of this fleet ({reason}); {again}") from None
@@ -182,23 +177,3 @@ def _host(host: str) -> x509.GeneralName:
     if re.fullmatch(r"[A-Za-z0-9*._-]+", host):
         return x509.DNSName(host)
     raise ConfigError(f"--host '{host}': is no host name (international ones in their xn-- form) and no address")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Certificates and keys of a fleet.")
-    parser.add_argument("folder", type=Path, help="where to write")
-    parser.add_argument("--host", action="append", required=True, help="name or address of the server; repeatable")
-    parser.add_argument("--devices", type=int, default=1, help="how many device keys there should be")
-    arguments = parser.parse_args()
-    if arguments.devices < 0:
-        parser.error("--devices: must be 0 or more")
-    try:
-        make_certificates(arguments.folder, arguments.host, arguments.devices)
-    except (EcoFedError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, EcoFedError) else 1)
-    print(f"{arguments.folder}: keep ca.key to yourself")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,1 +1,0 @@
-"""The Flower app; all of it is in the package ecofed.flower."""

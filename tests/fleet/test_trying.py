@@ -1,0 +1,47 @@
+"""``ecofed fleet try`` again: a folder of its own, and the earlier fleet as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecofed.cli import fleet as command
+from ecofed.fleet import machine
+
+
+def test_every_fleet_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    wanted = tmp_path / "runs" / "fleet"
+    first = machine.unused_folder(wanted)
+    assert first == wanted
+    assert machine.unused_folder(wanted) == wanted  # nothing is in it yet
+    (first / "result").touch()
+    second = machine.unused_folder(wanted)
+    assert second == tmp_path / "runs" / "fleet-2"
+    (second / "logs").mkdir()
+    (tmp_path / "runs" / "fleet-3").touch()  # a file in the way
+    assert machine.unused_folder(wanted).name == "fleet-4"
+    assert [file.name for file in first.iterdir()] == ["result"]
+
+
+def test_the_command_says_where_the_second_fleet_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class StartedError(Exception):
+        pass
+
+    def start(folder: Path, devices: int) -> None:
+        raise StartedError(folder, devices)
+
+    monkeypatch.setattr(machine, "Fleet", start)
+    monkeypatch.setattr(command, "find_spec", lambda _: True)
+    with pytest.raises(StartedError) as first:
+        command.try_(out=tmp_path / "fleet")
+    assert first.value.args == (tmp_path / "fleet", 4)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "fleet" / "superlink.db").touch()
+    with pytest.raises(StartedError) as second:
+        command.try_(out=tmp_path / "fleet")
+    assert second.value.args == (tmp_path / "fleet-2", 4)
+    told = f"{tmp_path}/fleet holds an earlier fleet, which stays; this one goes to {tmp_path}/fleet-2\n"
+    assert capsys.readouterr().err == told
