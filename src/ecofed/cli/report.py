@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecofed.cli import frontier
+from ecofed.cli import frontier, watching
 from ecofed.cli.output import print_json, print_results, print_text
 from ecofed.cli.shared import Json, add_command, make_folder, named_path
 from ecofed.errors import ConfigError, nearest
@@ -46,6 +47,10 @@ Format = Annotated[
         help="What the plots are written as, in plots/; svg and pdf are for papers: without titles, text as text.",
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Write the page anew while the runs go on, until the last one ends or Ctrl-C."),
+]
 #: Files of a run, whose page a joined report must not replace.
 _OF_RUNS = ("result.json", "summary.json", "frontier.json", "unfinished.json")
 
@@ -58,44 +63,52 @@ def register(app: typer.Typer) -> None:
         "ecofed report runs/quickstart",
         "ecofed report runs/first runs/tuned --out runs/both",
         "ecofed report runs/quickstart --format pdf --table latex > table.tex",
+        "ecofed report --watch runs/quickstart",
     )
 
 
-def report(folders: Folders, out: Out = None, table: Table = None, format: Format = None, json: Json = False) -> None:
+def report(
+    folders: Folders,
+    out: Out = None,
+    table: Table = None,
+    format: Format = None,
+    watch: Watch = False,
+    json: Json = False,
+) -> None:
     """Write report.html and the plots of results anew, and print their table.
 
     A run that goes on or was stopped is shown up to its last round. Several folders are joined into one report, which
-    says where their runs differ in data, devices or seeds. --table prints the table for a paper or a spreadsheet.
+    says where their runs differ in data, devices or seeds. With --watch the page is written anew as rounds end, and a
+    browser that shows it follows. --table prints the table for a paper or a spreadsheet.
     """
     if table is not None and table not in TABLES:
         raise ConfigError(f"--table {table}: must be one of {', '.join(TABLES)}{nearest(table, TABLES)}")
     if table is not None and json:
         raise ConfigError("--table and --json both say what is printed: choose one")
+    if watch and (table is not None or json or format is not None):
+        raise ConfigError("--watch writes the page; what else is asked for is for a report without it")
     from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
     from ecofed.reports.html import write_report
     from ecofed.reports.joining import joined, load
     from ecofed.reports.plots import DRAWERS
 
+    def found(several: Sequence[Path]) -> Comparison | RunResult:
+        return load(several[0]) if len(several) == 1 else joined(several)
+
     papers = _papers(format)
+    place = out or (folders[0] if len(folders) == 1 else Path("runs") / "report")
+    if watch:
+        _settle(place, folders, [place / "plots" / f"{name}.png" for name in DRAWERS])
+        watching.watch(folders, place, found)
+        return
     sweep = None
     result: Comparison | RunResult
-    if len(folders) == 1:
-        place = out or folders[0]
-        if holds_frontier(folders[0]):
-            sweep, result = read_frontier(folders[0])
-        else:
-            result = load(folders[0])
+    if len(folders) == 1 and holds_frontier(folders[0]):
+        sweep, result = read_frontier(folders[0])
     else:
-        result, place = joined(folders), out or Path("runs") / "report"
-    if place not in folders:
-        make_folder(place)
-        taken = next((name for name in _OF_RUNS if (place / name).exists()), None)
-        if taken is not None:
-            raise ConfigError(f"{place} holds {taken} of a run; choose another folder with --out")
-    drawn = [place / "plots" / f"{name}.{ending}" for name in DRAWERS for ending in ("png", *papers)] + (
-        [place / "frontier.png"] if sweep else []
-    )
-    refuse_strange(place / "report.html", *drawn)
+        result = found(folders)
+    drawn = [place / "plots" / f"{name}.{ending}" for name in DRAWERS for ending in ("png", *papers)]
+    _settle(place, folders, [*drawn, *([place / "frontier.png"] if sweep else [])])
     write_report(result, place, papers=papers)
     if sweep is not None:
         plot_frontier(sweep, place)
@@ -111,6 +124,16 @@ def report(folders: Folders, out: Out = None, table: Table = None, format: Forma
         print_text(place / "report.html")
     else:
         print_results(result, place)
+
+
+def _settle(place: Path, folders: Sequence[Path], drawn: Sequence[Path]) -> None:
+    """Make the place of the page and its plots, where nothing else is replaced."""
+    if place not in folders:
+        make_folder(place)
+        taken = next((name for name in _OF_RUNS if (place / name).exists()), None)
+        if taken is not None:
+            raise ConfigError(f"{place} holds {taken} of a run; choose another folder with --out")
+    refuse_strange(place / "report.html", *drawn)
 
 
 def _papers(formats: str | None) -> list[str]:

@@ -66,11 +66,15 @@ def write_report(result: Comparison | RunResult, folder: str | Path, *, papers: 
     return write_text(Path(folder) / REPORT_FILE, report_html(result, plots))
 
 
-def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
-    """The page as text: every string of the result escaped, styles, plots and script inside."""
+def report_html(result: Comparison | RunResult, plots: list[Plot], *, renews: int | None = None) -> str:
+    """The page as text: every string of the result escaped, styles, plots and script inside.
+
+    ``renews``: the page loads itself again after so many seconds, because its runs go on.
+    """
     comparison = as_comparison(result)
     first = comparison.results[0]
     title = headline(comparison)
+    going = f" · <b>goes on</b>: this page renews itself every {renews} seconds" if renews else ""
     style = live.asset("report.css")
     style = style.replace("/*light*/", theme.css_variables(dark=False)).replace(
         "/*dark*/", theme.css_variables(dark=True)
@@ -98,10 +102,11 @@ def report_html(result: Comparison | RunResult, plots: list[Plot]) -> str:
             "<meta name='viewport' content='width=device-width, initial-scale=1'>",
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             "<meta name='color-scheme' content='light dark'>",
+            f"<meta http-equiv='refresh' content='{renews}'>" if renews else "",
             f"<title>{escape(title)}</title>",
             f"<style>{style}</style></head><body><main>",
             "<header>",
-            f"<p class='kicker'>EcoFed report · {escape(first.data.name)} · {escape(_model(first))}</p>",
+            f"<p class='kicker'>EcoFed report · {escape(first.data.name)} · {escape(_model(first))}{going}</p>",
             f"<h1>{escape(title)}</h1>",
             f"<p class='lead'>{escape(words.floor_sentence(comparison))} {escape(labels_sentence(comparison))}</p>",
             "</header>",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ecofed.config.schema import all_methods
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
-from ecofed.reports.unfinished import is_unfinished, read_unfinished, unfinished_notes
+from ecofed.reports.unfinished import is_unfinished, is_untested, read_unfinished, unfinished_notes
 from ecofed.results import Comparison, RunResult, flatten, short_digest
 
 #: Settings that say which images lie on which device; runs that differ in one were not put to the same task.
@@ -33,8 +34,13 @@ def load(folder: str | Path) -> Comparison | RunResult:
     if is_unfinished(path):
         return read_unfinished(path)
     inside = _runs_inside(path)
+    waiting = [entry.name for entry in inside if is_untested(entry)]
+    if len(waiting) < len(inside):
+        found = joined([entry for entry in inside if entry.name not in waiting])
+        late = [f"no round of {', '.join(waiting)} has been tested yet"] if waiting else []
+        return replace(found, notes=[*late, *found.notes])
     if inside:
-        return joined(inside)
+        raise EcoFedError(f"{path}: no round of its runs has been tested yet; there is nothing to report on")
     raise EcoFedError(
         f"{path}: holds neither {SUMMARY_FILE} nor {RESULT_FILE}; "
         "give the folder that 'ecofed run' or 'ecofed compare' wrote with --out"

@@ -16,7 +16,7 @@ from typing import Any
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import write_json
 from ecofed.files.json_values import parse
-from ecofed.reports.files import read_file, result_of
+from ecofed.reports.files import RESULT_FILE, read_file, result_of
 from ecofed.results import DIRECTIONS, LAST_ROUNDS, SCHEMA, RoundRecord, RunResult, Totals
 
 UNFINISHED_FILE = "unfinished.json"
@@ -81,6 +81,14 @@ def read_begun(folder: str | Path) -> RunResult | None:
 def is_unfinished(folder: str | Path) -> bool:
     """Whether a folder holds a run that has begun and not ended."""
     return os.path.isfile(Path(folder) / UNFINISHED_FILE)
+
+
+def is_untested(folder: str | Path) -> bool:
+    """Whether a folder holds a run that has begun, and no round of it has been tested yet."""
+    if os.path.isfile(Path(folder) / RESULT_FILE) or not is_unfinished(folder):
+        return False
+    begun = read_begun(folder)
+    return begun is None or all(record.test_accuracy is None for record in begun.rounds)
 
 
 def unfinished_notes(result: RunResult) -> list[str]:

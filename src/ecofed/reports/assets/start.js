@@ -9,3 +9,9 @@ document.querySelectorAll("[data-chart]").forEach((host) => {
   document.documentElement.classList.add(`live-${host.dataset.chart}`);
   new CHARTS[host.dataset.chart](host, data);
 });
+
+// A page that renews itself stays where it was being read.
+if (document.querySelector("meta[http-equiv=refresh]")) {
+  scrollTo(0, kept.read("scroll", 0));
+  addEventListener("pagehide", () => kept.write("scroll", scrollY));
+}
