@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from ecofed._version import __version__
 from ecofed.cli import (
+    audit,
     buffer,
     compare,
     data,
@@ -50,7 +51,7 @@ from ecofed.slow_work import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
 COMMANDS = (
-    *(run, compare, frontier, plan, profile, buffer, retrain, tune, update, forget),
+    *(run, compare, frontier, plan, profile, buffer, retrain, tune, update, forget, audit),
     *(pretrain, front, weights, evaluate, predict, export, report, runs, presets, data, fleet),
 )
 

@@ -175,7 +175,7 @@ def check_kept_out(run: Path, out: Path | None, suffix: str, *, resume: bool) ->
 
 
 #: One of them lies in the folder of a command that came to its end.
-_FINISHED = ("result.json", "summary.json", "frontier.json")
+_FINISHED = ("result.json", "summary.json", "frontier.json", "audit.json")
 
 
 def make_folder(folder: Path, option: str = "--out", *, writable: bool = True) -> None:

@@ -53,12 +53,16 @@ class LocalImages:
     def arrays(self, samples_B: np.ndarray, view: int) -> np.ndarray:
         """Augmented, normalised network input (B, C, input_size, input_size) for these samples; a sample's view is
         always the same."""
-        images_BHWC = self._images_NHWC[samples_B]
         if self.task.config.data.augment:
-            images_BHWC = Views.of(self.task, self.device)(images_BHWC, samples_B, view)
-        elif self.task.cover:
-            images_BHWC = centre(images_BHWC, self.task.input_size)
+            images_BHWC = Views.of(self.task, self.device)(self._images_NHWC[samples_B], samples_B, view)
+        else:
+            images_BHWC = self.plain(samples_B)
         return to_input(images_BHWC, self.task.mean, self.task.std, self.task.input_size)
+
+    def plain(self, samples_B: np.ndarray | slice) -> np.ndarray:
+        """These images as they are, uint8 (B, H, W, C); of photographs the middle that the network sees."""
+        images_BHWC = self._images_NHWC[samples_B]
+        return centre(images_BHWC, self.task.input_size) if self.task.cover else images_BHWC
 
     def send(self, request: SendImages) -> Images:
         """send-images: the images themselves leave the device, as JPEG."""
@@ -66,10 +70,7 @@ class LocalImages:
         wanted = (settings.quality, settings.size or 0)
         if (request.quality, request.size) != wanted:
             raise DeviceError(f"asked for images of quality and size {(request.quality, request.size)}, not {wanted}")
-        images_NHWC = self._images_NHWC[:]
-        if self.task.cover:
-            images_NHWC = centre(images_NHWC, self.task.input_size)
-        batch = compress_images(images_NHWC, request.quality, request.size or None)
+        batch = compress_images(self.plain(slice(None)), request.quality, request.size or None)
         return Images(
             round=request.round,
             header=batch.header,

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from ecofed.errors.foreign_text import clean_lines
 from ecofed.files.disk import write_text
-from ecofed.reports import live, theme, words
+from ecofed.reports import live, words
 from ecofed.reports.headline import headline, labels_sentence
+from ecofed.reports.page import framed
 from ecofed.reports.plots import Plot, draw_plots, save_plots
 from ecofed.reports.sections import fronts, ledger, origins, reproduction, scroll, section, titled
 from ecofed.reports.tables import as_comparison, html_table
@@ -45,9 +45,6 @@ _REPLACED = {
 #: Above which plots those charts stand.
 _HOSTS = ("accuracy-bytes", "round-timeline")
 
-# Nothing in the page may load or run anything else, whatever a class name or a note contains.
-_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{live.script_hash()}'"
-
 
 def write_report(result: Comparison | RunResult, folder: str | Path, *, papers: Sequence[str] = ()) -> Path:
     """Write ``report.html`` and the plots as ``plots/NAME.png`` into a folder. Returns the page's path.
@@ -74,11 +71,6 @@ def report_html(result: Comparison | RunResult, plots: list[Plot], *, renews: in
     comparison = as_comparison(result)
     first = comparison.results[0]
     title = headline(comparison)
-    going = f" · <b>goes on</b>: this page renews itself every {renews} seconds" if renews else ""
-    style = live.asset("report.css")
-    style = style.replace("/*light*/", theme.css_variables(dark=False)).replace(
-        "/*dark*/", theme.css_variables(dark=True)
-    )
     sections = [
         part
         for part in (
@@ -95,30 +87,17 @@ def report_html(result: Comparison | RunResult, plots: list[Plot], *, renews: in
         )
         if part
     ]
-    page = "\n".join(
-        [
-            "<!doctype html>",
-            "<html lang='en'><head><meta charset='utf-8'>",
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            "<meta name='color-scheme' content='light dark'>",
-            f"<meta http-equiv='refresh' content='{renews}'>" if renews else "",
-            f"<title>{escape(title)}</title>",
-            f"<style>{style}</style></head><body><main>",
-            "<header>",
-            f"<p class='kicker'>EcoFed report · {escape(first.data.name)} · {escape(_model(first))}{going}</p>",
-            f"<h1>{escape(title)}</h1>",
-            f"<p class='lead'>{escape(words.floor_sentence(comparison))} {escape(labels_sentence(comparison))}</p>",
-            "</header>",
-            _figures(comparison),
-            _contents(sections),
-            *sections,
-            f"<footer>ecofed {escape(first.ecofed_version)} · accuracies are fractions of the test images · "
-            "1 MB is 10<sup>6</sup> bytes</footer>",
-            f"</main>{live.scripts(comparison)}</body></html>\n",
-        ]
+    return framed(
+        title=title,
+        kicker=f"EcoFed report · {first.data.name} · {_model(first)}",
+        lead=f"{words.floor_sentence(comparison)} {labels_sentence(comparison)}",
+        sections=[_figures(comparison), _contents(sections), *sections],
+        footer=f"ecofed {escape(first.ecofed_version)} · accuracies are fractions of the test images · "
+        "1 MB is 10<sup>6</sup> bytes",
+        scripts=live.scripts(comparison),
+        allowed=live.script_hash(),
+        renews=renews,
     )
-    return clean_lines(page)  # settings too: whatever is no letter of the page's own is shown, not obeyed
 
 
 def _contents(sections: list[str]) -> str:

@@ -82,7 +82,7 @@ def fronts(comparison: Comparison) -> str:
         title = f"the front of {methods}" if len(users) > 1 else "its card"
         known = runs[0].front or {}
         told = " · ".join(f"{key.replace('_', ' ')}: {_plain(known[key])}" for key in _OF_A_CARD if key in known)
-        card = f"<details><summary>{escape(title)}</summary>{_pairs(known)}</details>"
+        card = f"<details><summary>{escape(title)}</summary>{pairs(known)}</details>"
         tables.append(f"<p>{escape(told)}</p>" * bool(told) + card)
     return section("The front", "".join(tables)) if tables else ""
 
@@ -90,11 +90,11 @@ def fronts(comparison: Comparison) -> str:
 def origins(comparison: Comparison) -> str:
     """Of runs that learned from what another one kept."""
     groups = [(group.label, group.results[0].origin) for group in comparison.groups()]
-    tables = [f"<h3>{escape(label)}</h3>{_pairs(origin)}" for label, origin in groups if origin]
+    tables = [f"<h3>{escape(label)}</h3>{pairs(origin)}" for label, origin in groups if origin]
     return section("Learned again from a kept buffer", "".join(tables)) if tables else ""
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
     lines = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(_plain(value))}</dd>" for key, value in values.items())
     return f"<dl>{lines}</dl>"
 
@@ -132,7 +132,7 @@ def _run_details(group: RunGroup) -> str:
     }
     return (
         f"<details><summary>{escape(group.label)}: complete configuration, environment and commit</summary>"
-        f"{_pairs(facts)}<p class='note'>Save this as a .toml file and give it to 'ecofed run'.</p>"
+        f"{pairs(facts)}<p class='note'>Save this as a .toml file and give it to 'ecofed run'.</p>"
         f"<pre>{escape(toml(run.config))}</pre></details>"
     )
 

@@ -1,0 +1,147 @@
+"""What is attacked: a configuration, or a run that was trained with one; and whose images are whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ecofed.auditing.uploads import MOST_OF_A_DEVICE, Uploaded, joined, uploads_of
+from ecofed.config import Config, Settings
+from ecofed.data import mixed_order
+from ecofed.data.stored import ImageRows, part_of
+from ecofed.devices.local_data import LocalData
+from ecofed.errors import ConfigError
+from ecofed.models import build_front, load_arrays, state_arrays
+from ecofed.pretraining.public_images import FRACTALS, load_pictures
+from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result
+from ecofed.results import RunResult
+from ecofed.runs.kept_buffer import holds_buffer, open_buffer
+from ecofed.runs.preparation import Prepared, prepare
+from ecofed.runs.run_folder import MODEL_FILE
+from ecofed.runs.saved_model import load_model
+from ecofed.slow_work import counted
+
+#: Devices whose uploads are attacked, evenly spaced among all.
+ATTACKED_DEVICES = 8
+#: The attacker's own devices are numbered from here, so that no draw of theirs is one of the run's.
+OWN_DEVICES = 1 << 30
+#: "All public images" are at most so many.
+MOST_PUBLIC = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """See the module."""
+
+    configuration: str
+    config: Config
+    run: Path | None
+    result: RunResult | None
+    prepared: Prepared
+
+    def attacked(self, count: int) -> Uploaded:
+        """The first images that some devices upload in the run: as many of each, ``count`` in all."""
+        train, shares = self.prepared.dataset.train, self.prepared.parts
+        filled = [device for device, share in enumerate(shares) if len(share)]
+        devices = sorted({filled[at] for at in np.linspace(0, len(filled) - 1, ATTACKED_DEVICES).round().astype(int)})
+        parts: list[Uploaded] = []
+        for number, device in enumerate(counted(devices, len(devices), "asking devices for their uploads")):
+            own = self.prepared.shares[device][:MOST_OF_A_DEVICE]
+            wanted = -(-(count - sum(map(len, parts))) // (len(devices) - number))
+            uploaded = self._uploads(device, part_of(train.images_NHWC, own), train.labels_N[own])
+            parts.append(uploaded.part(np.arange(min(wanted, len(uploaded)))))
+        return joined(parts)
+
+    def alike(self) -> tuple[ImageRows, np.ndarray, str]:
+        """Public images like the devices' own, and their labels, in a fixed mixed order: the data set's test images.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        dataset = self.prepared.dataset
+        if dataset.test is None:
+            raise ConfigError(
+                f"{dataset.title} has no test images, which stand for public ones like the devices'; add test/ or "
+                "test.parquet"
+            )
+        chosen_N = mixed_order(len(dataset.test))[:MOST_PUBLIC]
+        return part_of(dataset.test.images_NHWC, chosen_N), dataset.test.labels_N[chosen_N], dataset.title
+
+    def other(self, source: str, count: int) -> tuple[np.ndarray, np.ndarray, str]:
+        """Public images of another source, and labels that mean nothing."""
+        task = self.prepared.task
+        found = load_pictures(source, channels=task.in_channels, side=task.input_size, limit=count)
+        title = "rendered fractals" if source == FRACTALS else found.title.partition(" pictures of ")[2]
+        return found.images_NHWC, np.zeros(len(found.images_NHWC), np.int64), title
+
+    def pairs(self, images_NHWC: ImageRows, labels_N: np.ndarray, what: str) -> Uploaded:
+        """What the attacker's own devices would upload of these images."""
+        starts = range(0, len(labels_N), MOST_OF_A_DEVICE)
+        parts = []
+        for number, start in enumerate(counted(starts, len(starts), what)):
+            own = np.arange(start, min(start + MOST_OF_A_DEVICE, len(labels_N)))
+            parts.append(self._uploads(OWN_DEVICES + number, part_of(images_NHWC, own), labels_N[own]))
+        return joined(parts)
+
+    def _uploads(self, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> Uploaded:
+        return uploads_of(self.prepared, LocalData(self.prepared.task, device, images_NHWC, labels_N))
+
+    @cached_property
+    def front(self) -> nn.Module:
+        """What devices run, for who knows it."""
+        bundle = self.prepared.bundle
+        if bundle is not None:
+            return build_front(bundle.for_device(self.config.codec.limit_bits), self.config.normalisation)
+        return self.prepared.halves.front.train()
+
+    @property
+    def front_name(self) -> str:
+        """For people."""
+        bundle = self.prepared.bundle
+        layer = self.prepared.halves.layer
+        if bundle is None:
+            return f"{self.config.model.name} up to {layer}, trained by the devices"
+        return f"{bundle.card.get('name', bundle.model)} ({bundle.id[:12]}), up to {layer}"
+
+
+def target_of(source: str | Path | None, sets: Iterable[str], note: Callable[[str], None]) -> Target:
+    """A run's folder, or a preset, file or plain defaults with ``key=value`` words on top.
+
+    Raises:
+        ConfigError: a comparison's folder; settings for a run that has been trained; a front that is another one now.
+    """
+    folder = None if source is None else Path(source)
+    if folder is None or not folder.is_dir():
+        settings = Settings.load(source, sets)
+        config = settings.for_method(settings.method)
+        return Target(
+            configuration=settings.source, config=config, run=None, result=None, prepared=prepare(config, note)
+        )
+    if (folder / SUMMARY_FILE).is_file():
+        raise ConfigError(f"{folder} is a comparison; name one of the runs in it")
+    if not (folder / RESULT_FILE).is_file():
+        raise ConfigError(f"{folder}: holds no {RESULT_FILE}; name a run's folder, a preset or a file of settings")
+    if any(True for _ in sets):
+        raise ConfigError(f"{folder} is a run, whose settings are settled; audit a preset or a file with --set")
+    return _of_run(folder, note)
+
+
+def _of_run(folder: Path, note: Callable[[str], None]) -> Target:
+    result = read_result(folder)
+    config = Config.from_dict(result.config)
+    bundle = open_buffer(folder).origin.bundle if holds_buffer(folder) else None
+    prepared = prepare(config, note, bundle)
+    for name in ("front", "training pictures", "division of the data"):
+        then, now = result.inputs.get(name), prepared.inputs.get(name)
+        if bundle is None and then is not None and then != now:
+            raise ConfigError(f"{folder}: '{name}' is not what the run read; the audit would attack another upload")
+    if prepared.bundle is None and (folder / MODEL_FILE).is_file():
+        trained = state_arrays(load_model(folder).front)
+        load_arrays(prepared.halves.front, trained)
+        note("the front is the trained one, as devices have it in the last rounds")
+    return Target(configuration=str(folder), config=config, run=folder, result=result, prepared=prepared)

@@ -1,0 +1,134 @@
+"""What an audit found: plain records, the schema of ``audit.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from ecofed.errors.foreign_text import LONGEST_NAME, cleaned
+from ecofed.files.json_values import Amount, Count, Fraction, Seed, Within
+
+AUDIT_SCHEMA = "ecofed-audit/1"
+
+Similarity = Annotated[float, Within(-1, 1)]
+Decibels = Annotated[float, Within(-100, 200)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """One row: an attack on the uploads, or something to hold it against."""
+
+    name: str
+    """What it is for files, such as ``black-box-4096``."""
+    title: str
+    """What it is, for readers."""
+    kind: Literal["attack", "control", "reference", "curve", "weights"]
+    """``control``: uploads that say nothing, where the attack must fail. ``reference``: what else one might send.
+    ``curve``: of those, points of a line in the plot.
+    ``weights``: the attack on a method that sends weights instead."""
+    knows_front: bool = False
+    pairs: Count = 0
+    """Of public images and their uploads, that the attacker learned from."""
+    public: str = ""
+    """Which public images."""
+    bytes_per_image: Amount | None = None
+    psnr: Decibels | None = None
+    """In dB, mean over the attacked images; as the others."""
+    ssim: Similarity | None = None
+    distance: Amount | None = None
+    """In the features of :attr:`Audit.eye`: made like LPIPS, and not LPIPS."""
+    reidentified: Fraction | None = None
+    """Of the reconstructions, those closest to their own image among all attacked ones."""
+    recognised: Fraction | None = None
+    """Of the reconstructions, those whose class a classifier tells."""
+    images: Count = 0
+    """How many were attacked."""
+    how: str = ""
+    """What was used, such as ``residual decoder``."""
+    seconds: Amount = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("name", "title", "public", "how"):
+            object.__setattr__(self, name, cleaned(getattr(self, name), LONGEST_NAME))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """Whether it can be told that an image took part."""
+
+    of: str
+    """``network`` or ``buffer``."""
+    available: bool
+    why_not: str = ""
+    auc: Fraction | None = None
+    """Of the attack's score, members against others; chance is 0.5."""
+    tpr_at_1_percent_fpr: Fraction | None = None
+    """Of the members, those that are told where one other in a hundred is taken for one; chance is 0.01."""
+    members: Count = 0
+    others: Count = 0
+
+    def __post_init__(self) -> None:
+        for name in ("of", "why_not"):
+            object.__setattr__(self, name, cleaned(getattr(self, name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """A finished audit; ``audit.json``."""
+
+    ecofed_version: str
+    git_commit: str | None
+    command: str
+    seed: Seed
+    method: str
+    configuration: str
+    """What was audited: a preset, a file, a run's folder."""
+    config: dict[str, Any]
+    data: str
+    front: str
+    """Of the front that devices run: its name and id."""
+    bytes_per_image: Amount | None
+    """Of an upload, labels and framing left out."""
+    images: Count
+    """How many were attacked."""
+    rows: list[Leak]
+    curve: list[Leak]
+    """JPEGs of several qualities."""
+    recognised_originals: Fraction | None
+    """Accuracy of the classifier on the attacked images themselves."""
+    membership: list[Membership]
+    labels_leave_device: bool
+    facts: list[str]
+    """What else the uploads reveal, a sentence each."""
+    notes: list[str] = field(default_factory=list)
+    accuracy: Fraction | None = None
+    """Of the run's network; ``None`` where there is no run."""
+    eye: str = ""
+    seconds: Amount = 0.0
+    environment: dict[str, Any] = field(default_factory=dict)
+    schema: str = AUDIT_SCHEMA
+
+    def __post_init__(self) -> None:
+        for name in ("method", "configuration", "data", "front", "eye"):
+            object.__setattr__(self, name, cleaned(getattr(self, name), LONGEST_NAME))
+        for name in ("facts", "notes", "environment"):
+            object.__setattr__(self, name, cleaned(getattr(self, name)))
+
+    @property
+    def chance(self) -> float:
+        """Of telling which of the attacked images it is."""
+        return 1 / max(1, self.images)
+
+    @property
+    def attacks(self) -> list[Leak]:
+        """Rows that are attacks on this configuration's uploads."""
+        return [row for row in self.rows if row.kind == "attack"]
+
+    @property
+    def worst(self) -> Leak | None:
+        """The attack whose reconstructions are most like the images: what a reader should count with."""
+        return max(self.attacks, key=lambda row: -1.0 if row.ssim is None else row.ssim, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

@@ -1,0 +1,174 @@
+"""A whole audit, small: it finds what is there, nothing where nothing is, and makes no step twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from attacked import WORDS, small_config
+
+from ecofed.auditing import audit as audit_module
+from ecofed.auditing import eye, through_front
+from ecofed.auditing.audit import audit
+from ecofed.auditing.facts import notes_about
+from ecofed.auditing.steps import Workbench
+from ecofed.cli import main
+from ecofed.errors import CheckpointError, ConfigError, EcoFedError
+from ecofed.reports.audits import AUDIT_FILE, GRID_FILE, PAGE_FILE, PLOT_FILE, read_audit
+from ecofed.reports.plots import style
+from ecofed.results.audits import Audit, Leak
+from slowly import quick as quick_of
+
+ATTACKS = ("black-box-128", "white-box")
+
+
+def made(folder: Path, **changes: Any) -> Audit:
+    folder.mkdir(exist_ok=True)
+    settings: dict[str, Any] = {"sets": WORDS, "images": 32, "passes": 0, "attacks": ATTACKS}
+    return audit(None, out=folder, **settings | changes)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Pictures are looked at as they are, and through the front only briefly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eye, "LEAST_SIDE", 32)
+        patch.setattr(through_front, "STEPS", 8)
+        patch.setattr(audit_module, "QUALITIES", (10, 90))
+        patch.setattr(style, "PNG_DPI", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished audit; not to be changed."""
+    folder = tmp_path_factory.mktemp("audited") / "audit"
+    made(folder)
+    return folder
+
+
+def test_an_early_activation_gives_the_image_away_and_a_shuffled_one_does_not(audited: Path) -> None:
+    found = read_audit(audited)
+    rows = {row.name: row for row in found.rows}
+    assert [row.kind for row in found.rows] == ["attack", "attack", "control", *["reference"] * 3]
+    for name in ATTACKS:
+        assert rows[name].ssim is not None
+        assert rows[name].ssim > 0.6, name
+        assert rows[name].reidentified == 1, name
+    assert rows["control"].reidentified is not None
+    assert rows["control"].reidentified <= 6 / 32  # two ways, one hit in 32 each by chance
+    assert rows["control"].ssim < 0.4  # type: ignore[operator]
+    assert rows["jpeg"].ssim > 0.95  # type: ignore[operator]
+    assert found.worst in found.attacks
+    assert found.labels_leave_device
+    assert not found.notes
+    assert [row.name for row in found.curve] == ["jpeg-10", "jpeg-90"]
+    assert found.curve[0].ssim < found.curve[1].ssim  # type: ignore[operator]
+
+
+def test_the_page_needs_nothing_else(audited: Path) -> None:
+    page = (audited / PAGE_FILE).read_text(encoding="utf-8")
+    assert page.count("src='data:image/png;base64,") == 2
+    assert "not LPIPS" in page
+    assert all((audited / name).stat().st_size > 1000 for name in (GRID_FILE, PLOT_FILE))
+
+
+def test_no_step_is_made_twice(audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill: one step is missing, and that one is made again, to the same figures."""
+    folder = Path(shutil.copytree(audited, tmp_path / "audit"))
+    before = json.loads((folder / AUDIT_FILE).read_text())
+    (folder / "steps" / "control.safetensors").unlink()
+    (folder / AUDIT_FILE).unlink()
+    attempted = []
+    attempt = Workbench.attempt
+    monkeypatch.setattr(Workbench, "attempt", lambda self, one: (attempted.append(one.name), attempt(self, one))[1])
+    made(folder, resume=True)
+    assert attempted == ["control"]
+    after = json.loads((folder / AUDIT_FILE).read_text())
+    for values in (before, after):
+        values.pop("seconds")
+        for row in values["rows"]:
+            row.pop("seconds")
+    assert after == before
+
+
+def test_a_folder_of_another_audit_or_a_damaged_step_is_refused(audited: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not empty"):
+        made(audited)
+    with pytest.raises(CheckpointError, match="of an audit with other settings"):
+        made(audited, resume=True, seed=1)
+    folder = Path(shutil.copytree(audited, tmp_path / "audit"))
+    step = folder / "steps" / "jpeg.safetensors"
+    content = bytearray(step.read_bytes())
+    content[-1] ^= 1
+    step.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"jpeg\.safetensors: damaged"):
+        made(folder, resume=True)
+
+
+def test_an_edited_file_is_refused(audited: Path, tmp_path: Path) -> None:
+    values = json.loads((audited / AUDIT_FILE).read_text())
+    values["rows"][0]["ssim"] = 7
+    (tmp_path / AUDIT_FILE).write_text(json.dumps(values))
+    with pytest.raises(EcoFedError, match=r"'rows\[0\]\.ssim'"):
+        read_audit(tmp_path)
+
+
+def test_a_control_that_succeeds_is_told() -> None:
+    target: Any = SimpleNamespace(config=small_config(), prepared=SimpleNamespace(early=(None,)))
+    control = Leak(name="control", title="control", kind="control", reidentified=0.5, images=32)
+    assert "not to be trusted" in notes_about(target, [control])[0]
+    assert not notes_about(target, [dataclasses.replace(control, reidentified=2 / 32)])
+
+
+@pytest.mark.parametrize("method", quick_of(["send-images", "classic-fl"], "send-images"))
+def test_methods_whose_uploads_need_no_decoder(method: str, tmp_path: Path) -> None:
+    found = made(tmp_path / "audit", sets=[*WORDS, f"method={method}"], images=12)
+    attacks = [row.name for row in found.attacks]
+    if method == "send-images":
+        assert attacks == ["as-it-arrives"]
+        assert found.attacks[0].ssim > 0.9  # type: ignore[operator]
+        assert found.labels_leave_device
+    else:
+        assert attacks == []
+        assert "not inverted image by image" in found.notes[0]
+        assert not found.labels_leave_device
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Runs ``ecofed audit WORDS...``, which must end with ``code``; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["ecofed", "audit", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        assert stop.value.code == code, captured.err
+        return captured.out if code == 0 else captured.err
+
+    return run
+
+
+def test_the_command_shows_a_finished_audit(cli: Callable[..., str], audited: Path) -> None:
+    words = [word for each in WORDS for word in ("--set", each)]
+    words += ["--images", "32", "--passes", "0", "--attacks", ",".join(ATTACKS), "--out", str(audited), "--resume"]
+    shown = cli(*words)
+    assert "control: uploads of other images" in shown
+    assert "Labels leave the device" in shown
+    assert json.loads(cli(*words, "--json"))["rows"][0]["name"] == "black-box-128"
+
+
+def test_what_cannot_be_audited(cli: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "several").mkdir()
+    (tmp_path / "several" / "summary.json").write_text("{}")
+    assert "is a comparison" in cli("several", "--out", "new", code=2)
+    assert "--attacks names 'x'" in cli("--attacks", "x", "--out", "other", code=2)
