@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.activations.entropy.range_coder import constriction_stream
+from ecofed.activations.entropy.coders import new_decoder, new_encoder
 from ecofed.errors import WireError
 
 MIDDLE = 128
@@ -31,51 +31,42 @@ _AT_FIRST = 24.0
 
 
 def compress(codes_NCHW: np.ndarray, bits: int) -> bytes:  # noqa: ARG001 - as the other coder
-    """Codes, uint8, to bytes. Deterministic.
-
-    Raises:
-        MissingExtraError: the range coder's package is not installed.
-    """
-    stream = constriction_stream()
-    encoder = stream.queue.RangeEncoder()
-    family, model = stream.model.Categorical(perfect=False), _Model(codes_NCHW.shape)
+    """Codes, uint8, to bytes. Deterministic."""
+    encoder, model = new_encoder(), _Model(codes_NCHW.shape)
     for codes_CHW in codes_NCHW:
         values_E = codes_CHW.reshape(-1).astype(np.int32) - MIDDLE
         symbols_E = np.clip(values_E, -FARTHEST, FARTHEST)
-        encoder.encode(symbols_E + FARTHEST, family, model.probabilities())
+        encoder.encode(symbols_E + FARTHEST, model.probabilities())
         beyond = np.abs(values_E)[np.abs(symbols_E) == FARTHEST] - FARTHEST
         if len(beyond):
-            encoder.encode(beyond.astype(np.int32), stream.model.Uniform(_BEYOND))
+            encoder.encode_even(beyond.astype(np.int32), _BEYOND)
         model.saw(symbols_E)
-    words: np.ndarray = encoder.get_compressed()
-    return words.astype("<u4").tobytes()
+    return encoder.words().astype("<u4").tobytes()
 
 
 def decompress(data: bytes, shape_NCHW: tuple[int, int, int, int], bits: int) -> np.ndarray:
     """Inverse of :func:`compress`: codes, uint8. Memory is that of the codes, whatever the data say.
 
     Raises:
-        WireError: the data are not those of such codes. MissingExtraError: see :func:`compress`.
+        WireError: the data are not those of such codes.
     """
     if len(data) % 4:
         raise WireError(f"range-coded upload of {len(data)} bytes; its words have 4")
-    stream = constriction_stream()
-    decoder = stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
-    family, model = stream.model.Categorical(perfect=False), _Model(shape_NCHW)
+    decoder, model = new_decoder(np.frombuffer(data, "<u4").astype(np.uint32)), _Model(shape_NCHW)
     codes_NCHW = np.empty(shape_NCHW, np.uint8)
     try:
         for codes_CHW in codes_NCHW:
-            symbols_E = decoder.decode(family, model.probabilities()) - FARTHEST
+            symbols_E = decoder.decode(model.probabilities()) - FARTHEST
             values_E = symbols_E.copy()
             far_E = np.abs(symbols_E) == FARTHEST
             if far_E.any():
-                beyond = decoder.decode(stream.model.Uniform(_BEYOND), int(far_E.sum()))
+                beyond = decoder.decode_even(int(far_E.sum()), _BEYOND)
                 values_E[far_E] += np.sign(symbols_E[far_E]) * beyond
             if values_E.size and (values_E.min() < -MIDDLE or values_E.max() >= MIDDLE):
                 raise WireError("range-coded upload of codes that are none")
             codes_CHW[...] = (values_E + MIDDLE).reshape(codes_CHW.shape)
             model.saw(symbols_E)
-    except (AssertionError, ValueError) as error:
+    except ValueError as error:
         raise WireError(f"range-coded upload cannot be decoded ({error})") from error
     # A stream that is cut off or goes on decodes to something, too: codes have one stream, and only that is accepted.
     if compress(codes_NCHW, bits) != data:

@@ -13,11 +13,11 @@ Shape legend: N samples, C channels, H x W spatial, K symbols.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from ecofed.errors import MissingExtraError, WireError
+from ecofed.activations.entropy.coders import new_decoder, new_encoder
+from ecofed.errors import WireError
 
 #: Bits of a code that are predicted.
 PREDICTED_BITS = 4
@@ -28,17 +28,11 @@ PIECE = 1 << 16
 
 
 def compress(codes_NCHW: np.ndarray, bits: int) -> bytes:
-    """Codes below ``2**bits``, uint8, to bytes. Deterministic.
-
-    Raises:
-        MissingExtraError: the range coder's package is not installed.
-    """
-    stream = constriction_stream()
-    encoder = stream.queue.RangeEncoder()
-    family, low_bits = stream.model.Categorical(perfect=False), max(0, bits - PREDICTED_BITS)
+    """Codes below ``2**bits``, uint8, to bytes. Deterministic."""
+    encoder, low_bits = new_encoder(), max(0, bits - PREDICTED_BITS)
 
     def encode(symbols: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        encoder.encode(symbols.astype(np.int32), family, probabilities)
+        encoder.encode(symbols.astype(np.int32), probabilities)
         return symbols
 
     _walk(codes_NCHW >> np.uint8(low_bits), bits - low_bits, encode)
@@ -46,36 +40,32 @@ def compress(codes_NCHW: np.ndarray, bits: int) -> bytes:
         codes = codes_NCHW.reshape(-1)
         for piece in _pieces(codes.size):
             low = (codes[piece] & ((1 << low_bits) - 1)).astype(np.int32)
-            encoder.encode(low, stream.model.Uniform(1 << low_bits))
-    words: np.ndarray = encoder.get_compressed()
-    return words.astype("<u4").tobytes()
+            encoder.encode_even(low, 1 << low_bits)
+    return encoder.words().astype("<u4").tobytes()
 
 
 def decompress(data: bytes, shape_NCHW: tuple[int, int, int, int], bits: int) -> np.ndarray:
     """Inverse of :func:`compress`: codes, uint8. Memory is that of the codes, whatever the data say.
 
     Raises:
-        WireError: the data are not those of such codes. MissingExtraError: see :func:`compress`.
+        WireError: the data are not those of such codes.
     """
     if len(data) % 4:
         raise WireError(f"range-coded upload of {len(data)} bytes; its words have 4")
-    stream = constriction_stream()
-    decoder = stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
-    family, low_bits = stream.model.Categorical(perfect=False), max(0, bits - PREDICTED_BITS)
+    decoder, low_bits = new_decoder(np.frombuffer(data, "<u4").astype(np.uint32)), max(0, bits - PREDICTED_BITS)
     codes_NCHW = np.zeros(shape_NCHW, np.uint8)
 
     def decode(_: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        symbols: np.ndarray = decoder.decode(family, probabilities)
-        return symbols
+        return decoder.decode(probabilities)
 
     try:
         _walk(codes_NCHW, bits - low_bits, decode)
         if low_bits:
             codes = codes_NCHW.reshape(-1)
             for piece in _pieces(codes.size):
-                low = decoder.decode(stream.model.Uniform(1 << low_bits), piece.stop - piece.start)
+                low = decoder.decode_even(piece.stop - piece.start, 1 << low_bits)
                 codes[piece] = (codes[piece] << low_bits) | low.astype(np.uint8)
-    except (AssertionError, ValueError) as error:
+    except ValueError as error:
         raise WireError(f"range-coded upload cannot be decoded ({error})") from error
     # A stream that is cut off or goes on decodes to something, too: codes have one stream, and only that is accepted.
     if compress(codes_NCHW, bits) != data:
@@ -123,12 +113,3 @@ def _pieces(size: int) -> list[slice]:
     device's largest arrays.
     """
     return [slice(at, min(at + PIECE, size)) for at in range(0, size, PIECE)]
-
-
-def constriction_stream() -> Any:
-    """The coder's package. Raises :class:`MissingExtraError` where it is not installed."""
-    try:
-        from constriction import stream
-    except ImportError:
-        raise MissingExtraError("constriction", "train", "codec.entropy = 'range'") from None
-    return stream
