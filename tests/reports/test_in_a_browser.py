@@ -76,7 +76,7 @@ def test_hover_shows_values(tab: Page, file: Path) -> None:
 
 def test_axes_zoom_and_lines_answer(tab: Page, file: Path) -> None:
     tab.open(file)
-    axis = "[...document.querySelectorAll('.plane .ticks text')].map(e => e.textContent).join(' ')"
+    axis = "[...document.querySelectorAll('[data-chart=lines] .ticks text')].map(e => e.textContent).join(' ')"
     bytes_ = tab.value(axis)
     assert "MB" in bytes_
     assert "(log scale)" in bytes_
@@ -112,6 +112,15 @@ def test_the_timeline_tells_what_a_device_does(tab: Page, file: Path) -> None:
     tip = tab.value("document.querySelector('[data-chart=timelines] .tip').textContent")
     assert tip.startswith("classic-fl, device 0, at 0.")
     assert tip.endswith("runs the front0 s to 4.5 s")
+
+
+def test_the_frontier_names_what_is_pointed_at(tab: Page, file: Path) -> None:
+    tab.open(file)
+    mark = ".plane .point[data-label=lgl]"
+    tab.mouse("mouseMoved", *tab.centre(mark))
+    tip = tab.value("document.querySelector('[data-chart=frontier] .tip').textContent")
+    assert tip.startswith("lglfinal accuracy0.7")
+    assert tip.endswith("on the frontierno")
 
 
 def test_a_click_sorts_the_table(tab: Page, file: Path) -> None:
@@ -175,7 +184,7 @@ def test_without_scripts_every_plot_is_there(tab: Page, file: Path) -> None:
     assert tab.value("document.querySelectorAll('.plane').length") == 0
     assert (
         tab.value("[...document.querySelectorAll('figure svg')].filter(e => e.getBoundingClientRect().width).length")
-        == 6
+        == 7
     )
     assert tab.value("[...document.querySelectorAll('[data-chart]')].every(e => e.hidden)")
     tab.click("input.all")

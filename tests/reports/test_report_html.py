@@ -92,8 +92,8 @@ def test_the_page_says_it_all(five_methods: Comparison, page: str, folder: Path)
         "Debian package dataset-fashion-mnist",
     ):  # fmt: skip
         assert text in outline.text
-    assert len([tag for tag, _ in outline.tags if tag == "svg"]) == 4
-    assert len(list((folder / "plots").iterdir())) == 4
+    assert len([tag for tag, _ in outline.tags if tag == "svg"]) == 5
+    assert len(list((folder / "plots").iterdir())) == 5
 
 
 def test_nothing_is_loaded_from_elsewhere(page: str) -> None:

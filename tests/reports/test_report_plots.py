@@ -16,6 +16,7 @@ from ecofed.reports import plots, theme
 from ecofed.reports.curves import bytes_to_reach, curve, points
 from ecofed.reports.plots import DRAWERS, Plot, draw_plots, save_plots, write_plots
 from ecofed.reports.plots.accuracy import accuracy_figure
+from ecofed.reports.plots.frontier import compared_figure, compared_points
 from ecofed.reports.plots.style import drawing
 from ecofed.reports.plots.timeline import draw_timelines
 from ecofed.results import Comparison, RunGroup, RunResult
@@ -66,7 +67,9 @@ def test_bytes_to_reach(make: Make) -> None:
 
 def test_png_files_are_sharp_and_not_blank(drawn: list[Plot], tmp_path: Path) -> None:
     files = save_plots(drawn, tmp_path)
-    assert [file.stem for file in files] == ["accuracy-bytes", "accuracy-rounds", "bytes-by-kind", "label-partition"]
+    assert [file.stem for file in files] == [
+        *("accuracy-bytes", "accuracy-rounds", "frontier", "bytes-by-kind", "label-partition")
+    ]
     for file in files:
         with Image.open(file) as image:
             assert image.width >= 1200
@@ -130,6 +133,25 @@ def test_a_line_on_another_is_dashed_and_the_other_wider(make: Make) -> None:
             lines = [line for line in figure.axes[0].lines if line.get_marker() == "None"]
             assert {line.get_linewidth() for line in lines} == widths
             assert {line.get_linestyle() for line in lines} == dashes
+
+
+def test_the_frontier_is_what_no_other_beats(five_methods: Comparison, make: Make) -> None:
+    points = {point.label: point for point in compared_points(five_methods)}
+    assert points["ecofed"].bytes_per_device == five_methods.results[4].total_bytes / 20
+    assert [label for label, point in points.items() if point.efficient] == ["ecofed"]
+    equal = compared_points(Comparison(results=[make("lgl"), replace(make("lgl"), method="fedgkt")]))
+    assert [point.efficient for point in equal] == [True, True]
+    with drawing("test"):
+        assert compared_figure(Comparison(results=[make()])) is None
+        figure = compared_figure(five_methods)
+        assert figure is not None
+        names = {text.get_text() for text in figure.axes[0].texts if text.get_rotation() == 0}
+        assert "ecofed  0.84" in names
+        many = Comparison(results=[make(rounds=3, ecofed__period=period) for period in range(1, 11)])
+        crowded = compared_figure(many)
+        assert crowded is not None
+        assert {text.get_text() for text in crowded.axes[0].texts} >= set(map(str, range(1, 11)))
+        assert len(crowded.legends[0].texts) == 10
 
 
 def test_timelines_have_one_axis_and_short_ones_are_drawn_again() -> None:

@@ -58,7 +58,8 @@ def labels_sentence(result: Comparison | RunResult) -> str:
     """With which methods labels, or images, left the devices."""
     table = [row for row in rows(result) if not row.is_floor]
     images, labels, nothing = (
-        [row.label for row in table if row.leaves_device == what] for what in ("images too", "yes", "no")
+        list(dict.fromkeys(row.method or row.label for row in table if row.leaves_device == what))
+        for what in ("images too", "yes", "no")
     )
     if not images and not labels:
         return "No labels left the devices."

@@ -29,6 +29,9 @@ CAPTIONS = {
     "what sending every image once would cost, in its raw and its compressed form.",
     "accuracy-rounds": "The same evaluations by round: how fast each method learns when bytes are left out of account.",
     "accuracy-time": "The same evaluations by the simulated clock of the device and link profiles.",
+    "frontier": "Further left is cheaper, higher is better: final accuracy against what one device sent and received "
+    "in all, the mean over devices. The steps join the frontier: points that no other one beats with fewer bytes. "
+    "Dotted: sending all images of a device once.",
     "round-timeline": "What the server and the first devices do in round 1, all methods on one time axis; a round of "
     "which little would be seen is drawn again, stretched. The upper bar of a row is computing, the lower one sending "
     "and receiving.",
@@ -40,10 +43,11 @@ CAPTIONS = {
 #: Plots that an interactive chart stands for, where scripts run.
 _REPLACED = {
     **dict.fromkeys(("accuracy-bytes", "accuracy-rounds", "accuracy-time"), "lines"),
+    "frontier": "frontier",
     "round-timeline": "timelines",
 }
 #: Above which plots those charts stand.
-_HOSTS = ("accuracy-bytes", "round-timeline")
+_HOSTS = ("accuracy-bytes", "frontier", "round-timeline")
 
 
 def write_report(result: Comparison | RunResult, folder: str | Path, *, papers: Sequence[str] = ()) -> Path:

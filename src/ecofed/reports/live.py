@@ -15,12 +15,13 @@ from typing import Any
 from ecofed.files.disk import json_text
 from ecofed.reports import theme
 from ecofed.reports.curves import Axis, Curve, curve
+from ecofed.reports.plots.frontier import compared_points, device_floors
 from ecofed.reports.plots.timeline import KIND_COLOURS, KIND_WORDS, actor_name, actors_of, first_rounds
 from ecofed.reports.tables import floors
 from ecofed.results import Comparison
 
 #: In this order: each uses what those before it define.
-_SCRIPTS = ("page.js", "charts.js", "lines.js", "timelines.js", "start.js")
+_SCRIPTS = ("page.js", "charts.js", "labels.js", "lines.js", "frontier.js", "timelines.js", "start.js")
 #: Of a longer line every so-manieth point is told, the last one always.
 MOST_POINTS = 600
 _DASHES = {"-": "", "--": "9 5", "-.": "9 4 2 4", ":": "2 4"}
@@ -61,7 +62,29 @@ def figures(comparison: Comparison) -> dict[str, Any]:
     marks = [{"label": label, "bytes": size} for label, size in floors(comparison)]
     return {
         "lines": {"lines": lines, "floors": marks} if lines else None,
+        "frontier": _frontier(comparison),
         "timelines": _timelines(comparison),
+    }
+
+
+def _frontier(comparison: Comparison) -> dict[str, Any] | None:
+    points = compared_points(comparison)
+    if len(points) < 2:
+        return None
+    looks = theme.styles(comparison.groups())
+    return {
+        "points": [
+            {
+                "label": point.label,
+                "colour": _css(point.colour or theme.INK),
+                "marker": looks[point.label].marker,
+                "bytes": float(f"{point.bytes_per_device:.6g}"),
+                "accuracy": round(point.accuracy, 5),
+                "efficient": point.efficient,
+            }
+            for point in points
+        ],
+        "floors": [{"label": label, "bytes": round(size)} for label, size in device_floors(comparison)],
     }
 
 

@@ -1,7 +1,7 @@
 // Last of the scripts: what is on this page comes alive.
 document.querySelectorAll("table.sortable").forEach(sortable);
 const told = JSON.parse(document.getElementById("figures").textContent);
-const CHARTS = { lines: Lines, timelines: Timelines };
+const CHARTS = { lines: Lines, frontier: Frontier, timelines: Timelines };
 document.querySelectorAll("[data-chart]").forEach((host) => {
   const data = told[host.dataset.chart];
   if (!data) return;

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ecofed.files.disk import write_bytes
 from ecofed.reports import theme
 from ecofed.reports.plots.accuracy import accuracy_figure
+from ecofed.reports.plots.frontier import compared_figure
 from ecofed.reports.plots.kinds import kinds_figure
 from ecofed.reports.plots.labels import labels_figure
 from ecofed.reports.plots.line_ends import lay_out
@@ -30,6 +31,7 @@ DRAWERS: dict[str, tuple[str, Callable[[Comparison], Figure | None]]] = {
     "accuracy-bytes": ("Accuracy against bytes", partial(accuracy_figure, axis="bytes")),
     "accuracy-rounds": ("Accuracy against rounds", partial(accuracy_figure, axis="round")),
     "accuracy-time": ("Accuracy against simulated time", partial(accuracy_figure, axis="seconds")),
+    "frontier": ("What accuracy costs a device", compared_figure),
     "round-timeline": ("One round by the simulated clock", timeline_figure),
     "bytes-by-kind": ("Bytes by kind and direction", kinds_figure),
     "label-partition": ("Who holds which labels", labels_figure),

@@ -1,34 +1,80 @@
-"""Accuracy against the bytes of one device over the whole training, one mark a run."""
+"""Accuracy against the bytes of one device over the whole training, one mark a run or a method."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecofed.files.disk import write_bytes
 from ecofed.reports import theme
+from ecofed.reports.plots.floors import draw_floors
+from ecofed.reports.plots.line_ends import LineEnd, label_ends, lay_out
 from ecofed.reports.plots.names import short
 from ecofed.reports.plots.style import drawing, png
+from ecofed.reports.tables import floors
 from ecofed.reports.units import human_bytes
+from ecofed.results import Comparison
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NAME_LIMIT = 44
+_NAME_LIMIT = 40
+#: With more points names would lie on each other: a number stands at the mark, its name in the legend.
+MOST_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlottedPoint:
-    """One run."""
+    """One run, or one method's mean over its seeds."""
 
     label: str
     method: str
     bytes_per_device: float
     accuracy: float
     efficient: bool
-    """Whether it is on the frontier: those points are joined."""
+    """Whether it is on the frontier: no other point has at least its accuracy for fewer bytes."""
+    colour: str | None = None
+    """Default: the method's."""
+
+
+def compared_points(comparison: Comparison) -> list[PlottedPoint]:
+    """A point for each group of a comparison that moved bytes."""
+    looks = theme.styles(comparison.groups())
+    devices = max(1, len(comparison.results[0].data.label_counts))
+    found = [
+        (group, group.spread(lambda r: r.total_bytes).mean, group.spread(lambda r: r.totals.final_test_accuracy).mean)
+        for group in comparison.groups()
+    ]
+    found = [one for one in found if one[1] > 0]
+    return [
+        PlottedPoint(
+            label=group.label,
+            method=group.method,
+            bytes_per_device=size / devices,
+            accuracy=accuracy,
+            efficient=not any(
+                other >= accuracy and less <= size and (other, less) != (accuracy, size) for _, less, other in found
+            ),
+            colour=looks[group.label].colour,
+        )
+        for group, size, accuracy in found
+    ]
+
+
+def device_floors(comparison: Comparison) -> list[tuple[str, float]]:
+    """The floors as bytes of one device."""
+    devices = max(1, len(comparison.results[0].data.label_counts))
+    return [(label, size / devices) for label, size in floors(comparison) if size > 0]
+
+
+def compared_figure(comparison: Comparison) -> Figure | None:
+    """The methods of a comparison; ``None`` where there is nothing to compare."""
+    points = compared_points(comparison)
+    return frontier_figure(points, device_floors(comparison)) if len(points) > 1 else None
 
 
 def write_frontier_plot(points: Sequence[PlottedPoint], marks: Sequence[tuple[str, float]], path: Path) -> None:
@@ -43,51 +89,74 @@ def write_frontier_plot(points: Sequence[PlottedPoint], marks: Sequence[tuple[st
 
 
 def frontier_figure(points: Sequence[PlottedPoint], marks: Sequence[tuple[str, float]]) -> Figure:
-    """The plot: numbered marks, named in the legend by rising bytes."""
+    """The plot: named marks where they are few, numbered ones otherwise, named below it by rising bytes."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    figure = Figure(figsize=(9.6, 5.0), layout="constrained")
+    ordered = sorted(points, key=lambda point: point.bytes_per_device)
+    few = len(ordered) <= MOST_NAMED
+    figure = Figure(figsize=(6.4, 4.2 if few else 4.2 + 0.17 * (len(ordered) + 1) // 2), layout="constrained")
     axes = figure.add_subplot()
-    best = sorted((point for point in points if point.efficient), key=lambda point: point.bytes_per_device)
-    axes.plot([p.bytes_per_device for p in best], [p.accuracy for p in best], color=theme.MUTED, linewidth=1, zorder=1)
-    for number, point in enumerate(sorted(points, key=lambda point: point.bytes_per_device), start=1):
+    axes.set_xscale("log")
+    _limit(axes, [point.bytes_per_device for point in ordered], [size for _, size in marks], room=few)
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda size, _: human_bytes(size).replace(".00 ", " ").replace(".0 ", " "))
+    )
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(0, min(1.0, 1.12 * max((point.accuracy for point in ordered), default=1.0)))
+    axes.set_xlabel("bytes of one device over the whole training, up and down (log scale)")
+    axes.set_ylabel("final test accuracy")
+    axes.grid(axis="x", visible=False)
+    best = [point for point in ordered if point.efficient]
+    axes.plot(
+        [point.bytes_per_device for point in best],
+        [point.accuracy for point in best],
+        color=theme.MUTED,
+        linewidth=1.2,
+        drawstyle="steps-post",  # in between nothing was tried: who has more bytes has at least what the last point had
+        zorder=1,
+    )
+    for number, point in enumerate(ordered, start=1):
         axes.plot(
             point.bytes_per_device,
             point.accuracy,
             marker=theme.marker_of(point.method) or "o",
-            markersize=7,
+            markersize=8,
+            markeredgecolor=theme.PAPER,
+            markeredgewidth=0.6,
             linestyle="none",
-            color=theme.colour_of(point.method) or theme.INK,
-            alpha=1 if point.efficient else 0.5,
-            label=f"{number}  {short(point.label, _NAME_LIMIT)}, {point.accuracy:.3f}",
+            color=_colour(point),
+            alpha=1 if point.efficient else 0.6,
+            label=f"{number}  {short(point.label, _NAME_LIMIT)}  {point.accuracy:.3f}",
+            zorder=3,
         )
-        # Names would lie on each other: a number stands at the mark, its name in the legend.
-        axes.annotate(
-            str(number),
-            (point.bytes_per_device, point.accuracy),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=theme.INK if point.efficient else theme.MUTED,
+    if not few:
+        figure.legend(loc="outside lower left", fontsize=8, frameon=False, ncols=2, handletextpad=0.3, borderpad=0)
+    lay_out(figure)
+    places = [axes.transData.transform([(point.bytes_per_device, point.accuracy)]) for point in ordered]
+    obstacles = draw_floors(axes, marks, places)
+    ends = [
+        LineEnd(
+            text=f"{short(point.label, _NAME_LIMIT)}  {point.accuracy:.2f}" if few else str(number),
+            colour=_colour(point),
+            bold=point.efficient,
+            x=[point.bytes_per_device],
+            y=[point.accuracy],
         )
-    for label, size in marks:
-        axes.axvline(size, color=theme.MUTED, linestyle=":", linewidth=1)
-        axes.annotate(
-            f"{label}, {human_bytes(size)}",
-            (size, 0.01),
-            xycoords=("data", "axes fraction"),
-            rotation=90,
-            fontsize=7,
-            color=theme.MUTED,
-            ha="right",
-            va="bottom",
-        )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: human_bytes(size)))
-    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    axes.set_ylim(0, min(1.0, 1.12 * max((point.accuracy for point in points), default=1.0)))
-    axes.set_xlabel("bytes of one device over the whole training, up and down (log scale)")
-    axes.set_ylabel("test accuracy")
+        for number, point in enumerate(ordered, start=1)
+    ]
+    if ends:
+        label_ends(figure, axes, ends, obstacles)
     return figure
+
+
+def _limit(axes: Axes, sizes: Sequence[float], marks: Sequence[float], *, room: bool) -> None:
+    """From the least to the most bytes, with room for words beside the first mark and the last point."""
+    every = [size for size in (*sizes, *marks) if size > 0] or [1.0]
+    low, high = log10(min(every)), log10(max(every))
+    span = max(high - low, 0.5)
+    axes.set_xlim(10 ** (low - 0.07 * span), 10 ** (high + (0.35 if room and sizes else 0.08) * span))
+
+
+def _colour(point: PlottedPoint) -> str:
+    return point.colour or theme.colour_of(point.method) or theme.INK
