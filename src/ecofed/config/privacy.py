@@ -11,6 +11,7 @@ from ecofed.config.fields import Needs, require
 from ecofed.config.methods import facts_of
 
 if TYPE_CHECKING:
+    from ecofed.config.facts import Facts
     from ecofed.config.schema import Config
 
 
@@ -31,12 +32,22 @@ class PrivacyConfig:
     """Standard deviation of the noise of one upload over what one image can change (L2). ``none``: as little as keeps
     all uploads that the run may ask of a device within ``epsilon``."""
 
-    NEEDS: ClassVar[Needs] = dict.fromkeys(
-        ("delta", "clip", "noise_multiplier"), ("privacy.epsilon", lambda own: own.epsilon is not None)
-    )
+    label_epsilon: float | None = None
+    """Differential privacy of each image's label where it is sent by itself: randomised response. The device draws once
+    for an image whether it tells the truth, and says the same for ever. ``none``: labels are sent as they are."""
+    label_correction: bool = True
+    """Whether the server's loss knows how often randomised labels are false (Patrini et al., CVPR 2017), instead of
+    believing them."""
+
+    NEEDS: ClassVar[Needs] = {
+        **dict.fromkeys(
+            ("delta", "clip", "noise_multiplier"), ("privacy.epsilon", lambda own: own.epsilon is not None)
+        ),
+        "label_correction": ("privacy.label_epsilon", lambda own: own.label_epsilon is not None),
+    }
 
     def __post_init__(self) -> None:
-        for key in ("epsilon", "noise_multiplier"):
+        for key in ("epsilon", "noise_multiplier", "label_epsilon"):
             value = getattr(self, key)
             fine = value is None or 1e-3 <= value <= 1e6
             require(fine, f"privacy.{key}", value, "must be in 0.001..1000000, or none")
@@ -51,7 +62,7 @@ class PrivacyConfig:
     @property
     def active(self) -> bool:
         """Whether devices change anything before they send it."""
-        return self.epsilon is not None
+        return self.epsilon is not None or self.label_epsilon is not None
 
     def multiplier(self, uploads: int) -> float:
         """Standard deviation over sensitivity of each of so many uploads, where there is noise."""
@@ -68,30 +79,51 @@ class PrivacyConfig:
 def check_privacy(config: Config) -> None:
     """Raise :class:`ConfigError` where the promise could not be kept. Devices check it, too."""
     own, facts = config.privacy, facts_of(config.method)
-    if own.epsilon is None:
+    if not own.active:
         return
-    key, value = "privacy.epsilon", own.epsilon
+    key, value = (
+        ("privacy.label_epsilon", own.label_epsilon) if own.epsilon is None else ("privacy.epsilon", own.epsilon)
+    )
     rule = (
         f"devices of {facts.name} add no noise to what they send; choose a method whose devices do, or set it to none"
     )
     require(facts.noise != "none", key, value, rule)
-    rule = "with normalisation=batch an activation depends on other images, too; use normalisation=frozen"
-    require(config.normalisation != "batch", key, value, rule)
     rule = "devices would answer with exact counts of right answers; use validation.on_devices=false"
     require(not config.validation.on_devices, key, value, rule)
+    if own.label_epsilon is not None:
+        _check_labels(config, facts, own.label_epsilon)
+    if own.epsilon is not None:
+        _check_noise(config, facts, own.epsilon)
+
+
+def _check_labels(config: Config, facts: type[Facts], value: float) -> None:
+    key = "privacy.label_epsilon"
+    rule = f"devices of {facts.name} send no label by itself; privacy.epsilon is of each image with its label"
+    require(facts.noise == "images", key, value, rule)
+    rule = "held-out samples would be judged by randomised labels; use validation.fraction=0"
+    require(not config.validation.on_server, key, value, rule)
+    pooled = config.ecofed.server == "pooled" or not config.privacy.label_correction
+    rule = "needs ecofed.server=pooled; use privacy.label_correction=false"
+    require(pooled, "privacy.label_correction", config.privacy.label_correction, rule)
+
+
+def _check_noise(config: Config, facts: type[Facts], epsilon: float) -> None:
+    own, key = config.privacy, "privacy.epsilon"
+    rule = "with normalisation=batch an activation depends on other images, too; use normalisation=frozen"
+    require(config.normalisation != "batch", key, epsilon, rule)
     early = facts.stops_early and config.ecofed.device_cuts is not None
-    require(not early, key, value, "there is no noise at earlier layers; use ecofed.device_cuts=none")
+    require(not early, key, epsilon, "there is no noise at earlier layers; use ecofed.device_cuts=none")
     uploads = facts.uploads_at_most(config)
     rule = "how often a device uploads is not known before; set ecofed.views, or use ecofed.refresh=once"
-    require(uploads is not None, key, value, rule)
+    require(uploads is not None, key, epsilon, rule)
     assert uploads is not None
     spent = own.spent(uploads)
     rule = (
         f"{uploads} upload{'s' if uploads > 1 else ''} of a device would make epsilon {spent:.4g}, above "
-        f"privacy.epsilon = {own.epsilon:g}; use {math.sqrt(uploads) / mu_of(own.epsilon, own.delta):.4g} or more, or "
+        f"privacy.epsilon = {epsilon:g}; use {math.sqrt(uploads) / mu_of(epsilon, own.delta):.4g} or more, or "
         "fewer uploads"
     )
-    require(spent <= own.epsilon * (1 + 1e-9), "privacy.noise_multiplier", own.noise_multiplier, rule)
+    require(spent <= epsilon * (1 + 1e-9), "privacy.noise_multiplier", own.noise_multiplier, rule)
 
 
 def promise(config: Config, most_samples: int, *, simulated: bool) -> list[str]:
@@ -104,18 +136,27 @@ def promise(config: Config, most_samples: int, *, simulated: bool) -> list[str]:
     """
     own, facts = config.privacy, facts_of(config.method)
     uploads = facts.uploads_at_most(config)
-    if own.epsilon is None or uploads is None:
-        return []
-    mu = math.sqrt(uploads) / own.multiplier(uploads)
-    together = mu * (most_samples if facts.noise == "sums" else math.sqrt(most_samples))
-    what = "each image with its label" if facts.noise == "sums" else "each image"
-    views = f"all {uploads} uploads" if uploads > 1 else "the one upload"
-    lines = [
-        f"privacy: epsilon {own.spent(uploads):.3g} at delta {own.delta:g} for {what} in {views} of its device "
-        f"(another in its place); for all {most_samples:,} images of a device together epsilon "
-        f"{epsilon_of(together, own.delta):,.4g}"
-    ]
-    if simulated:
+    lines = []
+    if own.epsilon is not None and uploads is not None:
+        mu = math.sqrt(uploads) / own.multiplier(uploads)
+        together = mu * (most_samples if facts.noise == "sums" else math.sqrt(most_samples))
+        what = "each image with its label" if facts.noise == "sums" else "each image"
+        views = f"all {uploads} uploads" if uploads > 1 else "the one upload"
+        lines.append(
+            f"privacy: epsilon {own.spent(uploads):.3g} at delta {own.delta:g} for {what} in {views} of its device "
+            f"(another in its place); for all {most_samples:,} images of a device together epsilon "
+            f"{epsilon_of(together, own.delta):,.4g}"
+        )
+    if own.label_epsilon is not None:
+        lines.append(
+            f"privacy: epsilon {own.label_epsilon:g} for each label by itself, which is drawn once; for all "
+            f"{most_samples:,} labels of a device together epsilon {own.label_epsilon * most_samples:,.4g}"
+        )
+    if own.epsilon is not None and facts.noise == "images" and own.label_epsilon is None:
+        lines.append("privacy: labels leave the devices as they are (privacy.label_epsilon randomises them)")
+    if own.label_epsilon is not None and own.epsilon is None:
+        lines.append("privacy: nothing is promised of the images, only of their labels (privacy.epsilon adds noise)")
+    if lines and simulated:
         lines.append(
             "privacy: devices are simulated, and their noise follows from the run's seed; only real devices, which "
             "draw it from a secret of their own, keep the promise"

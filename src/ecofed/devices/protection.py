@@ -8,20 +8,25 @@ digits of floating-point numbers tell nothing (Mironov, CCS 2012).
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from hashlib import blake2b, sha256, shake_256
 from typing import Any
 
 import numpy as np
 
-from ecofed.config.accountant import epsilon_of
+from ecofed.activations.clipping import SENSITIVITY, Ball
+from ecofed.config.accountant import epsilon_of, kept_share
 from ecofed.config.methods import facts_of
 from ecofed.config.privacy import check_privacy
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.data.stored import ImageRows
 from ecofed.devices.account import Account, Allowance
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, DeviceError
 
+#: Activations (B, C, H, W) and their images' numbers (B,) to the same with noise.
+AddNoise = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _AT_ONCE = 256
 _ROUNDED_TO = 2.0**-10
 
@@ -41,6 +46,7 @@ class Protection:
         self._account = account
         self._images_NHWC, self._labels_N = images_NHWC, labels_N
         self._digests: list[bytes] | None = None
+        self._randomised_N: np.ndarray | None = None
 
     @property
     def config(self) -> Config:
@@ -59,7 +65,64 @@ class Protection:
     @property
     def counts_stay(self) -> bool:
         """Whether exact counts may not be told."""
-        return self.noisy or self._account.allowance.any
+        return self._config.privacy.active or self._account.allowance.any
+
+    def labels(self) -> np.ndarray:
+        """Labels as they leave the device, in the order of its images: where the run asks for it, each is the truth
+        with the probability of randomised response, and otherwise any other class alike. The same ones for ever.
+
+        Raises:
+            DeviceError: more than the device's owner allows.
+        """
+        epsilon = self._config.privacy.label_epsilon
+        if epsilon is None:
+            return self._labels_N
+        if self._randomised_N is None:
+            classes = self._task.classes
+            key = sha256(f"labels {epsilon!r} {classes} {self._task.class_names!r}".encode()).hexdigest()[:40]
+            self._account.spend(key, label_epsilon=epsilon)
+            draws = [self._uniform(key, name, 2) for name in self._names()]
+            uniform_N2 = np.array(draws, np.float64).reshape(-1, 2)
+            lies_N = uniform_N2[:, 0] >= kept_share(epsilon, classes)
+            moved_N = 1 + (uniform_N2[:, 1] * (classes - 1)).astype(np.int64)
+            said_N = (self._labels_N.astype(np.int64) + lies_N * moved_N) % classes
+            self._randomised_N = said_N.astype(self._labels_N.dtype)
+        return self._randomised_N
+
+    def noise_for(
+        self, within: Ball, first: int, view: int, **asked: Any
+    ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """What puts noise on activations of one upload, which is put down in the account.
+
+        Args:
+            within: where activations are moved to before.
+            first: the first image that is uploaded.
+            view: the upload's number.
+            asked: what decides the activations besides images and view.
+
+        Returns:
+            A function of activations (B, C, H, W) and their images' numbers (B,): the same with noise, float32.
+
+        Raises:
+            DeviceError: more uploads than the run may ask for, or more than the device's owner allows.
+        """
+        uploads = self._uploads()
+        if view >= uploads:
+            raise DeviceError(
+                f"privacy: upload number {view + 1} of the same images; this run's epsilon is for {uploads}, and it is "
+                "refused"
+            )
+        deviation = SENSITIVITY * self._config.privacy.multiplier(uploads)
+        key, names = self._key("activations", first, view=view, **asked), self._names()
+        self._account.spend(key, mu=SENSITIVITY / deviation)
+
+        def noisy(h_BCHW: np.ndarray, samples_B: np.ndarray) -> np.ndarray:
+            units_BCHW = within.inside(h_BCHW)
+            draws = [self._normal(key, names[sample], h_BCHW.shape[1:]) for sample in samples_B]
+            noise_BCHW = deviation * np.array(draws, np.float64).reshape(h_BCHW.shape)
+            return within.outside(_rounded(units_BCHW, noise_BCHW, deviation))
+
+        return noisy
 
     def sums(self, sums: np.ndarray, sensitivity: float, **asked: Any) -> np.ndarray:
         """Sums over all images with noise, float64; put down in the account.
@@ -104,6 +167,15 @@ class Protection:
                     self._digests.append(found.digest())
         return self._digests
 
+    def _names(self) -> list[bytes]:
+        """Of each image, whatever its number: by what it is, and how many of the same come before it."""
+        seen: Counter[bytes] = Counter()
+        names = []
+        for digest in self._digests_of_images():
+            names.append(digest + seen[digest].to_bytes(4, "little"))
+            seen[digest] += 1
+        return names
+
     def _uniform(self, key: str, of: bytes, count: int) -> np.ndarray:
         """``count`` numbers between 0 and 1, neither included, that only the secret tells."""
         drawn = shake_256(self._account.secret + key.encode() + b"/" + of).digest(8 * count)
@@ -130,7 +202,9 @@ def refused(config: Config, allowed: Allowance) -> str:
         return f"{only} runs with noise, and devices send without in a run of {facts.name}"
     if allowed.epsilon is not None and config.privacy.epsilon is None:
         return f"{only} epsilon {allowed.epsilon:g} of each image, and the run has no privacy.epsilon"
-    if allowed.label_epsilon is not None and not (facts.noise == "sums" and config.privacy.epsilon is not None):
+    own = config.privacy
+    hidden = own.label_epsilon is not None or (facts.noise == "sums" and own.epsilon is not None)
+    if allowed.label_epsilon is not None and not hidden:
         return f"{only} epsilon {allowed.label_epsilon:g} of each label, and the run has them sent as they are"
     return ""
 

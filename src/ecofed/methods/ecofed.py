@@ -109,7 +109,8 @@ class EcoFed(EcoFedFacts, Method):
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
         notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
         worst, most = max(saturated, default=0.0), saturation_warned(self.config.codec.bits)
-        if worst > most and not self._saturation_noted:
+        noisy = self.config.privacy.epsilon is not None  # then most entries are noise, which no limits suit
+        if worst > most and not (noisy or self._saturation_noted):
             self._saturation_noted = True  # once a run: every record has its own saturated_fraction
             notes.append(saturation_note(worst, most))
         return RoundOutcome(

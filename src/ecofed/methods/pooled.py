@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ecofed.activations import View
+from ecofed.config.accountant import kept_share
 from ecofed.config.methods import PooledTraining, cosine
 from ecofed.config.schema import Config
 from ecofed.files.json_values import Count, read_as
@@ -97,22 +98,31 @@ class PooledTrainer:
 
     def _step(self, h_BCHW: Tensor, y_B: Tensor, random: np.random.Generator) -> float:
         settings = self._settings
-        smoothing = settings.label_smoothing
         if settings.mixup:
             share = float(random.beta(settings.mixup, settings.mixup))
             partner_B = torch.from_numpy(random.permutation(len(y_B))).to(self._device)
             logits_BK = self.back(share * h_BCHW + (1 - share) * h_BCHW[partner_B])
-            loss = share * F.cross_entropy(logits_BK, y_B, label_smoothing=smoothing) + (1 - share) * F.cross_entropy(
-                logits_BK, y_B[partner_B], label_smoothing=smoothing
-            )
+            loss = share * self._loss(logits_BK, y_B) + (1 - share) * self._loss(logits_BK, y_B[partner_B])
         else:
-            loss = F.cross_entropy(self.back(h_BCHW), y_B, label_smoothing=smoothing)
+            loss = self._loss(self.back(h_BCHW), y_B)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         value = float(loss.detach())
         check_converging(value)
         return value
+
+    def _loss(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+        """Mean cross-entropy of labels as they were sent."""
+        smoothing, privacy = self._settings.label_smoothing, self._config.privacy
+        if privacy.label_epsilon is None or not privacy.label_correction:
+            return F.cross_entropy(logits_BK, y_B, label_smoothing=smoothing)
+        # What randomised response makes of the network's answer is held against what it made of the label.
+        classes = logits_BK.shape[1]
+        kept = kept_share(privacy.label_epsilon, classes)
+        other = (1 - kept) / max(1, classes - 1)
+        said_BK = other + (kept - other) * F.softmax(logits_BK.float(), dim=1)
+        return F.nll_loss(said_BK.log(), y_B) * (1 - smoothing) - said_BK.log().mean() * smoothing
 
     def _fresh_optimiser(self) -> Optimizer:
         rate, decay = self._config.learning_rate, self._settings.weight_decay

@@ -160,12 +160,12 @@ class _Planner:
             config, network, cut, self.samples, bundle=bundle, fleet=fleet, lenient=cut != self.cut, **problem
         )
         own = dataclasses.replace(config.ecofed, device_cuts=None)
-        place = (own, config.front, config.codec, config.normalisation, config.method)
+        place = (own, config.front, config.codec, config.privacy, config.normalisation, config.method)
         key = (*place, config.initialisation, cut, tuple(cuts or ()))
         if key not in self._works:
             work = build_workload(config, network, cut, bundle=bundle, device_cuts=cuts, **problem)
             coded = method_class(config.method).coded(config)
-            if coded is not None and coded.entropy != "none":
+            if coded is not None and coded.entropy != "none" and config.privacy.epsilon is None:  # noise is not shorter
                 work = self._entropy_coded(config, cut, work)
             work = self._compressed(config, work)
             delivered = self._delivered(_cut_at(config, self.cut))

@@ -131,6 +131,17 @@ class EcoFedFacts(Facts):
     needs_frozen_front = True
     keeps_uploads = True
     stops_early = True
+    noise = "images"
+
+    @classmethod
+    def uploads_at_most(cls, config: Config) -> int | None:
+        own = config.ecofed
+        if own.refresh == "once":
+            return 1
+        bounds = [own.views] if own.views else []
+        if own.refresh == "period":
+            bounds.append(-(-config.rounds // own.period))
+        return min(bounds, default=None)
 
     @classmethod
     def coded(cls, config: Config) -> CodecConfig:

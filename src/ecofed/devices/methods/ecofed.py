@@ -7,8 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from ecofed.activations import Codec, EncodedActivation, compress, configured_codec, early_codec
+from ecofed.activations.clipping import ball
 from ecofed.config.task import Task, upload_order
 from ecofed.devices.frozen_front import OnFront
+from ecofed.devices.protection import AddNoise
 from ecofed.errors import DeviceError
 from ecofed.wire import FrontBundle, InstallFront, Message, Refresh, RefreshNew, Upload
 
@@ -40,7 +42,12 @@ class Uploader(OnFront):
         bundle, task, data = self.front.held(request.front_id), self.front.task, self.front.data
         order_N = first + upload_order(task.config.seed, data.device, request.view, len(data) - first)
         codec = codec_for(task, bundle)
-        encoded = self._encode(codec, order_N, request.view)
+        own, noise = task.config.privacy, None
+        if own.epsilon is not None:
+            limits_C = bundle.upper[min(bundle.upper)]
+            within = ball(limits_C, bundle.activation_shape[1:], own.clip)
+            noise = data.protection.noise_for(within, first, request.view, front=bundle.id)
+        encoded = self._encode(codec, order_N, request.view, noise)
         return Upload(
             round=request.round,
             view=request.view,
@@ -49,18 +56,25 @@ class Uploader(OnFront):
             saturated_fraction=encoded.saturated_fraction,
             codes=compress(encoded.rows.tobytes(), len(order_N), codec, task.config.codec.entropy),
             scales=encoded.scales,
-            labels_N=data.labels_N[order_N] if labelled else data.labels_N[:0],
+            labels_N=data.protection.labels()[order_N] if labelled else data.labels_N[:0],
         )
 
-    def _encode(self, codec: Codec, order_N: np.ndarray, view: int) -> EncodedActivation:
+    def _encode(
+        self,
+        codec: Codec,
+        order_N: np.ndarray,
+        view: int,
+        noise: AddNoise | None,
+    ) -> EncodedActivation:
         """Codes of the samples in this order. Batches are the configured ones where they have statistics or scales."""
         config = self.front.task.config
         of_a_batch = config.normalisation == "batch" or codec.scales_of(1, config.batch_size)
         chunk = config.batch_size if of_a_batch else self.front.chunk
-        parts = [
-            codec.encode(self.front.activations(order_N[at : at + chunk], view), config.batch_size)
-            for at in range(0, len(order_N), chunk)
-        ]
+        parts = []
+        for at in range(0, len(order_N), chunk):
+            samples_B = order_N[at : at + chunk]
+            h_BCHW = self.front.activations(samples_B, view)
+            parts.append(codec.encode(h_BCHW if noise is None else noise(h_BCHW, samples_B), config.batch_size))
         return EncodedActivation.joined(parts, codec)
 
 
