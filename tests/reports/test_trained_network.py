@@ -54,6 +54,10 @@ def test_the_spread_among_devices(make: Make, of_answers: Answers) -> None:
     assert "".join(f"<td>{cell}</td>" for cell in [*cells, "0.250"]) in page
     assert page.count("samples held out of uploads") == 2
     assert page.count("class='confusion'") == 1
+    assert page.count("<circle") == 20
+    assert "<title>device 1: 0.500 of 10 images, 95 % interval 0.24 to 0.76</title>" in page
+    worst = "<tr><th scope='row'>0</th><td>10</td><td>0.000</td><td>0.000 to 0.278</td></tr>"
+    assert f"<tbody>{worst}" in page
     assert RunScores(held_out=replace(scores, devices=replace(devices, right=[1]))).fits(10) is False
 
 

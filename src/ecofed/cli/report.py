@@ -10,11 +10,12 @@ import typer
 
 from ecofed.cli import frontier, watching
 from ecofed.cli.output import print_json, print_results, print_text
-from ecofed.cli.shared import Json, add_command, make_folder, named_path
+from ecofed.cli.shared import Json, add_command, make_folder, named_path, need_torch
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.replacing import refuse_strange
 
 if TYPE_CHECKING:
+    from ecofed.reports.photographs import Photograph
     from ecofed.results import Comparison, RunResult
 
 Folders = Annotated[
@@ -47,6 +48,16 @@ Format = Annotated[
         help="What the plots are written as, in plots/; svg and pdf are for papers: without titles, text as text.",
     ),
 ]
+Photographs = Annotated[
+    int | None,
+    typer.Option(
+        "--photographs",
+        metavar="N",
+        min=1,
+        max=60,
+        help="Put so many test images into the page, with what each trained network says of them.",
+    ),
+]
 Watch = Annotated[
     bool,
     typer.Option("--watch", help="Write the page anew while the runs go on, until the last one ends or Ctrl-C."),
@@ -64,6 +75,7 @@ def register(app: typer.Typer) -> None:
         "ecofed report runs/first runs/tuned --out runs/both",
         "ecofed report runs/quickstart --format pdf --table latex > table.tex",
         "ecofed report --watch runs/quickstart",
+        "ecofed report runs/quickstart --photographs 12",
     )
 
 
@@ -72,6 +84,7 @@ def report(
     out: Out = None,
     table: Table = None,
     format: Format = None,
+    photographs: Photographs = None,
     watch: Watch = False,
     json: Json = False,
 ) -> None:
@@ -79,13 +92,14 @@ def report(
 
     A run that goes on or was stopped is shown up to its last round. Several folders are joined into one report, which
     says where their runs differ in data, devices or seeds. With --watch the page is written anew as rounds end, and a
-    browser that shows it follows. --table prints the table for a paper or a spreadsheet.
+    browser that shows it follows. --photographs puts test images into the page: mind
+    whom you give it to. --table prints the table for a paper or a spreadsheet.
     """
     if table is not None and table not in TABLES:
         raise ConfigError(f"--table {table}: must be one of {', '.join(TABLES)}{nearest(table, TABLES)}")
     if table is not None and json:
         raise ConfigError("--table and --json both say what is printed: choose one")
-    if watch and (table is not None or json or format is not None):
+    if watch and (table is not None or json or format is not None or photographs is not None):
         raise ConfigError("--watch writes the page; what else is asked for is for a report without it")
     from ecofed.reports.frontiers import holds_frontier, plot_frontier, read_frontier
     from ecofed.reports.html import write_report
@@ -109,7 +123,7 @@ def report(
         result = found(folders)
     drawn = [place / "plots" / f"{name}.{ending}" for name in DRAWERS for ending in ("png", *papers)]
     _settle(place, folders, [*drawn, *([place / "frontier.png"] if sweep else [])])
-    write_report(result, place, papers=papers)
+    write_report(result, place, papers=papers, shown=_photographs(folders, result, photographs))
     if sweep is not None:
         plot_frontier(sweep, place)
     if table is not None:
@@ -124,6 +138,21 @@ def report(
         print_text(place / "report.html")
     else:
         print_results(result, place)
+
+
+def _photographs(folders: Sequence[Path], result: Comparison | RunResult, count: int | None) -> list[Photograph]:
+    """Test images with the answers of one network of each method, that of its first seed."""
+    if count is None:
+        return []
+    need_torch("ecofed report --photographs")
+    from ecofed.reports.joining import run_folders
+    from ecofed.reports.tables import as_comparison
+    from ecofed.runs.photographs import photographs
+
+    comparison = as_comparison(result)
+    places = [place for folder in folders for place in run_folders(folder)]
+    found = {id(run): place for run, place in zip(comparison.results, places, strict=True)}
+    return photographs([(group.label, found[id(group.results[0])]) for group in comparison.groups()], count)
 
 
 def _settle(place: Path, folders: Sequence[Path], drawn: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from ecofed.files.disk import write_text
 from ecofed.reports import live, words
 from ecofed.reports.headline import headline, labels_sentence
 from ecofed.reports.page import framed
+from ecofed.reports.photographs import Photograph, gallery
 from ecofed.reports.plots import Plot, draw_plots, save_plots
 from ecofed.reports.sections import fronts, ledger, origins, reproduction, scroll, section, titled
 from ecofed.reports.tables import as_comparison, html_table
@@ -50,13 +51,20 @@ _REPLACED = {
 _HOSTS = ("accuracy-bytes", "frontier", "round-timeline")
 
 
-def write_report(result: Comparison | RunResult, folder: str | Path, *, papers: Sequence[str] = ()) -> Path:
+def write_report(
+    result: Comparison | RunResult,
+    folder: str | Path,
+    *,
+    papers: Sequence[str] = (),
+    shown: Sequence[Photograph] = (),
+) -> Path:
     """Write ``report.html`` and the plots as ``plots/NAME.png`` into a folder. Returns the page's path.
 
     Args:
         result: what to show.
         folder: is made.
         papers: formats that the plots are written in besides: ``svg``, ``pdf``.
+        shown: test images with the networks' answers, which then are in the page.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -64,10 +72,16 @@ def write_report(result: Comparison | RunResult, folder: str | Path, *, papers: 
     """
     plots = draw_plots(result, papers)
     save_plots(plots, folder)
-    return write_text(Path(folder) / REPORT_FILE, report_html(result, plots))
+    return write_text(Path(folder) / REPORT_FILE, report_html(result, plots, shown=shown))
 
 
-def report_html(result: Comparison | RunResult, plots: list[Plot], *, renews: int | None = None) -> str:
+def report_html(
+    result: Comparison | RunResult,
+    plots: list[Plot],
+    *,
+    renews: int | None = None,
+    shown: Sequence[Photograph] = (),
+) -> str:
     """The page as text: every string of the result escaped, styles, plots and script inside.
 
     ``renews``: the page loads itself again after so many seconds, because its runs go on.
@@ -83,6 +97,7 @@ def report_html(result: Comparison | RunResult, plots: list[Plot], *, renews: in
             _table(comparison),
             *(_plot(plot) for plot in plots if plot.name not in ("accuracy-bytes", "label-partition")),
             titled("The trained network", trained_networks(comparison)),
+            titled("Photographs", gallery(shown)),
             section("What was counted", ledger(comparison)),
             _data(comparison, plots),
             fronts(comparison),

@@ -47,6 +47,16 @@ def load(folder: str | Path) -> Comparison | RunResult:
     )
 
 
+def run_folders(folder: str | Path) -> list[Path]:
+    """The folders of the runs that :func:`load` finds in one, in the order of its results."""
+    path = Path(folder)
+    if os.path.isfile(path / SUMMARY_FILE):
+        return [path / name for name in read_summary(path).folders()]
+    if os.path.isfile(path / RESULT_FILE) or is_unfinished(path):
+        return [path]
+    return [entry for entry in _runs_inside(path) if not is_untested(entry)]
+
+
 def joined(folders: Sequence[str | Path]) -> Comparison:
     """The runs of several folders as one comparison. Its notes say where they differ in more than what is compared.
 

@@ -10,6 +10,7 @@ from html import escape
 
 import numpy as np
 
+from ecofed.reports.devices import each_device
 from ecofed.reports.tables import ABSENT
 from ecofed.reports.units import accuracy
 from ecofed.results import Comparison, RunGroup
@@ -27,7 +28,7 @@ _QUANTILES = {"0": "worst", "0.1": "10 %", "0.25": "25 %", "0.5": "median", "0.7
 _DEVICES = (
     "The accuracy on each device's own images: quantiles over the devices, each counting the same, and the mean of the "
     "worst tenth of them. Where a device has few images, part of the spread is chance: with 10 images its accuracy "
-    "moves in steps of 0.1."
+    "moves in steps of 0.1. In the drawing a dot is a device, the bar their mean."
 )
 _BY_CLASS = (
     "How many of the images of each class the network got right, the worst class of the first column first. A class "
@@ -89,14 +90,16 @@ def _overview_cells(scores: Sequence[Scores]) -> list[str]:
 
 def _among_devices(judged: Sequence[tuple[RunGroup, Mapping[str, list[Scores]]]]) -> str:
     rows = []
+    each: list[tuple[RunGroup, DeviceScores]] = []
     for group, own in judged:
         for by, scores in own.items():
             if known := [one.devices for one in scores if one.devices]:
                 rows.append((group.label, [escape(by), *_device_cells(known)]))
+                each += [(group, known[0])] if group not in [other for other, _ in each] else []
     if not rows:
         return ""
     head = ("", "judged by", "devices", "images a device (median)", *_QUANTILES.values(), "worst tenth", "deviation")
-    return f"<h3>Among devices</h3><p class='note'>{_DEVICES}</p>{_table(head, rows)}"
+    return f"<h3>Among devices</h3><p class='note'>{_DEVICES}</p>{_table(head, rows)}{each_device(each)}"
 
 
 def _device_cells(known: Sequence[DeviceScores]) -> list[str]:

@@ -11,7 +11,7 @@ function paintFloors(plane, marks, dots, taken) {
   floors.forEach((floor, at) => {
     const x = plane.x(floor.bytes);
     if (x < plane.left || x > plane.right) return;
-    const text = draw("text", { class: "floor" }, plane.clipped, `${floor.label} · ${humanBytes(floor.bytes)}`);
+    const text = draw("text", { class: "floor" }, plane.clipped, `${plane.width < 520 ? floor.label.replace(/^every image once \((.*)\)$/, "$1") : floor.label} · ${humanBytes(floor.bytes)}`);
     const h = text.getComputedTextLength() + 4;
     // Beside its mark, at the foot or at the top: where it covers the least of the lines.
     const sides = at === 0 && floors.length > 1 ? [-17, 3] : [3, -17];
