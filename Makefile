@@ -6,6 +6,7 @@
 # make test-flower  the tests of the Flower adapter, those of fleets with intruders and kills too
 # make chaos        kill servers and devices at random moments; every run must end with the identical result
 # make fuzz         a million mutated messages and bundles, peers that lie, edited files, two minutes guided by coverage
+# make package      build wheel and source package, check them, install them into clean environments and try them
 # make docs         write the pages of docs/reference/ that are taken from the code
 # make docs-check   the examples of the documentation, and that its generated pages are up to date
 # make clean        remove the environment and the caches; results in runs/ stay
@@ -13,6 +14,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 FLOWER := .venv-flower
+RELEASE := .venv-release
 OUT := runs/quickstart
 # How many methods are trained at a time
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
@@ -22,7 +24,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower lint docs docs-check clean
+.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs docs-check clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -53,6 +55,9 @@ fleet-photos: $(FLOWER)/.installed
 test-flower: $(FLOWER)/.installed
 	$(FLOWER)/bin/python -m pytest -m "slow or not slow" tests/flower
 
+package: $(RELEASE)/.installed
+	$(RELEASE)/bin/python tests/package.py dist
+
 chaos: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python tests/runtimes/chaos.py
 
@@ -75,7 +80,7 @@ docs-check: $(VENV)/.dev
 	$(BIN)/pytest tests/docs
 
 clean:
-	rm -rf $(VENV) $(FLOWER) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(FLOWER) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 
 # Stamps: an installation is repeated only when what it installs has changed.
 $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/pip
@@ -89,6 +94,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 $(FLOWER)/.installed: pyproject.toml constraints-flower.txt
 	@test -x $(FLOWER)/bin/pip || "$(PYTHON)" -m venv $(FLOWER)
 	$(FLOWER)/bin/pip install --quiet -c constraints-flower.txt -e '.[flower,train,device,digits]' pytest hypothesis
+	@touch $@
+
+$(RELEASE)/.installed: pyproject.toml
+	@test -x $(RELEASE)/bin/pip || "$(PYTHON)" -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet 'build>=1.2' 'packaging>=24' 'twine>=6'
 	@touch $@
 
 $(BIN)/pip:
