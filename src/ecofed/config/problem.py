@@ -92,9 +92,16 @@ class DataConfig:
     """The images, and which device holds which of them."""
 
     name: str = "fashion-mnist"
-    """A known name, a path (folder or parquet file), or ``FORMAT:PATH`` for a plug-in's format."""
+    """A known name, a path (folder or parquet file), ``hf:OWNER/NAME`` for a set of images on the Hugging Face hub
+    (``hf:OWNER/NAME:CONFIGURATION`` where it has several), or ``FORMAT:PATH`` for a plug-in's format."""
     fallback: str | None = None
     """A data set to use, and to say so, when ``name`` is found nowhere. ``None``: a missing data set is an error."""
+    image_column: str | None = None
+    """Of parquet files: the column of pictures; ``None``: ``img``, ``image``, ``images`` or ``picture``, or the one
+    that the hub says holds pictures."""
+    label_column: str | None = None
+    """Of parquet files: the column of classes; ``None``: ``fine_label``, ``label``, ``labels``, ``class`` or
+    ``target``, or the one that the hub says holds classes."""
     partition: Literal["iid", "shards", "dirichlet", "quantity", "column"] = "iid"
     """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts, or as the
     data say themselves (``device_column``)."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from ecofed.data import hub
 from ecofed.data.decoded import read_splits
 from ecofed.data.formats import idx, parquet
+from ecofed.data.hub_sets import is_hub_set
 from ecofed.data.known import KNOWN
 from ecofed.data.places import Found, cache_folder, find
 from ecofed.errors import DataError, nearest
@@ -22,7 +23,9 @@ _STALL_SECONDS = 15
 
 
 def fetch(name: str, *, say: Callable[[str], None] = print) -> Path | None:
-    """Bring a known data set onto this machine and return the folder that holds it; ``say`` is told what was done.
+    """Bring a data set that is known, or the hub's (``hf:OWNER/NAME``), onto this machine; returns its folder.
+
+    ``say`` is told what was done.
 
     ``None``: it is part of an installed package.
 
@@ -30,6 +33,12 @@ def fetch(name: str, *, say: Callable[[str], None] = print) -> Path | None:
     files or none.
     Raises :class:`DataError` when it can be had nowhere, with the reason of each source.
     """
+    if is_hub_set(name):
+        found, message = find(name)
+        if found is None:
+            raise DataError(message)
+        say(f"{found.name}: now in {found.path}")
+        return found.path
     if name not in KNOWN:
         raise DataError(f"unknown data set '{name}'{nearest(name, KNOWN)}; known names are {', '.join(KNOWN)}")
     known = KNOWN[name]

@@ -63,6 +63,42 @@ def download(repository: str, subfolder: str, *, network: bool = True, insist: b
     return files[0].parent, ""
 
 
+def unusable() -> str:
+    """Why the hub cannot be asked at all, or nothing."""
+    if find_spec("huggingface_hub") is None:
+        return f"huggingface_hub is not installed: {install_command('train')}"
+    return "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE else ""
+
+
+def asked(work: Callable[[], T]) -> T:
+    """Answer of a short question; raises what it raises, and :class:`TimeoutError` where none comes."""
+    return _within(4 * PROBE_SECONDS, work)
+
+
+def client() -> Any:
+    """The hub's own client."""
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+
+
+def missing_errors() -> tuple[type[Exception], ...]:
+    """What the client raises where a branch or a file is not there."""
+    from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
+
+    return (RevisionNotFoundError, EntryNotFoundError)
+
+
+def fetched(repository: str, filename: str, revision: str) -> Path:
+    """A file in the hub's own cache, downloaded if need be."""
+    return _within(DOWNLOAD_SECONDS, lambda: _file(repository, filename, revision=revision))
+
+
+def why(error: Exception) -> str:
+    """What the client could not do, in a line."""
+    return _reason(error)
+
+
 def _local(repository: str, subfolder: str) -> Path | None:
     files: list[Path] = []
     # "Not in the cache" is an error of the client's own.
@@ -71,10 +107,10 @@ def _local(repository: str, subfolder: str) -> Path | None:
     return files[0].parent if files else None
 
 
-def _file(repository: str, filename: str, *, local_files_only: bool = False) -> Path:
+def _file(repository: str, filename: str, *, local_files_only: bool = False, revision: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download
 
-    arguments: dict[str, Any] = {"repo_type": "dataset", "etag_timeout": PROBE_SECONDS}
+    arguments: dict[str, Any] = {"repo_type": "dataset", "etag_timeout": PROBE_SECONDS, "revision": revision}
     # The client reads these two when it is imported; read again, so that a change in this process counts.
     if os.environ.get("HF_ENDPOINT"):
         arguments["endpoint"] = os.environ["HF_ENDPOINT"]

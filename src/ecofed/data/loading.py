@@ -15,7 +15,7 @@ from ecofed.data.assembling import assemble
 from ecofed.data.dataset import Dataset
 from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
-from ecofed.data.formats import Format
+from ecofed.data.formats import FORMATS, Format
 from ecofed.data.given import given_dataset
 from ecofed.data.images import ANYHOW, Split
 from ecofed.data.known import KNOWN
@@ -54,6 +54,9 @@ def load_dataset(
                 f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
             )
         return load_dataset(fallback, how=how, note=note)
+    if (how.image_column or how.label_column) and found.layout is not FORMATS["parquet"]:
+        key = "data.image_column" if how.image_column else "data.label_column"
+        raise DataError(f"{found.name}: {key} names a column of parquet files, and this is none; leave it out")
     if found.path is None or found.layout is None:
         train, test = read_digits(how.frame)
         return _with_owners(assemble(found.name, found.place, train, test), train, test, how)

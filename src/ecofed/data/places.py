@@ -15,6 +15,7 @@ from ecofed.config.registry import formats as plugin_formats
 from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.formats.own import own_format
+from ecofed.data.hub_sets import find_hub_set, is_hub_set
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
 from ecofed.errors.foreign_text import clean
@@ -55,6 +56,8 @@ def _home() -> Path:
 
 def is_path(name: str) -> bool:
     """Whether ``data.name`` means a file or folder rather than a data set by name."""
+    if is_hub_set(name):
+        return False
     if name.startswith(("~", ".")) or name.endswith(".parquet") or os.sep in name or "/" in name:
         return True
     return name not in KNOWN and Path(name).exists()
@@ -70,6 +73,11 @@ def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found
     own, colon, where = name.partition(":")
     if colon and own in plugin_formats():
         return _of_own_format(name, own, where)
+    if is_hub_set(name):
+        folder, source, reason = find_hub_set(name, cache_folder(), network=network)
+        if folder is None or source is None:
+            return None, f"data set '{clean(name)}' not found: the Hugging Face hub ({reason})"
+        return Found(name=source.title, place="hub", path=folder, layout=FORMATS["parquet"]), ""
     if is_path(name):
         return _at_path(name)
     looked: list[str] = []
@@ -178,6 +186,8 @@ def _layout(path: Path) -> Format | None:
 
 def cure(name: str) -> str:
     """What to do to get a data set that was not found."""
+    if is_hub_set(name):
+        return f"get it with: ecofed data fetch {clean(name)}"
     if is_path(name):
         return "there is no such file or folder"
     if name not in KNOWN and (hint := _no_format(name)):

@@ -20,6 +20,10 @@ class Reading:
     """The size that pictures are brought to."""
     device_column: str | None = None
     """Where the data say which device holds an image (``data.device_column``)."""
+    image_column: str | None = None
+    """Of a parquet file (``data.image_column``); ``None``: by its usual names, or as the hub says."""
+    label_column: str | None = None
+    """The same for the labels (``data.label_column``)."""
     device_needed: bool = True
     """``False``: pictures of which nobody knows whose they are will do."""
     store: Path | None = None
@@ -31,7 +35,8 @@ class Reading:
         frame = self.frame
         words = [str(self.white or "own"), *(["x".join(map(str, frame.sides))] if frame.sides else [])]
         words += [f"cover{frame.image_size}"] if frame.cover else []
-        words += [f"of-{self.device_column.encode().hex()}"] if self.device_column else []
+        named = (("image", self.image_column), ("label", self.label_column), ("of", self.device_column))
+        words += [f"{kind}-{column.encode().hex()}" for kind, column in named if column]
         return "-".join(words)
 
     def of_test(self, white: int, sides: tuple[int, ...]) -> Reading:
@@ -43,4 +48,9 @@ class Reading:
 def reading_of(config: DataConfig, image_size: int | None) -> Reading:
     """What a configuration asks for; ``image_size`` is ``None`` for networks of 32x32 pictures."""
     column = config.device_column if config.partition == "column" else None
-    return Reading(frame=Frame(image_size=image_size), device_column=column)
+    return Reading(
+        frame=Frame(image_size=image_size),
+        device_column=column,
+        image_column=config.image_column,
+        label_column=config.label_column,
+    )

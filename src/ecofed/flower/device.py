@@ -163,7 +163,7 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[I
     own = node_config.get("data")
     how = task_reading(invitation.task)
     if own is not None:
-        dataset = load_dataset(str(own), how=replace(how, device_column=None))
+        dataset = load_dataset(str(own), how=replace(how, device_column=None, image_column=None, label_column=None))
     else:
         dataset = load_dataset(config.data.name, fallback=config.data.fallback, how=how)
     _check_channels(dataset, invitation.task.in_channels)

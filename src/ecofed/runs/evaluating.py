@@ -66,11 +66,11 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
     network = load_model(model)
     config = network.task.config
     recorded = read_result(model).scores if (Path(model) / RESULT_FILE).exists() else RunScores()
-    own = reading_of(config.data, None).device_column if data is None else None
+    own = reading_of(config.data, None) if data is None else Reading()
     dataset = load_dataset(
         data or config.data.name,
         fallback=None if data else config.data.fallback,
-        how=Reading(white=network.task.white, frame=network.task.frame, device_column=own),
+        how=dataclasses.replace(own, white=network.task.white, frame=network.task.frame),
     )
     judge = recorded.held_out or recorded.on_devices
     if data is None and dataset.test is None and judge is not None:

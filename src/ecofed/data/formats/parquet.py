@@ -17,6 +17,7 @@ import numpy as np
 
 from ecofed.config.class_identity import identity, listed, positions, settled
 from ecofed.data.archives import ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER
+from ecofed.data.formats.columns import class_names, columns_of
 from ecofed.data.formats.owners import owned
 from ecofed.data.formats.parts import NAMES, Part, choose, stand_in
 from ecofed.data.images import ANYHOW, Split, decode
@@ -25,7 +26,6 @@ from ecofed.data.reading import Reading
 from ecofed.errors import DataError, MissingExtraError
 from ecofed.errors.foreign_text import clean
 from ecofed.files.disk import read_text
-from ecofed.files.json_values import parse
 from ecofed.slow_work import counted
 
 MAX_ROWS = 5_000_000
@@ -45,10 +45,6 @@ _FILE = re.compile(
     r"(?P<split>[a-z]+)(?:-(?P<number>\d{1,6})-of-(?P<count>\d{1,6})(?:-[0-9a-f]+)?)?\.parquet", re.IGNORECASE
 )
 
-_IMAGE_COLUMNS = ("img", "image", "images", "picture")
-# CIFAR-100 has both fine and coarse labels; the fine ones are the task.
-_LABEL_COLUMNS = ("fine_label", "label", "labels", "class", "target")
-
 
 def find(path: Path) -> list[Path]:
     """The parquet files of a folder (or of its direct sub-folders, as in a clone from the hub), or the file itself.
@@ -64,7 +60,7 @@ def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     files = _shards(path, part)
     if not files:
         return None
-    opened = [_open(file, how.device_column, needed=how.device_needed) for file in files]
+    opened = [_open(file, how) for file in files]
     labels: list[list[Any]] = [[] for _ in opened]
     owners: list[list[Any]] = [[] for _ in opened]
     rows = sum(shard.table.metadata.num_rows for shard in opened)
@@ -180,7 +176,7 @@ class _Shard:
     class_names: tuple[str, ...] | None
 
 
-def _open(file: Path, device: str | None = None, *, needed: bool = True) -> _Shard:
+def _open(file: Path, how: Reading) -> _Shard:
     """Read a file's schema; nothing else yet."""
     try:
         import pyarrow.parquet as pq
@@ -191,16 +187,16 @@ def _open(file: Path, device: str | None = None, *, needed: bool = True) -> _Sha
         # Limits before memory: lengths in a damaged or hostile file say anything.
         table = pq.ParquetFile(file, thrift_string_size_limit=size, thrift_container_size_limit=size, pre_buffer=False)
         schema = table.schema_arrow
-        label = _column(file, schema.names, _LABEL_COLUMNS, "label")
-        image = _column(file, schema.names, _IMAGE_COLUMNS, "image")
-        if device is not None and device not in schema.names and not needed:
+        image, label = columns_of(file, schema, how)
+        device = how.device_column
+        if device is not None and device not in schema.names and not how.device_needed:
             device = None
         if device is not None and device not in schema.names:
             raise DataError(f"{file}: no column '{device}' (data.device_column); it has {', '.join(schema.names)}")
         most = min(MAX_ROWS, ALWAYS_ALLOWED_ROWS + size // LEAST_ROW_BYTES)
         if table.metadata.num_rows > most:
             raise DataError(f"{file}: {table.metadata.num_rows:,} rows are more than pictures in {size:,} bytes can be")
-        names = _class_names(schema.metadata or {}, label)
+        names = class_names(schema, label)
     return _Shard(file=file, table=table, image=image, label=label, device=device, class_names=names)
 
 
@@ -263,22 +259,6 @@ def _readable(file: Path) -> Iterator[None]:
     ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise DataError(f"{file}: not a readable parquet file ({reason})") from error
-
-
-def _column(file: Path, present: list[str], wanted: tuple[str, ...], kind: str) -> str:
-    for name in wanted:
-        if name in present:
-            return name
-    raise DataError(f"{file}: no {kind} column; expected one of {', '.join(wanted)}, found {', '.join(present)}")
-
-
-def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | None:
-    """Class names that the hub keeps in the schema's metadata, where there are any."""
-    try:
-        names = parse(metadata[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 @dataclass(frozen=True, kw_only=True)
