@@ -132,6 +132,10 @@ class Decoder:
     similarity: dict[str, float]
     """Of each kind there, SSIM."""
 
+    def __str__(self) -> str:
+        others = ", ".join(f"{kind} {found:.2f}" for kind, found in self.similarity.items())
+        return f"{self.kind} decoder (SSIM on its own pairs: {others})"
+
     @torch.no_grad()
     def images(self, uploaded: Uploaded, which_N: np.ndarray | None = None) -> Tensor:
         """Reconstructions (N, C, S, S) in 0..1."""

@@ -113,7 +113,7 @@ class Workbench:
         title = f"{len(pairs):,} {attempt.title}" if attempt.title.startswith("pairs") else attempt.title
         what = f"inverting ({title})"
         decoder = fit_decoder(pairs, passes=passes, seed=self.seed, what=what)
-        made, how = decoder.images(attacked), f"{decoder.kind} decoder"
+        made, how = decoder.images(attacked), str(decoder)
         if attempt.knows_front:
             found = self._searched(decoder, made[:SEARCHED], what)
             if found is not None:
