@@ -15,7 +15,7 @@ import pytest
 from attacked import WORDS, small_config
 
 from ecofed.auditing import audit as audit_module
-from ecofed.auditing import eye, through_front
+from ecofed.auditing import eye, through_front, weights
 from ecofed.auditing.audit import audit
 from ecofed.auditing.facts import notes_about
 from ecofed.auditing.steps import Workbench
@@ -41,6 +41,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(eye, "LEAST_SIDE", 32)
         patch.setattr(through_front, "STEPS", 8)
+        patch.setattr(weights, "STEPS", 5)
         patch.setattr(audit_module, "QUALITIES", (10, 90))
         patch.setattr(style, "PNG_DPI", 50)
         yield
@@ -57,7 +58,14 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_early_activation_gives_the_image_away_and_a_shuffled_one_does_not(audited: Path) -> None:
     found = read_audit(audited)
     rows = {row.name: row for row in found.rows}
-    assert [row.kind for row in found.rows] == ["attack", "attack", "control", *["reference"] * 3]
+    assert [row.kind for row in found.rows] == [
+        "attack",
+        "attack",
+        "control",
+        "reference",
+        "weights",
+        *["reference"] * 2,
+    ]
     for name in ATTACKS:
         assert rows[name].ssim is not None
         assert rows[name].ssim > 0.6, name
@@ -69,6 +77,8 @@ def test_an_early_activation_gives_the_image_away_and_a_shuffled_one_does_not(au
     assert found.worst in found.attacks
     assert found.labels_leave_device
     assert not found.notes
+    assert "the label read off it in 4 of 4 cases" in rows["weights"].how
+    assert [(each.of, each.available) for each in found.membership] == [("network", False), ("buffer", False)]
     assert [row.name for row in found.curve] == ["jpeg-10", "jpeg-90"]
     assert found.curve[0].ssim < found.curve[1].ssim  # type: ignore[operator]
 

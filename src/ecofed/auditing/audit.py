@@ -13,6 +13,7 @@ from ecofed import __version__
 from ecofed.auditing.eye import NAME as EYE
 from ecofed.auditing.facts import facts_about, notes_about
 from ecofed.auditing.finished import STEPS_FOLDER, FinishedSteps, key_of
+from ecofed.auditing.membership import from_buffer, from_network
 from ecofed.auditing.steps import ATTEMPTS, QUALITIES, SHOWN, Attempt, Finished, Workbench
 from ecofed.auditing.target import target_of
 from ecofed.auditing.uploads import uploads_images
@@ -101,7 +102,10 @@ def audit(
             rows=[row for row in rows if row.kind != "curve"],
             curve=[row for row in rows if row.kind == "curve"],
             recognised_originals=originals.row.recognised,
-            membership=list[Membership](),
+            membership=[
+                finished.found("membership-network", Membership, partial(from_network, target, seed)),
+                finished.found("membership-buffer", Membership, partial(from_buffer, target, seed)),
+            ],
             labels_leave_device=facts_of(target.config.method).labels_leave_device,
             facts=facts_about(target),
             notes=[*dict.fromkeys([*notes, *notes_about(target, rows)])],
@@ -128,7 +132,7 @@ def _steps(bench: Workbench, chosen: list[Attempt]) -> dict[str, Callable[[], Fi
     elif uploads_images(method):
         made |= {each.name: partial(bench.attempt, each) for each in chosen}
         made["jpeg-equal"] = bench.equal_jpeg
-    made |= {"jpeg": bench.usual_jpeg, "class-means": bench.class_means}
+    made |= {"weights": bench.weights, "jpeg": bench.usual_jpeg, "class-means": bench.class_means}
     made |= {f"jpeg-{each}": partial(bench.curve, each) for each in QUALITIES}
     return made | {"originals": bench.as_they_are}
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ecofed.auditing.eye import the_eye
 from ecofed.auditing.likeness import WINDOW, ssim
 from ecofed.auditing.uploads import Uploaded
+from ecofed.models.optimisers import AdamW
 from ecofed.randomness import generator, permutation
 from ecofed.slow_work import counted
 
@@ -34,7 +35,7 @@ _MOST_INPUTS, _MOST_PLACES = 1300, 131_072
 _BATCH = 32
 #: Weights in the loss of structure and of features, beside the mean absolute error of pixels.
 _STRUCTURE, _FEATURES = 0.2, 0.05
-_CHECKS = 8
+_CHECKS, _RATE = 8, 2e-3
 
 
 class Pairs:
@@ -222,8 +223,7 @@ def _fit_network(
         network = Network(linear, channels, height, colours, (64, 32, 24, 16))
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = max(_CHECKS, passes // _BATCH)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / steps))
+    optimiser = AdamW(network.parameters(), lr=_RATE, weight_decay=1e-4)
     rng = generator(seed, "audit-batches")
     order_N, at = rng.permutation(fitted_N), 0
     best, best_state, worse = _similarity(network, pairs, held_N), copy.deepcopy(network.state_dict()), 0
@@ -233,11 +233,11 @@ def _fit_network(
         which_B = order_N[at : at + _BATCH]
         at += _BATCH
         x_BCHW = pictures(pairs.uploaded.pixels_NHWC[which_B])
+        optimiser.param_groups[0]["lr"] = _rate(step / steps)
         loss = _loss(network(pairs.inputs(which_B)), x_BCHW)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        schedule.step()
         if (step + 1) % (steps // _CHECKS) == 0:
             now = _similarity(network, pairs, held_N)
             worse = 0 if now > best else worse + 1
@@ -250,8 +250,8 @@ def _fit_network(
 
 
 def _rate(progress: float) -> float:
-    """Of the learning rate: up over a tenth of the training, then down to zero on a cosine."""
-    return min(1.0, 0.05 + 10 * progress) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    """The learning rate: up over a tenth of the training, then down to zero on a cosine."""
+    return _RATE * min(1.0, 0.05 + 10 * progress) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 def _loss(made: Tensor, wanted: Tensor) -> Tensor:

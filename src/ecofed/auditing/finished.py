@@ -7,20 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ecofed.auditing.steps import Finished
 from ecofed.auditing.target import Target
 from ecofed.errors import CheckpointError
-from ecofed.files.disk import json_text, remove_unfinished, write_bytes
+from ecofed.files.disk import json_text, remove_unfinished, write_bytes, write_json
 from ecofed.files.json_values import parse, read_as
 from ecofed.files.tensor_files import pack, unpack
+from ecofed.reports.files import read_file
 from ecofed.results.audits import Leak
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 STEPS_FOLDER = "steps"
 _SCHEMA = "ecofed-audit-step/1"
+_CURE = "delete it to make this step again"
+_OTHER = "of an audit with other settings, or of a run that has changed; choose another --out"
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +73,23 @@ class FinishedSteps:
         write_bytes(file, pack({"shown": made.shown_NHWC}, json_text(described)))
         return made
 
+    def found(self, name: str, cls: type[T], make: Callable[[], T]) -> T:
+        """The same of a record without pictures, a dataclass."""
+        file = self._folder / f"{name}.json"
+        if not file.exists():
+            made = make()
+            write_json(file, {"schema": _SCHEMA, "key": self._key, "found": dataclasses.asdict(made)})
+            return made
+        try:
+            values = read_file(file, _SCHEMA)
+            if values.get("key") != self._key:
+                raise CheckpointError(f"{file}: {_OTHER}")
+            found: T = read_as(cls, values.get("found"), "found")
+        except ValueError as error:
+            raise CheckpointError(f"{file}: damaged ({error}); {_CURE}") from error
+        return found
+
     def _read(self, file: Path) -> Finished:
-        cure = "delete it to make this step again"
         try:
             found = unpack(file)
             said: _Description = read_as(_Description, parse(found.description))
@@ -74,9 +97,7 @@ class FinishedSteps:
             if said.schema != _SCHEMA or not found.has_checksum or shown.dtype != np.uint8 or shown.ndim != 4:
                 raise ValueError("is not a step of an audit")
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{file}: damaged ({error}); {cure}") from error
+            raise CheckpointError(f"{file}: damaged ({error}); {_CURE}") from error
         if said.key != self._key:
-            raise CheckpointError(
-                f"{file}: of an audit with other settings, or of a run that has changed; choose another --out"
-            )
+            raise CheckpointError(f"{file}: {_OTHER}")
         return Finished(row=said.row, shown_NHWC=shown)

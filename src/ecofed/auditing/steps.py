@@ -18,6 +18,9 @@ from ecofed.auditing.recognising import Classifier, class_means, nearest_is_own,
 from ecofed.auditing.target import Target
 from ecofed.auditing.through_front import VARIATIONS, as_front, refined
 from ecofed.auditing.uploads import Uploaded
+from ecofed.auditing.weights import IMAGES as WEIGHTS_IMAGES
+from ecofed.auditing.weights import images_of, weights_task
+from ecofed.config.methods import REFERENCE
 from ecofed.data.jpeg import compress_images, decompress_images
 from ecofed.randomness import permutation
 from ecofed.results.audits import Leak
@@ -190,6 +193,31 @@ class Workbench:
             row, how="none needed", bytes_per_image=self.attacked.bytes_per_image, seconds=time.monotonic() - began
         )
         return Finished(row=row, shown_NHWC=_shown(made))
+
+    def weights(self) -> Finished:
+        """What a method gives away that sends weights instead: of some of the images, at 32 pixels."""
+        began = time.monotonic()
+        task, part = weights_task(self.target.prepared.task), self.attacked.part(np.arange(WEIGHTS_IMAGES))
+        images = self.originals[: len(part)]
+        if images.shape[-1] != task.input_size:
+            images = torch.nn.functional.interpolate(images, (task.input_size,) * 2, mode="area")
+        found = images_of(task, _shown(images), part.labels_N, self.seed)
+        seen, own = the_eye().look(found.images_NCHW), the_eye().look(images)
+        right = int((found.labels_N == part.labels_N).sum())
+        row = Leak(
+            name="weights",
+            title=f"weights after a step on one image ({REFERENCE}, {task.input_size} px)",
+            kind="weights",
+            knows_front=True,
+            bytes_per_image=found.bytes_per_image,
+            psnr=float(psnr(found.images_NCHW, images).mean()),
+            ssim=similarity(found.images_NCHW, images),
+            distance=float(seen.distance(own).mean()),
+            images=len(part),
+            how=f"inverted gradient of {task.config.model.name}; the label read off it in {right} of {len(part)} cases",
+            seconds=time.monotonic() - began,
+        )
+        return Finished(row=row, shown_NHWC=_shown(found.images_NCHW))
 
     # --- what to hold it against ---
 

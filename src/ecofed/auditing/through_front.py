@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ecofed.models.optimisers import AdamW
 from ecofed.slow_work import counted
 
 STEPS, RATE = 80, 0.01
@@ -40,7 +41,7 @@ def refined(front: Front, start_NCHW: Tensor, wanted_NCHW: Tensor, *, variation:
     """
     scale = wanted_NCHW.std(dim=(0, 2, 3), keepdim=True) + 1e-3 * wanted_NCHW.std() + 1e-6
     x_NCHW = start_NCHW.clone().requires_grad_()
-    optimiser = torch.optim.Adam([x_NCHW], lr=RATE)
+    optimiser = AdamW([x_NCHW], lr=RATE, weight_decay=0)
     for _ in counted(range(STEPS), STEPS, what):
         optimiser.zero_grad()
         apart = ((front(x_NCHW) - wanted_NCHW) / scale).square().mean(dim=(1, 2, 3))

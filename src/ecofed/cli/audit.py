@@ -106,11 +106,23 @@ def audit(
 
 def print_audit(found: Audit, folder: Path) -> None:
     """The table, then what else is known, then where the files are."""
-    from ecofed.reports.audits import AUDIT_FILE, COLUMNS, GRID_FILE, PAGE_FILE, PLOT_FILE, cells, headline, legend
+    from ecofed.reports.audits import (
+        AUDIT_FILE,
+        COLUMNS,
+        GRID_FILE,
+        PAGE_FILE,
+        PLOT_FILE,
+        cells,
+        headline,
+        legend,
+        membership_sentence,
+    )
 
     print_table(COLUMNS, [cells(row) for row in found.rows])
     print_paragraph(headline(found))
     print_paragraph(legend(found))
+    for each in found.membership:
+        print_paragraph(membership_sentence(each))
     for text in found.facts:
         print_paragraph(text)
     for text in found.notes:
