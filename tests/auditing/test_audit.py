@@ -26,7 +26,7 @@ from ecofed.reports.plots import style
 from ecofed.results.audits import Audit, Leak
 from slowly import quick as quick_of
 
-ATTACKS = ("black-box-128", "white-box")
+ATTACKS = ("black-box-128", "white-box", "weights")
 
 
 def made(folder: Path, **changes: Any) -> Audit:
@@ -66,7 +66,7 @@ def test_an_early_activation_gives_the_image_away_and_a_shuffled_one_does_not(au
         "weights",
         *["reference"] * 2,
     ]
-    for name in ATTACKS:
+    for name in ATTACKS[:2]:
         assert rows[name].ssim is not None
         assert rows[name].ssim > 0.6, name
         assert rows[name].reidentified == 1, name

@@ -14,11 +14,11 @@ from ecofed.auditing.eye import NAME as EYE
 from ecofed.auditing.facts import facts_about, notes_about
 from ecofed.auditing.finished import STEPS_FOLDER, FinishedSteps, key_of
 from ecofed.auditing.membership import from_buffer, from_network
-from ecofed.auditing.steps import ATTEMPTS, QUALITIES, SHOWN, Attempt, Finished, Workbench
+from ecofed.auditing.steps import ATTEMPTS, QUALITIES, SHOWN, WEIGHTS, Finished, Workbench
 from ecofed.auditing.target import target_of
 from ecofed.auditing.uploads import uploads_images
 from ecofed.config.methods import facts_of
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import holds_json, write_json
 from ecofed.files.ownership import OWNER_FILE, owned
 from ecofed.reports.audits import AUDIT_FILE, PAGE_FILE, write_audit_page
@@ -53,7 +53,8 @@ def audit(
         sets: ``key=value`` words.
         images: how many images are attacked.
         passes: images that a decoder is trained on; ``None``: 8,000, fewer where pictures are large.
-        attacks: names of :data:`ecofed.auditing.steps.ATTEMPTS`; ``None``: all. The control is always made.
+        attacks: names of :data:`ecofed.auditing.steps.ATTEMPTS`, and ``weights``; ``None``: all.
+            The control is always made.
         unlike: public pictures unlike the devices': ``fractals``, or a data set.
         seed: of the attacker.
         resume: keep the steps that are finished.
@@ -123,24 +124,26 @@ def audit(
     return found
 
 
-def _steps(bench: Workbench, chosen: list[Attempt]) -> dict[str, Callable[[], Finished]]:
+def _steps(bench: Workbench, chosen: list[str]) -> dict[str, Callable[[], Finished]]:
     """By name, in the order of the table."""
     method = bench.target.config.method
     made: dict[str, Callable[[], Finished]] = {}
     if facts_of(method).images_leave_device:
         made["as-it-arrives"] = bench.as_it_arrives
     elif uploads_images(method):
-        made |= {each.name: partial(bench.attempt, each) for each in chosen}
+        made |= {each.name: partial(bench.attempt, each) for each in ATTEMPTS if each.name in chosen}
         made["jpeg-equal"] = bench.equal_jpeg
-    made |= {"weights": bench.weights, "jpeg": bench.usual_jpeg, "class-means": bench.class_means}
+    if WEIGHTS in chosen:
+        made[WEIGHTS] = bench.weights
+    made |= {"jpeg": bench.usual_jpeg, "class-means": bench.class_means}
     made |= {f"jpeg-{each}": partial(bench.curve, each) for each in QUALITIES}
     return made | {"originals": bench.as_they_are}
 
 
-def _chosen(names: Iterable[str] | None) -> list[Attempt]:
-    known = {each.name: each for each in ATTEMPTS}
-    wanted = list(known) if names is None else [*dict.fromkeys([*names, "control"])]
+def _chosen(names: Iterable[str] | None) -> list[str]:
+    known = [*(each.name for each in ATTEMPTS), WEIGHTS]
+    wanted = known if names is None else [*dict.fromkeys([*names, "control"])]
     for name in wanted:
         if name not in known:
-            raise ConfigError(f"--attacks names '{name}'; choose from {', '.join(known)}")
-    return [each for name, each in known.items() if name in wanted]
+            raise ConfigError(f"--attacks names '{name}'{nearest(name, known)}; choose from {', '.join(known)}")
+    return wanted

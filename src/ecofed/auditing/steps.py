@@ -30,6 +30,8 @@ SHOWN, SEARCHED = 12, 64
 QUALITIES = (5, 10, 25, 50, 75, 90)
 #: The quality of send-images' default.
 USUAL_QUALITY = 75
+#: The attack on what a method uploads that sends weights instead.
+WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +207,7 @@ class Workbench:
         seen, own = the_eye().look(found.images_NCHW), the_eye().look(images)
         right = int((found.labels_N == part.labels_N).sum())
         row = Leak(
-            name="weights",
+            name=WEIGHTS,
             title=f"weights after a step on one image ({REFERENCE}, {task.input_size} px)",
             kind="weights",
             knows_front=True,
