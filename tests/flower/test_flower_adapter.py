@@ -386,3 +386,26 @@ def test_a_node_whose_greeting_is_no_message_of_ours_costs_only_itself(capsys: p
 def test_many_small_pieces_are_refused_at_once() -> None:
     with pytest.raises(WireError, match="more than 100 messages"):
         unpack(pack([encode(Acknowledge(round=1)).data] * 50_000))
+
+
+def test_devices_draw_noise_keep_account_of_it_and_refuse_what_their_owner_does_not_allow(tmp_path: Path) -> None:
+    sets = "sampled_devices=3 ecofed.refresh=once privacy.epsilon=50 privacy.label_epsilon=3"
+    with pytest.raises(DeviceError, match=r"node config privacy=FILE"):
+        over_flower(sets=sets)
+
+    def nodes(limit: float) -> list[dict[str, Any]]:
+        own = {"max-epsilon": limit, "max-label-epsilon": 3.0}
+        return [{"device": one, "privacy": str(tmp_path / f"account-{one}.json"), **own} for one in range(3)]
+
+    first = train(LocalGrid(nodes(50.0)), {"set": f"{SETS} {sets}"}, patience_seconds=20)
+    assert any("for each image in the one upload of its device" in text for text in first.notes)
+    assert not any("simulated" in text for text in first.notes)
+    assert first.ledger["activations"]["uplink"] > 0
+    accounts = [(tmp_path / f"account-{one}.json").read_text() for one in range(3)]
+    again = train(LocalGrid(nodes(50.0)), {"set": f"{SETS} {sets}"}, patience_seconds=20)
+    assert [(tmp_path / f"account-{one}.json").read_text() for one in range(3)] == accounts  # the same bytes again
+    assert again.totals.final_test_accuracy == first.totals.final_test_accuracy
+    with pytest.raises(DeviceError, match="over all runs; this device's owner allows 50, and it is refused"):
+        train(LocalGrid(nodes(50.0)), {"set": f"{SETS} {sets} seed=4"}, patience_seconds=20)
+    with pytest.raises(DeviceError, match="owner allows epsilon 50 of each image, and the run has no privacy.epsilon"):
+        train(LocalGrid(nodes(50.0)), {"set": SETS}, patience_seconds=20)
