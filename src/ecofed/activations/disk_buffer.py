@@ -21,16 +21,18 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.activations.buffer import ReplayBuffer, Rows, View
+from ecofed.activations.sealed_rows import SealedRows, sealed_length, sealed_parts
 from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import CheckpointError, ConfigError
 from ecofed.files.disk import flush, flush_folder, remove_unfinished, writing
+from ecofed.files.sealing import Seal, seal_if
 
 #: Where in a run's folder the buffer lies.
 BUFFER_FOLDER = "buffer"
 
 _HEAD = struct.Struct("<4sI")
 _REST = struct.Struct("<B3sIQQQQ")
-_MAGIC, _VERSION = b"EcoV", 1
+_MAGIC, _SEALED, _VERSION = b"EcoV", b"EcoS", 1
 _SUFFIX = ".view"
 #: A row that is read brings at most so much of its file into memory (Linux maps what lies around a page, too).
 _TOUCHED_BYTES = 1 << 16
@@ -67,7 +69,7 @@ class Budget:
 class StoredRows:
     """Rows of one view or several (each an array on disk), drawn as from one array."""
 
-    def __init__(self, pieces: Sequence[np.ndarray], budget: Budget) -> None:
+    def __init__(self, pieces: Sequence[Rows], budget: Budget) -> None:
         self.pieces = pieces
         self._ends = np.cumsum([len(piece) for piece in pieces])
         self._budget = budget
@@ -92,6 +94,7 @@ class DiskBuffer(ReplayBuffer):
         folder: of this buffer alone; made with the first upload.
         memory_bytes: how much of the files may be in memory at a time.
         cure: what to do about a damaged file.
+        seal: with which new files are encrypted; those that are there say themselves whether they are.
     """
 
     def __init__(
@@ -101,8 +104,10 @@ class DiskBuffer(ReplayBuffer):
         folder: Path,
         memory_bytes: int,
         cure: str = "delete the run's folder to start it again",
+        seal: Seal | None = None,
     ) -> None:
         super().__init__(front_id, views_kept)
+        self._seal = seal
         self._cure = cure
         self._folder = folder
         self._budget = Budget(memory_bytes)
@@ -115,13 +120,18 @@ class DiskBuffer(ReplayBuffer):
         rows = np.ascontiguousarray(content.rows)
         fields = (content.scale_N.astype("<f4"), content.sample_N.astype("<i8"), content.labels_N.astype("<i8"))
         rest = _REST.pack(_VERSION, bytes(3), len(content.scale_N) > 0, device, view, *rows.shape)
-        parts = [rest, rows.data if rows.size else b"", *(field.tobytes() for field in fields)]
+        others = [field.tobytes() for field in fields]
+        parts: list[bytes | memoryview]
+        if self._seal is not None:
+            parts = [rest, *sealed_parts(self._seal, rest, rows, b"".join(others))]
+        else:
+            parts = [rest, rows.data if rows.size else b"", *others]
         checksum = 0
         for part in parts:
             checksum = zlib.crc32(part, checksum)
         name = f"{device}-{view}-{checksum:08x}{_SUFFIX}"
         with writing(self._folder / name, durable=False) as file:  # flushed when an index is to name it
-            file.writelines([_HEAD.pack(_MAGIC, checksum), *parts])
+            file.writelines([_HEAD.pack(_MAGIC if self._seal is None else _SEALED, checksum), *parts])
         self._names[device, view] = name
         self._unflushed.add(name)
         return self._open(name, device, view, check=False)
@@ -168,11 +178,19 @@ class DiskBuffer(ReplayBuffer):
         path = self._folder / name
         try:
             content = self._budget.open(path)
-            stored = _read(content, f"{device}-{view}-", name if check else None)
+            stored = _read(content, f"{device}-{view}-", name if check else None, self._opening(path, content))
         except (OSError, ValueError, struct.error) as error:
             raise CheckpointError(f"{path}: damaged ({' '.join(str(error).split())}); {self._cure}") from error
         self._budget.touch(len(content))
-        return dataclasses.replace(stored, rows=StoredRows([np.asarray(stored.rows)], self._budget))
+        return dataclasses.replace(stored, rows=StoredRows([stored.rows], self._budget))
+
+    def _opening(self, path: Path, content: mmap.mmap) -> tuple[Seal, str] | None:
+        """With what a file is opened that is encrypted, and what it is called."""
+        if content[: len(_SEALED)] != _SEALED:
+            return None
+        if self._seal is None:
+            self._seal = Seal.at_hand(f"{path}")
+        return self._seal, f"{path}"
 
     def _sweep(self, names: frozenset[str]) -> None:
         """Remove files that neither this index nor the last names."""
@@ -183,8 +201,10 @@ class DiskBuffer(ReplayBuffer):
                 path.unlink(missing_ok=True)
 
 
-def configured_buffer(settings: EcoFedConfig, front_id: str, run_folder: Path | None) -> ReplayBuffer:
-    """The buffer that ``ecofed.buffer`` names.
+def configured_buffer(
+    settings: EcoFedConfig, front_id: str, run_folder: Path | None, *, sealed: bool = False
+) -> ReplayBuffer:
+    """The buffer that ``ecofed.buffer`` names; ``sealed``: its files are encrypted.
 
     Raises:
         ConfigError: it is on disk, and the run has no folder.
@@ -195,29 +215,41 @@ def configured_buffer(settings: EcoFedConfig, front_id: str, run_folder: Path | 
         return ReplayBuffer(front_id, views_kept)
     if run_folder is None:
         raise ConfigError("ecofed.buffer = 'disk': the buffer lies in the run's folder; choose one with --out")
-    return DiskBuffer(front_id, views_kept, run_folder / BUFFER_FOLDER, settings.buffer_bytes)
+    return DiskBuffer(front_id, views_kept, run_folder / BUFFER_FOLDER, settings.buffer_bytes, seal=seal_if(sealed))
 
 
-def _read(content: mmap.mmap, prefix: str, name: str | None) -> View:
+def _read(content: mmap.mmap, prefix: str, name: str | None, sealed: tuple[Seal, str] | None) -> View:
     """A file as a view whose rows stay where they are; its checksum is compared with its ``name``, if given.
+
+    ``sealed``: with what it is opened where it is encrypted, and what an error calls it.
 
     Raises:
         ValueError: it is not such a file.
     """
     magic, checksum = _HEAD.unpack_from(content)
     version, _, has_scales, device, view, samples, row_bytes = _REST.unpack_from(content, _HEAD.size)
-    if (magic, version) != (_MAGIC, _VERSION) or f"{device}-{view}-" != prefix:
+    if (magic, version) != (_MAGIC if sealed is None else _SEALED, _VERSION) or f"{device}-{view}-" != prefix:
         raise ValueError("not the file of this upload")
     at = _HEAD.size + _REST.size
-    if len(content) != at + samples * (row_bytes + (4 if has_scales else 0) + 16):
+    rest_bytes = samples * ((4 if has_scales else 0) + 16)
+    follows = samples * row_bytes + rest_bytes if sealed is None else sealed_length(samples, row_bytes, rest_bytes)
+    if len(content) != at + follows:
         raise ValueError("its length is wrong")
     if name is not None:
         found = zlib.crc32(memoryview(content)[_HEAD.size :])
         if found != checksum or name != f"{prefix}{found:08x}{_SUFFIX}":
             raise ValueError("its checksum is wrong")
-    rows = np.frombuffer(content, np.uint8, samples * row_bytes, at).reshape(samples, row_bytes)
-    at += rows.size
-    scale_N = np.frombuffer(content, "<f4", samples if has_scales else 0, at).astype(np.float32)
+    rows: Rows
+    rest: mmap.mmap | bytes
+    if sealed is None:
+        rows = np.frombuffer(content, np.uint8, samples * row_bytes, at).reshape(samples, row_bytes)
+        rest, at = content, at + samples * row_bytes
+    else:
+        seal, subject = sealed
+        head, shape = content[_HEAD.size : at], (samples, row_bytes)
+        rows = SealedRows(seal=seal, content=content, head=head, at=at, shape=shape, subject=subject)
+        rest, at = rows.rest(), 0
+    scale_N = np.frombuffer(rest, "<f4", samples if has_scales else 0, at).astype(np.float32)
     at += scale_N.nbytes
-    sample_N, labels_N = (np.frombuffer(content, "<i8", samples, at + 8 * samples * part) for part in (0, 1))
+    sample_N, labels_N = (np.frombuffer(rest, "<i8", samples, at + 8 * samples * part) for part in (0, 1))
     return View(rows=rows, scale_N=scale_N, sample_N=sample_N.astype(np.int64), labels_N=labels_N.astype(np.int64))

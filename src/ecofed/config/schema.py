@@ -110,6 +110,9 @@ class Config:
     """Whether the finished run's folder keeps the replay buffer, where the method has one, so that the server can learn
     again without asking any device. ``none``: where devices are a fleet (Flower), whose uploads are dear; not where
     they are simulated."""
+    encrypt_buffer: bool = False
+    """Whether uploads are encrypted wherever the run's folder has them: in a kept buffer, in a buffer on disk, and in
+    checkpoints. The key is in the environment (``ECOFED_BUFFER_KEY_FILE``); whoever learns from them needs it, too."""
     kept_per_device: int | None = None
     """How many samples of each device a kept buffer has at most; ``none``: all. Which, is drawn for each sample: a
     reservoir, in which those that came later have the same chance."""

@@ -122,7 +122,8 @@ class EcoFed(EcoFedFacts, Method):
         )
 
     def _empty_buffer(self) -> ReplayBuffer:
-        return configured_buffer(self.config.ecofed, self.bundle.id, self.context.folder)
+        own, sealed = self.config.ecofed, self.config.encrypt_buffer
+        return configured_buffer(own, self.bundle.id, self.context.folder, sealed=sealed)
 
     # --- uploads ---
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ecofed.activations import ReplayBuffer, Uploads, View
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer
+from ecofed.files.sealing import seal_if
 from ecofed.methods.base import Context, Keeping, RoundOutcome
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.restoring import check_view
@@ -76,7 +77,8 @@ class Updating(EcoFed):
         if settings.buffer == "memory":
             return ReplayBuffer(self.bundle.id, views_kept=None)
         assert self.context.folder is not None, "an update has a folder"
-        return DiskBuffer(self.bundle.id, None, self.context.folder / BUFFER_FOLDER, settings.buffer_bytes)
+        folder, seal = self.context.folder / BUFFER_FOLDER, seal_if(self.config.encrypt_buffer)
+        return DiskBuffer(self.bundle.id, None, folder, settings.buffer_bytes, seal=seal)
 
     def _wants(self, round_: int, device: int) -> bool:  # noqa: ARG002
         """Once, unless it was forgotten, or the server itself knows that there is nothing new."""

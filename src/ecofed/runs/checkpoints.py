@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from ecofed.config.registry import require_plugins
 from ecofed.config.schema import PLUGINS, Config
 from ecofed.errors import CheckpointError, ConfigError, PluginError
 from ecofed.files.disk import json_text, remove_unfinished, write_bytes
 from ecofed.files.json_values import Amount, Count, parse, read_as
+from ecofed.files.sealing import opened_arrays, seal_if, sealed_arrays
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord
 
@@ -67,7 +69,9 @@ class Checkpoint:
             "wall_seconds": self.wall_seconds,
             "inputs": dict(self.inputs),
         }
-        write_bytes(folder / CHECKPOINT_FILE, pack(self.arrays, json_text(description)))
+        seal = seal_if(bool(self.config.get("encrypt_buffer")))
+        arrays = self.arrays if seal is None else sealed_arrays(self.arrays, seal, CHECKPOINT_FILE)
+        write_bytes(folder / CHECKPOINT_FILE, pack(arrays, json_text(description)))
 
     @classmethod
     def read(cls, folder: Path, config: dict[str, Any]) -> Checkpoint | None:
@@ -95,12 +99,18 @@ class Checkpoint:
             raise
         except (OSError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path}: damaged ({error}); delete it to start this run again") from error
+        arrays = packed.arrays
+        if settings.encrypt_buffer:
+            try:
+                arrays = opened_arrays(arrays, CHECKPOINT_FILE, f"{path}")
+            except (ValueError, SafetensorError) as error:
+                raise CheckpointError(f"{path}: damaged ({error}); delete it to start this run again") from error
         checkpoint = cls(
             config=settings.to_dict(),  # keys that are newer than the run have their defaults
             records=kept.records,
             ledger=dataclasses.asdict(kept.ledger),
             values=kept.values,
-            arrays=packed.arrays,
+            arrays=arrays,
             wall_seconds=kept.wall_seconds,
             inputs=kept.inputs,
         )

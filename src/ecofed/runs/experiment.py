@@ -137,8 +137,9 @@ def run_owned(
         observer.note(text)
 
     prepared = _prepared(config, note, connect, again)
-    for text in promise(config, max(map(len, prepared.parts)), simulated=connect is None):
-        note(text)
+    if again is None or connect is not None:  # what was kept of another run bears what that one promised
+        for text in promise(config, max(map(len, prepared.parts)), simulated=connect is None):
+            note(text)
     checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
         clear(folder)

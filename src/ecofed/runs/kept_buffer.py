@@ -23,6 +23,7 @@ from ecofed.config.task import Task
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError, PluginError
 from ecofed.files.disk import json_text, remove_unfinished, write_bytes
 from ecofed.files.json_values import Count, Within, parse, read_as
+from ecofed.files.sealing import seal_if
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.wire import FrontBundle
 
@@ -123,7 +124,9 @@ def new_buffer(run: Path, origin: Origin, views: Iterable[tuple[int, int, View]]
     Raises:
         StorageError: there is no room.
     """
-    buffer = DiskBuffer(origin.front_id, None, run / KEPT_FOLDER, origin.task.config.ecofed.buffer_bytes, cure=_CURE)
+    config = origin.task.config
+    memory_bytes, seal = config.ecofed.buffer_bytes, seal_if(config.encrypt_buffer)
+    buffer = DiskBuffer(origin.front_id, None, run / KEPT_FOLDER, memory_bytes, cure=_CURE, seal=seal)
     for device, number, view in views:
         rows = np.asarray(view.rows[np.arange(len(view))])
         buffer.put(device, number, dataclasses.replace(view, rows=rows), origin.front_id)
@@ -167,7 +170,9 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
         raise
     except (OSError, ValueError, KeyError, EcoFedError) as error:
         raise CheckpointError(f"{folder / INDEX_FILE}: damaged ({error}); {_CURE}") from error
-    buffer = DiskBuffer(origin.front_id, None, folder, origin.task.config.ecofed.buffer_bytes, cure=_CURE)
+    config = origin.task.config
+    memory_bytes, seal = config.ecofed.buffer_bytes, seal_if(config.encrypt_buffer, f"{folder}")
+    buffer = DiskBuffer(origin.front_id, None, folder, memory_bytes, cure=_CURE, seal=seal)
     buffer.load_state({"index": index})
     _check(buffer, origin, folder)
     return KeptBuffer(run, buffer, origin)

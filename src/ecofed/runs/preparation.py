@@ -36,6 +36,7 @@ from ecofed.data.transforms import centre
 from ecofed.devices import DeviceWorker
 from ecofed.devices.starting import make_worker
 from ecofed.errors import ConfigError
+from ecofed.files.sealing import seal_if
 from ecofed.models import (
     Partition,
     build_model,
@@ -123,6 +124,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
     """
     check_validation(config)
     check_privacy(config)
+    seal_if(config.encrypt_buffer)  # a key that is missing is said before the first minute is spent
     torch.set_num_threads(config.threads)
     side = image_size(config.model)
     sent_as = facts_of(config.method).sent_as(config)
