@@ -7,7 +7,8 @@
 # make chaos        kill servers and devices at random moments; every run must end with the identical result
 # make fuzz         a million mutated messages and bundles, peers that lie, edited files, two minutes guided by coverage
 # make package      build wheel and source package, check them, install them into clean environments and try them
-# make docs         write the pages of docs/reference/ that are taken from the code
+# make docs         write the pages and pictures that are taken from the code, and build the documentation site
+# make docs-links   look whether the links to other sites lead somewhere
 # make docs-check   the examples of the documentation, and that its generated pages are up to date
 # make clean        remove the environment and the caches; results in runs/ stay
 
@@ -16,6 +17,7 @@ BIN := $(VENV)/bin
 FLOWER := .venv-flower
 RELEASE := .venv-release
 OUT := runs/quickstart
+SITE := build/site
 # How many methods are trained at a time
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
@@ -24,7 +26,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs docs-check clean
+.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs docs-links docs-check clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -72,9 +74,16 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev
+docs: $(VENV)/.docs
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python docs/generate_house.py
+	$(BIN)/python docs/generate_pipelines.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs $(SITE)
+	@echo "Documentation: $(CURDIR)/$(SITE)/index.html"
+
+# Links to other sites, too: needs the internet.
+docs-links: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/linkcheck
 
 docs-check: $(VENV)/.dev
 	$(BIN)/pytest tests/docs
@@ -90,6 +99,10 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/pip
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.train $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
 
 $(FLOWER)/.installed: pyproject.toml constraints-flower.txt
 	@test -x $(FLOWER)/bin/pip || "$(PYTHON)" -m venv $(FLOWER)
