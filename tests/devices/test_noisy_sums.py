@@ -125,9 +125,10 @@ def test_asking_again_gets_the_same_bytes_and_costs_nothing_even_after_a_kill(tm
 
 @pytest.mark.parametrize("what", ["seed", "clip", "grid", "images"])
 def test_asking_for_anything_else_gets_other_noise_and_is_put_down(what: str) -> None:
-    of, account = task(), Account()
+    room = {"privacy__noise_multiplier": 6.0}
+    of, account = task(**room), Account()
     before = sums(worker(of, account)).cross_DK
-    changed = task(**{"seed": {"seed": 9}, "clip": {"privacy__clip": 0.31}}.get(what, {}))
+    changed = task(**room, **{"seed": {"seed": 9}, "clip": {"privacy__clip": 0.31}}.get(what, {}))
     made = worker(changed, account, count=COUNT - 1 if what == "images" else COUNT)
     after = sums(made, grid=(1, 4) if what == "grid" else GRID).cross_DK
     # The same noise would cancel out: what is left would be exact.
@@ -140,15 +141,23 @@ def test_what_would_exceed_the_owners_limit_is_refused_and_not_put_down(tmp_path
     path, of = tmp_path / "account.json", task()
     mu = 1 / of.config.privacy.multiplier(1)
     allowance = Allowance(epsilon=epsilon_of(mu * math.sqrt(2.5), 1e-5))
-    for grid in (GRID, (1, 4)):
-        assert isinstance(sums(worker(of, Account.on_disk(path, allowance)), grid=grid), Statistics)
-    refused = sums(worker(of, Account.on_disk(path, allowance)), grid=(4, 1))
+    for seed in (0, 1):  # two runs
+        assert isinstance(sums(worker(task(seed=seed), Account.on_disk(path, allowance))), Statistics)
+    refused = sums(worker(task(seed=2), Account.on_disk(path, allowance)))
     assert isinstance(refused, Failure)
     assert refused.reason == (
         f"privacy: with this upload epsilon of each image would be {epsilon_of(mu * math.sqrt(3), 1e-5):.4g} over all "
         f"runs; this device's owner allows {allowance.epsilon:g}, and it is refused"
     )
-    assert isinstance(sums(worker(of, Account.on_disk(path, allowance))), Statistics)  # known already: free
+    assert isinstance(sums(worker(task(seed=1), Account.on_disk(path, allowance))), Statistics)  # known already: free
+
+
+def test_a_server_that_asks_for_more_than_its_run_promises_is_refused() -> None:
+    made = worker(task())
+    assert isinstance(sums(made), Statistics)
+    refused = sums(made, grid=(1, 4))
+    assert isinstance(refused, Failure)
+    assert refused.reason.endswith("would be 2.954 in this run, which promises 2; it is refused")
 
 
 @pytest.mark.parametrize(

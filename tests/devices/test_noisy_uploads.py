@@ -15,10 +15,11 @@ from test_onnx_worker import ask, task_of
 from ecofed.activations import decompress
 from ecofed.activations.clipping import Ball, ball
 from ecofed.activations.codecs import Float32Codec
-from ecofed.config.accountant import epsilon_of, kept_share
+from ecofed.config.accountant import epsilon_of, kept_share, mu_of
 from ecofed.config.task import Task, upload_order
 from ecofed.devices import DeviceWorker, LocalData, LocalImages, OnnxWorker
-from ecofed.devices.account import Account, Allowance
+from ecofed.devices.account import Account, Allowance, Promised, key_in_run
+from ecofed.errors import DeviceError
 from ecofed.wire import Failure, FrontInstalled, InstallFront, Refresh, RefreshNew, Upload
 
 FRONT = front_bundle("lenet", "block2", 0.5, "frozen").for_device()
@@ -108,14 +109,27 @@ def test_a_view_again_is_the_same_bytes_and_another_is_refused_once_the_budget_i
     assert refused.reason.endswith("over all runs; this device's owner allows 10, and it is refused")
 
 
-def test_what_is_new_costs_like_an_upload_of_its_own() -> None:
+def test_what_is_new_is_not_asked_for_beside_a_view_that_holds_it() -> None:
     of, account = task(privacy__epsilon=8.0), Account()
     made = worker(of, account)
-    assert isinstance(refreshed(made), Upload)
     new = ask(made, RefreshNew(round=1, view=0, front_id=FRONT.id, first=50))
     assert isinstance(new, Upload)
     assert new.samples == 10
-    assert len(account.spent.mus) == 2
+    # Every other first image would be other noise on the same activations: their mean would be without.
+    reasons = [ask(made, RefreshNew(round=1, view=0, front_id=FRONT.id, first=one)).reason for one in (0, 49, 59)]
+    assert {reason.partition(" would be ")[2] for reason in reasons} == {
+        "12.26 in this run, which promises 8; it is refused"
+    }
+    assert len(account.spent.mus) == 1
+
+
+def test_images_that_have_come_since_have_a_budget_of_their_own() -> None:
+    promised = Promised(run="run", epsilon=8.0, delta=1e-5)
+    mu = mu_of(8.0, 1e-5)
+    apart = {key_in_run("run", 0, 50, "a"): mu, key_in_run("run", 50, 60, "b"): mu, key_in_run("other", 0, 60, "c"): mu}
+    promised.check(apart)
+    with pytest.raises(DeviceError, match=r"would be [0-9.]+ in this run, which promises 8"):
+        promised.check(apart | {key_in_run("run", 49, 60, "d"): mu})
 
 
 def test_randomised_labels_tell_the_truth_as_often_as_promised_and_are_drawn_once(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ What is spent reaches the disk before anything leaves the device.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +47,35 @@ class Allowance:
     def any(self) -> bool:
         """Whether anything is limited."""
         return self.epsilon is not None or self.label_epsilon is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promised:
+    """What a run says of each image; a server that asks for more breaks its own word."""
+
+    run: str
+    epsilon: float
+    delta: float
+
+    def check(self, mus: Mapping[str, float]) -> None:
+        """Raise :class:`DeviceError` if an image's uploads in this run are more: those that cover its number."""
+        covering: list[tuple[int, float]] = []
+        for key, mu in mus.items():
+            run, first, end, _ = [*key.split(":", 3), "", "", ""][:4]
+            if run == self.run:
+                covering += [(int(first), mu * mu), (int(end), -mu * mu)]
+        squares = accumulate(square for _, square in sorted(covering))
+        found = epsilon_of(math.sqrt(max(squares, default=0.0)), self.delta)
+        if found > self.epsilon * (1 + 1e-6):
+            raise DeviceError(
+                f"privacy: with this upload epsilon of an image would be {found:.4g} in this run, which promises "
+                f"{self.epsilon:g}; it is refused"
+            )
+
+
+def key_in_run(run: str, first: int, end: int, what: str) -> str:
+    """Of an upload of the images with numbers from ``first`` to ``end`` (which is none of them)."""
+    return f"{run}:{first}:{end}:{what}"
 
 
 @dataclass(kw_only=True)
@@ -91,11 +122,18 @@ class Account:
         """
         return _Stored(path, allowance)
 
-    def spend(self, key: str, *, mu: float = 0.0, label_epsilon: float = 0.0) -> None:
+    def spend(self, key: str, *, mu: float = 0.0, label_epsilon: float = 0.0, promised: Promised | None = None) -> None:
         """Put down what is about to be sent; the same ``key`` is free after the first time.
 
+        Args:
+            key: what it is for.
+            mu: of noise on images: sensitivity over standard deviation.
+            label_epsilon: of randomised labels.
+            promised: what the run promises; its key begins with what tells the run and which images
+                (:func:`key_in_run`).
+
         Raises:
-            DeviceError: it is more than the device's owner allows; nothing is put down.
+            DeviceError: it is more than the device's owner allows, or than the run promises; nothing is put down.
         """
         with self._changing() as spent:
             mus, labels = dict(spent.mus), dict(spent.labels)
@@ -108,6 +146,8 @@ class Account:
             if len(mus) + len(labels) > MOST_ENTRIES:
                 raise DeviceError(f"privacy: asked for more than {MOST_ENTRIES} different uploads")
             self._check(mus, labels)
+            if promised is not None:
+                promised.check(mus)
             spent.mus, spent.labels = mus, labels
 
     def _check(self, mus: Mapping[str, float], labels: Mapping[str, float]) -> None:

@@ -22,7 +22,7 @@ from ecofed.config.privacy import check_privacy
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.data.stored import ImageRows
-from ecofed.devices.account import Account, Allowance
+from ecofed.devices.account import Account, Allowance, Promised, key_in_run
 from ecofed.errors import ConfigError, DeviceError
 
 #: Activations (B, C, H, W) and their images' numbers (B,) to the same with noise.
@@ -114,7 +114,7 @@ class Protection:
             )
         deviation = SENSITIVITY * self._config.privacy.multiplier(uploads)
         key, names = self._key("activations", first, view=view, **asked), self._names()
-        self._account.spend(key, mu=SENSITIVITY / deviation)
+        self._account.spend(key, mu=SENSITIVITY / deviation, promised=self._promised())
 
         def noisy(h_BCHW: np.ndarray, samples_B: np.ndarray) -> np.ndarray:
             units_BCHW = within.inside(h_BCHW)
@@ -140,7 +140,7 @@ class Protection:
         labels = 0.0
         if self._account.allowance.label_epsilon is not None:  # a label is part of what the noise hides
             labels = epsilon_of(1 / multiplier, self._account.allowance.delta)
-        self._account.spend(key, mu=1 / multiplier, label_epsilon=labels)
+        self._account.spend(key, mu=1 / multiplier, label_epsilon=labels, promised=self._promised())
         return _rounded(sums, self._normal(key, b"", sums.shape) * sensitivity * multiplier, sensitivity * multiplier)
 
     def _uploads(self) -> int:
@@ -152,7 +152,17 @@ class Protection:
         """Of an upload: equal only where the same images are asked for the same thing. Anything else that a server may
         say is in the task: the same noise on other numbers of the same images would cancel out."""
         data = sha256(b"".join(self._digests_of_images()[first:])).hexdigest()
-        return sha256(f"{what} {sorted(asked.items())} {data} {self._task.to_json()}".encode()).hexdigest()[:40]
+        told = sha256(f"{what} {sorted(asked.items())} {data} {self._task.to_json()}".encode()).hexdigest()[:40]
+        return key_in_run(self._run(), first, len(self._labels_N), told)
+
+    def _run(self) -> str:
+        """The same for all requests of a run, and another for runs with other settings."""
+        return sha256(self._task.to_json().encode()).hexdigest()[:16]
+
+    def _promised(self) -> Promised:
+        own = self._config.privacy
+        assert own.epsilon is not None
+        return Promised(run=self._run(), epsilon=own.epsilon, delta=own.delta)
 
     def _digests_of_images(self) -> list[bytes]:
         """Of pixels and label of each, in order."""
