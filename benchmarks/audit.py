@@ -25,7 +25,6 @@ FOLDER = ROOT / "runs" / "audits"
 RECORDS = ROOT / "docs" / "results" / "privacy.json"
 PAGE = ROOT / "docs" / "results-privacy.md"
 PLOT = ROOT / "docs" / "images" / "privacy-leakage.png"
-GRIDS = {"paper": "privacy-grid.png", "sizes": "privacy-sizes.png", "photos": "privacy-photos.png"}
 
 STRONGEST = "white-box"
 
@@ -57,7 +56,7 @@ class Setting:
         return words + [word for key, value in self.options.items() for word in (key, value)]
 
 
-_ONE = {"--attacks": STRONGEST, "--passes": "4000"}
+_ONE = {"--attacks": STRONGEST, "--passes": "2500"}
 _PHOTOS = {"data.name": "trashnet", "threads": "1"}
 _LITE = {
     "model.name": "efficientnet-lite0",
@@ -71,7 +70,9 @@ _LITE = {
 
 def settings() -> list[Setting]:
     """In the order in which they are made."""
-    every = [Setting(table="attackers", label="paper", preset="paper-vgg11-cifar10", sets={}, options={})]
+    every = [
+        Setting(table="attackers", label="paper", preset="paper-vgg11-cifar10", sets={}, options={"--passes": "4000"})
+    ]
     every += [
         Setting(
             table="bits",
@@ -134,6 +135,181 @@ def run_missing(only: str = "") -> None:
             command = [sys.executable, "-m", "ecofed", *words]
             code = subprocess.run(command, stdout=file, stderr=file, check=False, cwd=ROOT).returncode
         print("finished" if code == 0 else f"FAILED ({code})", setting.name, flush=True)
+
+
+@app.command()
+def write() -> None:
+    """Take in finished audits; write the tables between the page's marks, the plot and the pictures."""
+    records = _load()
+    records |= {each.name: _record(each) for each in settings() if (each.folder / "audit.json").exists()}
+    RECORDS.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    tables = {"attackers": _attackers(records)}
+    tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "photos")}
+    for name, table in tables.items():
+        begin, end = f"<!-- table: {name} -->", "<!-- end -->"
+        pattern = f"{re.escape(begin)}.*?{end}"
+        text = re.sub(pattern, lambda _, t=table, b=begin, e=end: f"{b}\n{t}\n{e}", text, flags=re.DOTALL)
+    PAGE.write_text(text, encoding="utf-8")
+    _plot(records)
+    _grids()
+
+
+def _record(setting: Setting) -> dict[str, Any]:
+    found = json.loads((setting.folder / "audit.json").read_text(encoding="utf-8"))
+    kept = ("kind", "title", "pairs", "public", "bytes_per_image", "ssim", "psnr", "distance", "reidentified")
+    kept += ("recognised", "images", "how", "seconds")
+    return {
+        "table": setting.table,
+        "label": setting.label,
+        "command": " ".join(["ecofed", *setting.command]),
+        "commit": found["git_commit"],
+        "seed": found["seed"],
+        "front": found["front"],
+        "data": found["data"],
+        "images": found["images"],
+        "recognised_originals": found["recognised_originals"],
+        "rows": {row["name"]: {key: row[key] for key in kept} for row in found["rows"]},
+        "curve": [[row["bytes_per_image"], row["ssim"]] for row in found["curve"]],
+        "probe": _probe(setting.probe),
+        "processor": found["environment"]["processor"],
+    }
+
+
+def _probe(row: str) -> float | None:
+    if not row:
+        return None
+    found = json.loads((RECORDS.parent / "fronts.json").read_text(encoding="utf-8"))["probes"]["rows"]
+    return float(found[row]["accuracy"]) if row in found else None
+
+
+def _attackers(records: Mapping[str, Any]) -> str:
+    """Every row of one audit."""
+    lines = [
+        "| who, or what | pairs | bytes an image | SSIM | PSNR | distance | told apart | recognised |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for record in records.values():
+        if record["table"] == "attackers":
+            lines += [
+                f"| {row['title']} | {row['pairs'] or '-'} | {_figures(row)} |" for row in record["rows"].values()
+            ]
+            lines.append("")
+            lines.append(_reference(record))
+    return "\n".join(lines)
+
+
+def _table(records: Mapping[str, Any], name: str) -> str:
+    """The strongest attack of each audit, and the JPEG of as many bytes."""
+    lines = [
+        "| configuration | bytes an image | SSIM | PSNR | distance | told apart | recognised (the images) | "
+        "JPEG of as many bytes: SSIM | linear probe | control told apart | command, commit |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for setting in settings():
+        record = records.get(setting.name)
+        if setting.table == name and record is not None:
+            row, jpeg = record["rows"][STRONGEST], record["rows"]["jpeg-equal"]
+            own = f"{jpeg['ssim']:.3f}" if jpeg["bytes_per_image"] <= row["bytes_per_image"] else "none so small"
+            probe = "-" if record["probe"] is None else f"{record['probe']:.3f}"
+            control = record["rows"]["control"]["reidentified"]
+            lines.append(
+                f"| {record['label']} | {_figures(row)} ({record['recognised_originals']:.1%}) | {own} | {probe} | "
+                f"{control:.1%} | {_reference(record)} |"
+            )
+    return "\n".join(lines)
+
+
+def _figures(row: Mapping[str, Any]) -> str:
+    def shown(key: str, how: str) -> str:
+        return "-" if row[key] is None else format(row[key], how)
+
+    size = f"{row['bytes_per_image']:,.0f}" if row["bytes_per_image"] else "-"
+    likeness = " | ".join((shown("ssim", ".3f"), shown("psnr", ".1f"), shown("distance", ".2f")))
+    return f"{size} | {likeness} | {shown('reidentified', '.1%')} | {shown('recognised', '.1%')}"
+
+
+def _reference(record: Mapping[str, Any]) -> str:
+    return f"`{record['command']}`, {record['commit'][:9]}"
+
+
+def _plot(records: Mapping[str, Any]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (bytes_axes, accuracy_axes) = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
+    named = {
+        "bits": ("the whole activation, 1 to 8 bits", "s"),
+        "sizes": ("shipped bottleneck fronts", "o"),
+        "cuts": ("EfficientNet-Lite0, three cuts", "^"),
+        "attackers": ("the paper's cut and codec", "D"),
+    }
+    for table, (label, marker) in named.items():
+        own = [record for record in records.values() if record["table"] == table]
+        points = [(each["rows"][STRONGEST], each) for each in own]
+        bytes_axes.plot(
+            [row["bytes_per_image"] for row, _ in points],
+            [row["ssim"] for row, _ in points],
+            linestyle="none",
+            marker=marker,
+            label=label,
+        )
+        for row, each in points:
+            text = "paper" if table == "attackers" else each["label"]
+            place = (row["bytes_per_image"], row["ssim"])
+            bytes_axes.annotate(text, place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        probed = [(each["probe"], row["ssim"], each["label"]) for row, each in points if each["probe"] is not None]
+        if probed:
+            accuracy_axes.plot([a for a, _, _ in probed], [s for _, s, _ in probed], linestyle="none", marker=marker)
+            for accuracy, ssim, text in probed:
+                accuracy_axes.annotate(text, (accuracy, ssim), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    curves = [record["curve"] for record in records.values() if record["table"] == "bits"]
+    if curves:
+        bytes_axes.plot(*zip(*sorted(curves[0]), strict=True), color="gray", marker=".", label="the image as JPEG")
+    bytes_axes.set_xscale("log")
+    bytes_axes.set_xlabel("bytes of an upload, an image")
+    bytes_axes.set_ylabel("SSIM of the strongest attack's reconstruction")
+    bytes_axes.legend(fontsize=7, loc="lower right")
+    accuracy_axes.set_xlabel("accuracy of a linear probe on the same codes")
+    for axes in (bytes_axes, accuracy_axes):
+        axes.grid(alpha=0.3)
+        axes.set_ylim(0, 1.02)
+    figure.savefig(PLOT, dpi=150)
+
+
+def _grids() -> None:
+    """Pictures: of one audit all rows; of the others the strongest attack's, one row a configuration."""
+    import numpy as np
+
+    from ecofed.files.tensor_files import unpack
+    from ecofed.reports.plots.leakage import grid_figure
+    from ecofed.reports.plots.style import drawing
+
+    def strip(setting: Setting, step: str) -> np.ndarray:
+        return unpack(setting.folder / "steps" / f"{step}.safetensors").arrays["shown"]
+
+    finished = [each for each in settings() if (each.folder / "audit.json").exists()]
+    wanted = {
+        "privacy-grid.png": [("attackers", None)],
+        "privacy-sizes.png": [("bits", STRONGEST), ("sizes", STRONGEST), ("cuts", STRONGEST)],
+        "privacy-photos.png": [("photos", None)],
+    }
+    for name, parts in wanted.items():
+        strips: list[tuple[str, np.ndarray]] = []
+        for table, step in parts:
+            for each in (one for one in finished if one.table == table):
+                if not strips:
+                    strips.append(("the image", strip(each, "originals")))
+                if step is not None:
+                    strips.append((each.label, strip(each, step)))
+                    continue
+                rows = json.loads((each.folder / "audit.json").read_text(encoding="utf-8"))["rows"]
+                strips += [(row["title"], strip(each, row["name"])) for row in rows]
+        if strips:
+            with drawing("privacy"):
+                grid_figure(strips).savefig(PLOT.with_name(name), dpi=110)
 
 
 def _load() -> dict[str, Any]:

@@ -21,9 +21,13 @@ from ecofed.auditing.facts import notes_about
 from ecofed.auditing.steps import Workbench
 from ecofed.cli import main
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError
-from ecofed.reports.audits import AUDIT_FILE, GRID_FILE, PAGE_FILE, PLOT_FILE, read_audit
+from ecofed.reports.audits import GRID_FILE, PAGE_FILE, PLOT_FILE, read_audit
+from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER, read_result, write_result
 from ecofed.reports.plots import style
+from ecofed.reports.tables import LEAKAGE, table_texts
 from ecofed.results.audits import Audit, Leak
+from ecofed.runs.experiment import run
+from ecofed.runs.run_folder import clear
 from slowly import quick as quick_of
 
 ATTACKS = ("black-box-128", "white-box", "weights")
@@ -152,12 +156,30 @@ def test_methods_whose_uploads_need_no_decoder(method: str, tmp_path: Path) -> N
         assert not found.labels_leave_device
 
 
+def test_tables_of_runs_show_what_an_audit_found(audited: Path, tmp_path: Path) -> None:
+    whole = run(small_config(rounds=1), report=False)
+    write_result(whole, tmp_path)
+    assert LEAKAGE not in table_texts(read_result(tmp_path))[0]
+    shutil.copytree(audited, tmp_path / AUDIT_FOLDER)
+    found = read_result(tmp_path)
+    worst = read_audit(audited).worst
+    assert worst is not None
+    assert found.leakage is not None
+    assert found.leakage.ssim == worst.ssim
+    header, body, _ = table_texts(found)
+    assert body[0][header.index(LEAKAGE)] == f"{worst.ssim:.2f}"
+    assert found == whole
+    assert "leakage" not in found.to_dict()
+    clear(tmp_path)
+    assert not (tmp_path / AUDIT_FOLDER).exists()
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
     """Runs ``ecofed audit WORDS...``, which must end with ``code``; returns what it printed."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: object, code: int = 0) -> str:
+    def command(*words: object, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["ecofed", "audit", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -165,7 +187,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         assert stop.value.code == code, captured.err
         return captured.out if code == 0 else captured.err
 
-    return run
+    return command
 
 
 def test_the_command_shows_a_finished_audit(cli: Callable[..., str], audited: Path) -> None:

@@ -21,7 +21,8 @@ from ecofed.config.methods import facts_of
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import holds_json, write_json
 from ecofed.files.ownership import OWNER_FILE, owned
-from ecofed.reports.audits import AUDIT_FILE, PAGE_FILE, write_audit_page
+from ecofed.reports.audits import PAGE_FILE, write_audit_page
+from ecofed.reports.files import AUDIT_FILE
 from ecofed.results.audits import Audit, Membership
 from ecofed.runs.environment import describe_environment, git_commit
 

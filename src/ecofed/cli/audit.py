@@ -14,6 +14,7 @@ from ecofed.cli.shared import Json, Out, Resume, Sets, add_command, need_torch, 
 from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError
+from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER
 
 if TYPE_CHECKING:
     from ecofed.results.audits import Audit
@@ -78,7 +79,7 @@ def audit(
     """
     run = None if source is None else Path(source)
     if run is not None and run.is_dir():
-        folder = output_folder(out or run / "audit", Settings(), "", resume=resume)
+        folder = output_folder(out or run / AUDIT_FOLDER, Settings(), "", resume=resume)
     else:
         folder = output_folder(out, Settings.load(source, sets or ()), "-audit", resume=resume)
     need_torch("ecofed audit")
@@ -107,7 +108,6 @@ def audit(
 def print_audit(found: Audit, folder: Path) -> None:
     """The table, then what else is known, then where the files are."""
     from ecofed.reports.audits import (
-        AUDIT_FILE,
         COLUMNS,
         GRID_FILE,
         PAGE_FILE,

@@ -12,7 +12,7 @@ import numpy as np
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import write_bytes, write_text
 from ecofed.files.json_values import read_as
-from ecofed.reports.files import read_file
+from ecofed.reports.files import AUDIT_FILE, read_file
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.page import framed
 from ecofed.reports.plots.leakage import grid_figure, leakage_figure
@@ -21,7 +21,7 @@ from ecofed.reports.sections import pairs, scroll, section, toml
 from ecofed.reports.units import human_bytes
 from ecofed.results.audits import AUDIT_SCHEMA, Audit, Leak, Membership
 
-AUDIT_FILE, PAGE_FILE = "audit.json", REPORT_FILE
+PAGE_FILE = REPORT_FILE
 GRID_FILE, PLOT_FILE = "grid.png", "leakage.png"
 
 #: One row of pictures: what they are, and uint8 (N, H, W, C).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import typing
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,9 +19,12 @@ from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import write_json
 from ecofed.files.json_values import parse, read_as
 from ecofed.results import DIRECTIONS, SCHEMA, SUMMARY_SCHEMA, Comparison, RunResult
+from ecofed.results.audits import AUDIT_SCHEMA, Audit, Leakage
 
 RESULT_FILE = "result.json"
 SUMMARY_FILE = "summary.json"
+#: In a run's folder: what 'ecofed audit RUN' writes.
+AUDIT_FOLDER, AUDIT_FILE = "audit", "audit.json"
 #: A result of 100,000 devices and 10,000 rounds is smaller.
 MAX_BYTES = 256 << 20
 
@@ -38,7 +42,20 @@ def read_result(path: str | Path) -> RunResult:
     """
     path = Path(path)
     file = path / RESULT_FILE if os.path.isdir(path) else path
-    return result_of(read_file(file, SCHEMA), file)
+    return replace(result_of(read_file(file, SCHEMA), file), leakage=leakage_in(file.parent))
+
+
+def leakage_in(folder: Path) -> Leakage | None:
+    """What an audit of a run found that lies in the run's folder; ``None``: there is none.
+
+    Raises:
+        EcoFedError: it is malformed.
+    """
+    file = folder / AUDIT_FOLDER / AUDIT_FILE
+    if not file.is_file():
+        return None
+    audit: Audit = _read_as(Audit, read_file(file, AUDIT_SCHEMA), "", file)
+    return audit.leakage
 
 
 def result_of(values: dict[str, Any], file: Path) -> RunResult:

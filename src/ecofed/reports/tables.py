@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 VERSUS = f"bytes vs {REFERENCE}"
+#: SSIM of the strongest attack of an audit ('ecofed audit RUN'), where one was made.
+LEAKAGE = "an attacker's SSIM"
 COLUMNS = (
     "method",
     "final accuracy",
@@ -31,11 +33,12 @@ COLUMNS = (
     "per device and round",
     "best accuracy",
     "labels leave device",
+    LEAKAGE,
     "wall time",
     "simulated time",
 )
 #: What a page shows first; the other columns are one click away.
-FIRST_SHOWN = ("method", "final accuracy", "total bytes", VERSUS, "labels leave device", "simulated time")
+FIRST_SHOWN = ("method", "final accuracy", "total bytes", VERSUS, "labels leave device", LEAKAGE, "simulated time")
 ABSENT = "-"
 # What would be more than text in a cell of Markdown: a column, a link, a picture, HTML, code.
 _MARKDOWN = re.compile(r"[\\|\[\]<>`*]")
@@ -59,6 +62,7 @@ class Row:
     bytes_per_device_round: float | None = None
     times_fewer: float | None = None
     """How many times as many bytes the reference moved."""
+    leakage: float | None = None
     wall_seconds: float | None = None
     simulated_seconds: float | None = None
 
@@ -78,6 +82,7 @@ class Row:
             ABSENT if self.bytes_per_device_round is None else human_bytes(self.bytes_per_device_round),
             ABSENT if self.best_accuracy is None else accuracy(self.best_accuracy),
             self.leaves_device,
+            ABSENT if self.leakage is None else f"{self.leakage:.2f}",
             ABSENT if self.wall_seconds is None else human_seconds(self.wall_seconds),
             ABSENT if self.simulated_seconds is None else human_seconds(self.simulated_seconds),
         )
@@ -94,6 +99,7 @@ class Row:
             self.bytes_per_device_round,
             self.best_accuracy,
             self.leaves_device,
+            self.leakage,
             self.wall_seconds,
             self.simulated_seconds,
         )
@@ -128,6 +134,7 @@ def rows(result: Comparison | RunResult) -> list[Row]:
             else "yes"
             if row["labels_leave_device"]
             else "no",
+            leakage=row["leakage_ssim"],
             wall_seconds=row["wall_seconds"],
             simulated_seconds=row["simulated_seconds"],
         )

@@ -18,8 +18,10 @@ from ecofed.errors import ConfigError
 from ecofed.errors.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
+from ecofed.results.audits import Leakage
 from ecofed.results.scores import RunScores
 from ecofed.results.shown import Shown, frame
+from ecofed.results.shown import Spread as Spread
 
 if TYPE_CHECKING:
     import pandas
@@ -150,6 +152,8 @@ class RunResult(Shown):
     origin: dict[str, Any] | None = None
     """Of a run that learned from what another one kept (:mod:`ecofed.relearning`)."""
     notes: list[str] = field(default_factory=list)
+    leakage: Leakage | None = field(default=None, compare=False)
+    """What an audit of the run found, read from its folder; not in ``result.json``."""
     schema: str = SCHEMA
 
     def __post_init__(self) -> None:
@@ -162,7 +166,9 @@ class RunResult(Shown):
         return f"<RunResult {self.method}: accuracy {moved}, {len(self.rounds)} rounds, {self.data.name}>"
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        del values["leakage"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunResult:
@@ -188,15 +194,6 @@ class RunResult(Shown):
             MissingExtraError: pandas is not installed.
         """
         return frame([record.to_dict() for record in self.rounds], "result.to_pandas()")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """A figure over several seeds. With one seed all three are equal."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +289,7 @@ class Comparison(Shown):
                     "bytes_per_device_round": group.spread(lambda r: r.bytes_per_device_round).mean,
                     "times_fewer_bytes_than_classic_fl": classic / total_bytes if classic and total_bytes else None,
                     "labels_leave_device": any(result.labels_leave_device for result in group.results),
+                    "leakage_ssim": max((r.leakage.ssim for r in group.results if r.leakage), default=None),
                     "wall_seconds": group.spread(lambda r: r.totals.wall_seconds).mean,
                     "simulated_seconds": sum(simulated) / len(simulated) if simulated else None,
                 }

@@ -74,6 +74,18 @@ class Membership:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """What an audit found, in short: of the attack whose reconstructions are most like the images."""
+
+    ssim: Similarity
+    reidentified: Fraction | None = None
+    attack: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attack", cleaned(self.attack, LONGEST_NAME))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """A finished audit; ``audit.json``."""
 
@@ -129,6 +141,14 @@ class Audit:
     def worst(self) -> Leak | None:
         """The attack whose reconstructions are most like the images: what a reader should count with."""
         return max(self.attacks, key=lambda row: -1.0 if row.ssim is None else row.ssim, default=None)
+
+    @property
+    def leakage(self) -> Leakage | None:
+        """For tables of runs; ``None`` where no upload was attacked."""
+        worst = self.worst
+        if worst is None or worst.ssim is None:
+            return None
+        return Leakage(ssim=worst.ssim, reidentified=worst.reidentified, attack=worst.name)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

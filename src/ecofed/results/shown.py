@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ecofed.errors import MissingExtraError
@@ -37,3 +38,12 @@ def frame(rows: list[dict[str, Any]], purpose: str) -> pandas.DataFrame:
     except ImportError:
         raise MissingExtraError("pandas", "pandas", purpose) from None
     return pandas.DataFrame(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A figure over several seeds. With one seed all three are equal."""
+
+    mean: float
+    low: float
+    high: float

@@ -20,7 +20,7 @@ from ecofed.files.json_values import parse, read_as
 from ecofed.files.ownership import OWNER_FILE, owned
 from ecofed.files.replacing import refuse_strange
 from ecofed.files.tensor_files import unpack
-from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_file, read_result
+from ecofed.reports.files import AUDIT_FOLDER, RESULT_FILE, SUMMARY_FILE, read_file, read_result
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, UNFINISHED_SCHEMA
@@ -194,7 +194,8 @@ def clear(folder: Path) -> None:
     """Remove what another run left: it would be mistaken for that of the one that begins."""
     for name in (RESULT_FILE, MODEL_FILE, METRICS_FILE, REPORT_FILE, DELETION_FILE, FORGOTTEN_FILE):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / KEPT_FOLDER, ignore_errors=True)
+    for name in (KEPT_FOLDER, AUDIT_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
     tidy(folder)
 
 
