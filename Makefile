@@ -10,6 +10,7 @@
 # make docs         write the pages and pictures that are taken from the code, and build the documentation site
 # make docs-links   look whether the links to other sites lead somewhere
 # make docs-check   the examples of the documentation, and that its generated pages are up to date
+# make screenshots RUN=runs/quickstart   the documentation's pictures of a report; needs Chromium
 # make clean        remove the environment and the caches; results in runs/ stay
 
 VENV := .venv
@@ -26,7 +27,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs docs-links docs-check clean
+.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs docs-links docs-check screenshots clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -84,6 +85,9 @@ docs: $(VENV)/.docs
 # Links to other sites, too: needs the internet.
 docs-links: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -b linkcheck docs build/linkcheck
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python docs/generate_screenshots.py $(RUN)
 
 docs-check: $(VENV)/.dev
 	$(BIN)/pytest tests/docs

@@ -130,7 +130,14 @@ class Page:
 def browsing(profile: Path, browser: str) -> Iterator[Page]:
     """A tab of a browser of its own, which ends with the block; ``profile`` is a folder for its files."""
     (child_in, to_browser), (from_browser, child_out) = os.pipe(), os.pipe()
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--no-first-run",
+        "--remote-debugging-pipe",
+    ]
     # Python in between gives the pipes the numbers that the browser expects.
     renumber = (
         "import os, sys; a, b = (os.dup(os.dup(int(n))) for n in sys.argv[1:3]); "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
@@ -53,8 +54,8 @@ def framed(
             f"<style>{style}</style></head><body><main>",
             "<header>",
             f"<p class='kicker'>{escape(kicker)}{going}</p>",
-            f"<h1>{escape(title)}</h1>",
-            f"<p class='lead'>{escape(lead)}</p>",
+            f"<h1>{_unbroken(escape(title))}</h1>",
+            f"<p class='lead'>{_unbroken(escape(lead))}</p>",
             "</header>",
             *(part for part in sections if part),
             f"<footer>{footer}</footer>",
@@ -62,3 +63,8 @@ def framed(
         ]
     )
     return clean_lines(page)  # settings too: whatever is no letter of the page's own is shown, not obeyed
+
+
+def _unbroken(text: str) -> str:
+    """A method's name is not to be broken at its hyphen."""
+    return re.sub(r"\b\w{1,16}(?:-\w{1,16}){1,2}\b", r"<span class='whole'>\g<0></span>", text)

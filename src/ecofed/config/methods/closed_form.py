@@ -34,7 +34,7 @@ class ClosedFormFacts(Facts):
     name = "closed-form"
     Settings = ClosedFormConfig
     role = "rival"
-    colour, dark_colour, marker = "#a3355f", "#f08fb0", "X"
+    colour, dark_colour, marker = "#842055", "#d36c91", "X"
     Device = "ecofed.devices.methods.closed_form:Summer"
     trains_on_device = False
     needs_frozen_front = True

@@ -35,7 +35,7 @@ class SendImagesFacts(Facts):
     name = "send-images"
     Settings = SendImagesConfig
     role = "rival"
-    colour, dark_colour, marker = "#00718c", "#4fc3df", "P"
+    colour, dark_colour, marker = "#5f7188", "#23adcd", "P"
     Device = "ecofed.devices.methods.send_images:Sender"
     trains_on_device = False
     keeps_uploads = True

@@ -34,7 +34,7 @@ function paintNames(plane, items, dots, taken) {
     const [w, h] = [text.getComputedTextLength(), 15];
     let best = null;
     const places = [0, -8, 8, -16, 16, -24, 24, -34, 34, -46, 46, -58, 58].map((dy) => [10, dy]);
-    places.push([-w / 2, -16], [-w / 2, 16], [-w - 10, -10], [-w - 10, 10], [-w - 10, -22], [-w - 10, 22], [-w - 10, 0]);
+    places.push([-w / 2, -16], [-w / 2, 16], [-w - 10, -10], [-w - 10, 10], [-w - 10, -22], [-w - 10, 22], [-w - 10, 0], [-14, -18], [-14, 18], [14 - w, -18], [14 - w, 18]);
     places.forEach(([dx, dy], order) => {
       const box = { x: x + dx, y: y + dy - h / 2, w, h };
       const hits = taken.filter((other) => overlap(box, other)).length;
@@ -50,7 +50,7 @@ function paintNames(plane, items, dots, taken) {
 }
 
 /** The square that a mark fills. */
-const around = ([x, y]) => ({ x: x - 5, y: y - 5, w: 10, h: 10 });
+const around = ([x, y]) => ({ x: x - 8, y: y - 7, w: 16, h: 14 });
 
 const overlap = (one, two) => one.x < two.x + two.w && two.x < one.x + one.w && one.y < two.y + two.h && two.y < one.y + one.h;
 

@@ -12,7 +12,7 @@ class Lines {
     this.plane = new Plane(make("div", { class: "canvas" }, host), this, "Test accuracy of each method; arrow keys move the cursor");
     this.plane.name = "lines";
     this.legend(make("div", { class: "keys", role: "group", "aria-label": "Lines" }, host));
-    make("p", { class: "note" }, host, "Each line follows one method from its first round to its last evaluation, whose accuracy stands at its end. Dotted: what sending every image once would cost. Drag to zoom, once clicked also with the wheel; a double click shows all again. Names below switch lines off and on.");
+    make("p", { class: "note" }, host, "Each line follows one method from its first round to its last evaluation, whose accuracy stands at its end. Dotted: what sending every image once would cost. Drag to zoom, once clicked also with the wheel; a double click shows all again. The names switch lines off and on.");
     this.plane.paint();
   }
 

@@ -27,6 +27,7 @@ _PLACES: list[Place] = [
     ("left", 9, 0),
     *(("left", 9, step) for step in (-4, 4, -8, 8, -12, 12, -16, 16, -20, 20)),
     *(("center", 0, step) for step in (14, -14)),
+    *((anchor, aside, step) for step in (14, -14) for anchor, aside in (("left", -10), ("right", 10))),
     *(("right", -9, step) for step in (10, -10, 16, -16, 22, -22)),
     *(("left", 9, step) for step in range(-24, -84, -4)),
     *(("left", 9, step) for step in range(24, 84, 4)),
