@@ -46,6 +46,7 @@ CONTENTS = {
         "how-to/resume",
         "how-to/learn-again",
         "how-to/validate",
+        "how-to/reports",
         "how-to/audit",
         "how-to/faults",
         "how-to/trackers",
