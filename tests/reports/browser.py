@@ -67,8 +67,13 @@ class Page:
         self.ask("Emulation.setEmulatedMedia", features=[theme])
         self._loaded = False
         self.ask("Page.navigate", url=file.resolve().as_uri())
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the next page stands there."""
         while not self._loaded:
             self._next()
+        self._loaded = False
 
     def resize(self, width: int, height: int) -> None:
         """The window's size in CSS pixels."""

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ecofed.config.methods import PAPER_METHODS
-from ecofed.reports.html import write_report
+from ecofed.reports.html import report_html, write_report
+from ecofed.reports.plots import draw_plots
 from ecofed.results import Comparison, RunResult
 from reports.browser import BROWSERS, Page, browsing, find_browser
 
@@ -161,6 +162,30 @@ def test_a_telephone_reads_it(tab: Page, file: Path) -> None:
     tab.mouse("mouseMoved", *tab.centre(".plane"))
     assert "ecofed" in tab.value(TIP)
     assert tab.value("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_page_that_renews_itself_keeps_what_was_chosen(tab: Page, make: Make, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    result = make(rounds=4)
+    plots = draw_plots(result)
+    page.write_text(report_html(result, plots, renews=1), encoding="utf-8")
+    tab.open(page)
+    tab.click("[data-axis=round]")
+    page.write_text(report_html(make(rounds=9), plots, renews=1), encoding="utf-8")
+    tab.wait()
+    assert tab.value("document.querySelector('[data-axis=round]').getAttribute('aria-pressed')") == "true"
+    tab.mouse("mouseMoved", *tab.centre(".plane"))
+    assert tab.value(TIP).startswith(("round 4", "round 5"))
+    tab.wait()
+    assert tab.said == []
+
+
+def test_a_finger_reads_values(tab: Page, file: Path) -> None:
+    tab.open(file, width=400, height=800)
+    x, y = tab.centre(".plane")
+    tab.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    tab.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    assert "ecofed" in tab.value(TIP)
 
 
 def test_the_dark_theme_is_dark(tab: Page, file: Path) -> None:

@@ -1,21 +1,23 @@
 import io
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.errors import MissingExtraError
 from ecofed.files.replacing import is_ours
 from ecofed.reports import plots, theme
-from ecofed.reports.curves import bytes_to_reach, curve, points
+from ecofed.reports.curves import Curve, bytes_to_reach, curve, points
 from ecofed.reports.plots import DRAWERS, Plot, draw_plots, save_plots, write_plots
-from ecofed.reports.plots.accuracy import accuracy_figure
+from ecofed.reports.plots.accuracy import _hidden, accuracy_figure
 from ecofed.reports.plots.frontier import compared_figure, compared_points
 from ecofed.reports.plots.style import drawing
 from ecofed.reports.plots.timeline import draw_timelines
@@ -152,6 +154,21 @@ def test_the_frontier_is_what_no_other_beats(five_methods: Comparison, make: Mak
         assert crowded is not None
         assert {text.get_text() for text in crowded.axes[0].texts} >= set(map(str, range(1, 11)))
         assert len(crowded.legends[0].texts) == 10
+
+
+def test_long_lines_are_compared_in_little_memory() -> None:
+    many = [float(at) for at in range(1, 20_001)]
+    rising = [at / 20_000 for at in many]
+    one = Curve(x=many, mean=rising, low=rising, high=rising)
+    other = Curve(x=many, mean=rising[::-1], low=rising, high=rising)
+    with drawing("test"):
+        axes = Figure().add_subplot()
+        axes.set_xlim(0, 20_000)
+        tracemalloc.start()
+        assert _hidden(axes, {"a": one, "b": one, "c": other}) == ({"a"}, {"b"})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 60e6
 
 
 def test_timelines_have_one_axis_and_short_ones_are_drawn_again() -> None:

@@ -180,6 +180,7 @@ class Plane {
     };
     this.svg.addEventListener("pointerdown", (event) => {
       if (event.button === 0) from = place(event);
+      if (event.pointerType === "touch") this.point(...place(event)); // a finger does not hover
     });
     this.svg.addEventListener("pointermove", (event) => {
       const [px, py] = place(event);
@@ -197,6 +198,10 @@ class Plane {
         this.point(px, py);
       }
     });
+    this.svg.addEventListener("pointercancel", () => {
+      frame?.remove(); // the finger scrolls the page
+      from = frame = null;
+    });
     this.svg.addEventListener("pointerup", () => {
       if (frame) {
         const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(frame.getAttribute(name)));
@@ -208,7 +213,7 @@ class Plane {
       }
       from = frame = null;
     });
-    this.svg.addEventListener("pointerleave", () => frame || this.unpoint());
+    this.svg.addEventListener("pointerleave", (event) => frame || event.pointerType === "touch" || this.unpoint());
     this.svg.addEventListener("dblclick", () => this.zoom(null));
     this.svg.addEventListener("wheel", (event) => {
       // A page that is scrolled past a chart is not to be caught by it.

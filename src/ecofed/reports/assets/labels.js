@@ -54,10 +54,15 @@ const around = ([x, y]) => ({ x: x - 8, y: y - 7, w: 16, h: 14 });
 
 const overlap = (one, two) => one.x < two.x + two.w && two.x < one.x + one.w && one.y < two.y + two.h && two.y < one.y + one.h;
 
-/** A line as points at most 6 px apart. */
+/** A line as points some 6 px apart, however many it has. */
 function along(places) {
-  return places.flatMap(([x, y], at) => {
-    const [nx, ny] = places[at + 1] ?? [x, y];
+  const far = places.filter((place, at) => {
+    const last = at ? places[at - 1].kept ?? places[at - 1] : null;
+    place.kept = last && Math.hypot(place[0] - last[0], place[1] - last[1]) < 3 ? last : place;
+    return place.kept === place;
+  });
+  return far.flatMap(([x, y], at) => {
+    const [nx, ny] = far[at + 1] ?? [x, y];
     const steps = Math.max(1, Math.ceil(Math.hypot(nx - x, ny - y) / 6));
     return Array.from({ length: steps }, (_, step) => [x + ((nx - x) * step) / steps, y + ((ny - y) * step) / steps]);
   });

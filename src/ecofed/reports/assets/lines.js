@@ -131,7 +131,7 @@ class Lines {
     for (const line of lines) line.places = line.points.map((point) => [plane.x(point.x), plane.y(point.y)]);
     const dots = lines.flatMap((line) => along(line.places));
     paintFloors(plane, this.floors(), dots, taken);
-    lines.forEach((line, at) => {
+    lines.slice(0, 12).forEach((line, at) => {
       // A line that lies on another one is dashed, and the one below it wider, so that both are seen.
       line.onTop = lines.slice(0, at).filter((other) => lies(line.places, other.places));
       line.onTop.forEach((other) => (other.below = true));
@@ -148,7 +148,7 @@ class Lines {
         d: path,
         style,
         "stroke-width": line.weight * (line.below ? 2.4 : 1),
-        "stroke-dasharray": line.onTop.length ? "7 5" : line.dash,
+        "stroke-dasharray": line.onTop?.length ? "7 5" : line.dash,
         "data-label": line.label,
       }, layer);
       const marked = line.points.length <= 40 ? line.places : line.places.slice(-1);

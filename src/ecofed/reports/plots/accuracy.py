@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAME_LIMIT = 36
+#: More lines than these are not told apart by dashes.
+_MOST_COMPARED = 12
+_MOST_POINTS = 600
 _X_LABELS = {
     "bytes": "bytes over the wire so far, up and down, all devices (log scale)",
     "round": "round",
@@ -81,7 +84,9 @@ def accuracy_figure(comparison: Comparison, *, axis: Axis) -> Figure | None:
 
 def _hidden(axes: Axes, curves: dict[str, Curve]) -> tuple[set[str], set[str]]:
     """The lines that others lie on for a third of those others' length, and those others."""
-    places = {label: along(axes, one.x, one.mean) for label, one in curves.items()}
+    if len(curves) > _MOST_COMPARED:
+        return set(), set()
+    places = {label: _thinned(along(axes, one.x, one.mean)) for label, one in curves.items()}
     near = 2.5 * axes.figure.dpi / 72
     below, on_top = set(), set()
     for upper, lower in combinations(reversed(places), 2):  # later ones are drawn on earlier ones
@@ -90,6 +95,11 @@ def _hidden(axes: Axes, curves: dict[str, Curve]) -> tuple[set[str], set[str]]:
             below.add(lower)
             on_top.add(upper)
     return below, on_top
+
+
+def _thinned(points: np.ndarray) -> np.ndarray:
+    """At most so many of a long run's points that each can be held against each of another's."""
+    return points[:: max(1, len(points) // _MOST_POINTS)]
 
 
 def _positive(one: Curve) -> Curve:
