@@ -33,14 +33,16 @@ class Frontier {
     const best = this.points.map((point, at) => [point, places[at]]).filter(([point]) => point.efficient);
     const steps = best.map(([, [x, y]], at) => (at ? `H${x}V${y}` : `M${x} ${y}`)).join("");
     draw("path", { class: "steps", d: steps }, plane.clipped);
+    const bends = best.flatMap(([, [x, y]], at) => (at ? [[x, best[at - 1][1][1]], [x, y]] : [[x, y]]));
+    const dots = [...places, ...along(bends)];
     const taken = places.map(around);
-    paintFloors(plane, this.data.floors, places, taken);
+    paintFloors(plane, this.data.floors, dots, taken);
     this.points.forEach((point, at) => {
       draw("path", { class: "point", d: markPath(point.marker, ...places[at], 6.5), style: `fill:${point.colour}`, opacity: point.efficient ? 1 : 0.6, "data-label": point.label }, plane.clipped);
       if (!this.named) draw("text", { x: places[at][0], y: places[at][1] - 9, "text-anchor": "middle" }, plane.clipped, String(at + 1));
     });
     if (this.named && plane.width >= 620) {
-      paintNames(plane, this.points.map((point, at) => ({ name: point.label, value: point.accuracy, colour: point.colour, place: places[at] })), places, taken);
+      paintNames(plane, this.points.map((point, at) => ({ name: point.label, value: point.accuracy, colour: point.colour, place: places[at] })), dots, taken);
     }
   }
 

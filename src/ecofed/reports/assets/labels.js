@@ -26,6 +26,7 @@ function paintFloors(plane, marks, dots, taken) {
 
 /** Names beside dots, where they cover no line, no mark and no other name. */
 function paintNames(plane, items, dots, taken) {
+  const apart = (box, [px, py]) => Math.hypot(Math.max(box.x - px, 0, px - box.x - box.w), Math.max(box.y - py, 0, py - box.y - box.h));
   for (const item of items) {
     const [x, y] = item.place;
     if (x < plane.left || x > plane.right || y < plane.top - 4 || y > plane.bottom) continue;
@@ -40,7 +41,8 @@ function paintNames(plane, items, dots, taken) {
       const hits = taken.filter((other) => overlap(box, other)).length;
       const covered = dots.filter(([px, py]) => px > box.x - 2 && px < box.x + w + 2 && py > box.y && py < box.y + h).length;
       const outside = box.x < plane.left || box.x + w > plane.width || box.y < 0 || box.y + h > plane.bottom;
-      const cost = 1000 * hits + 1500 * outside + 4 * covered + order;
+      const misread = items.some((other) => apart(box, other.place) < apart(box, item.place) - 1); // taken for another's
+      const cost = 1000 * hits + 1500 * outside + 4 * covered + 40 * misread + order;
       if (!best || cost < best.cost) best = { box, cost };
     });
     text.setAttribute("x", best.box.x);

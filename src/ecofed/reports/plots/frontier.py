@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ecofed.files.disk import write_bytes
 from ecofed.reports import theme
@@ -146,8 +149,17 @@ def frontier_figure(points: Sequence[PlottedPoint], marks: Sequence[tuple[str, f
         for number, point in enumerate(ordered, start=1)
     ]
     if ends:
-        label_ends(figure, axes, ends, obstacles)
+        label_ends(figure, axes, ends, obstacles, [_steps(axes, best)] if best else [])
     return figure
+
+
+def _steps(axes: Axes, best: Sequence[PlottedPoint]) -> np.ndarray:
+    """The line of the frontier as points in pixels, close together; shape ``(points, 2)``."""
+    corners = [axes.transData.transform((point.bytes_per_device, point.accuracy)) for point in best]
+    bends = [corner for here, there in pairwise(corners) for corner in (here, np.array([there[0], here[1]]))]
+    path = np.array([*bends, *corners[-1:]]).reshape(-1, 2)
+    steps = np.linspace(0, max(0, len(path) - 1), 40 * len(path))
+    return np.column_stack([np.interp(steps, np.arange(len(path)), path[:, axis]) for axis in (0, 1)])
 
 
 def _limit(axes: Axes, sizes: Sequence[float], marks: Sequence[float], *, room: bool) -> None:

@@ -22,6 +22,8 @@ Place = tuple[str, int, int]
 #: Left, lower, right and upper edge in pixels.
 Box = tuple[float, float, float, float]
 
+#: What a name that would be taken for another dot's costs, in points of a line that are covered.
+_MISREAD = 40
 #: Places to try, best first.
 _PLACES: list[Place] = [
     ("left", 9, 0),
@@ -45,11 +47,18 @@ class LineEnd:
     y: list[float]
 
 
-def label_ends(figure: Figure, axes: Axes, ends: list[LineEnd], obstacles: Sequence[Artist] = ()) -> None:
+def label_ends(
+    figure: Figure,
+    axes: Axes,
+    ends: list[LineEnd],
+    obstacles: Sequence[Artist] = (),
+    others: Sequence[np.ndarray] = (),
+) -> None:
     """Write each name at the place near its line's end that covers the fewest lines, and no name, no dot that ends a
-    line, and none of the ``obstacles``. The layout stands afterwards: names would not move with it."""
+    line, and none of the ``obstacles``; ``others`` are further lines, as points in pixels. The layout stands
+    afterwards: names would not move with it."""
     lay_out(figure)
-    lines = np.concatenate([along(axes, end.x, end.y) for end in ends])
+    lines = np.concatenate([*(along(axes, end.x, end.y) for end in ends), *others])
     room = (axes.bbox.x0, axes.bbox.y0, figure.bbox.x1, figure.bbox.y1)
     pixels = figure.dpi / 72
     taken = [_box(artist.get_window_extent()) for artist in obstacles]
@@ -73,7 +82,11 @@ def label_ends(figure: Figure, axes: Axes, ends: list[LineEnd], obstacles: Seque
         label.set_in_layout(False)
         measured = _box(label.get_window_extent())  # once: other places are this one, moved
         boxes = [_moved(measured, place, pixels) for place in _PLACES]
-        costs = [_cost(box, lines, taken, room) + order for order, box in enumerate(boxes)]
+        own = axes.transData.transform((end.x[-1], end.y[-1]))
+        costs = [
+            _cost(box, lines, taken, room) + _MISREAD * _is_anothers(box, own, dots) + order
+            for order, box in enumerate(boxes)
+        ]
         best = int(np.argmin(costs))
         anchor, dx, dy = _PLACES[best]
         label.set(ha=anchor, position=(dx, dy))
@@ -108,6 +121,16 @@ def _moved(box: Box, place: Place, pixels: float) -> Box:
     width = box[2] - box[0]
     left = dx * pixels - {"left": 0.0, "center": width / 2, "right": width}[anchor]
     return box[0] + left, box[1] + dy * pixels, box[2] + left, box[3] + dy * pixels
+
+
+def _is_anothers(box: Box, own: np.ndarray, dots: Sequence[np.ndarray]) -> bool:
+    """Whether another dot is nearer to a place than the one whose name is to stand there."""
+
+    def apart(dot: np.ndarray) -> float:
+        aside = max(box[0] - dot[0], 0.0, dot[0] - box[2])
+        return float(np.hypot(aside, max(box[1] - dot[1], 0.0, dot[1] - box[3])))
+
+    return min(map(apart, dots)) < apart(own) - 1
 
 
 def _cost(box: Box, lines: np.ndarray, taken: list[Box], room: Box) -> float:
