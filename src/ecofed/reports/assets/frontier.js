@@ -39,9 +39,10 @@ class Frontier {
     paintFloors(plane, this.data.floors, dots, taken);
     this.points.forEach((point, at) => {
       draw("path", { class: "point", d: markPath(point.marker, ...places[at], 6.5), style: `fill:${point.colour}`, opacity: point.efficient ? 1 : 0.6, "data-label": point.label }, plane.clipped);
-      if (!this.named) draw("text", { x: places[at][0], y: places[at][1] - 9, "text-anchor": "middle" }, plane.clipped, String(at + 1));
     });
-    if (this.named && plane.width >= 620) {
+    if (!this.named) {
+      paintNames(plane, this.points.map((point, at) => ({ name: String(at + 1), colour: point.colour, place: places[at] })), dots, taken);
+    } else if (plane.width >= 620) {
       paintNames(plane, this.points.map((point, at) => ({ name: point.label, value: point.accuracy, colour: point.colour, place: places[at] })), dots, taken);
     }
   }

@@ -31,7 +31,7 @@ function paintNames(plane, items, dots, taken) {
     const [x, y] = item.place;
     if (x < plane.left || x > plane.right || y < plane.top - 4 || y > plane.bottom) continue;
     const name = item.name.length > 30 ? `${item.name.slice(0, 29)}…` : item.name;
-    const text = draw("text", { class: "name", style: `fill:${item.colour}` }, plane.svg, `${name} ${item.value.toFixed(2)}`);
+    const text = draw("text", { class: "name", style: `fill:${item.colour}` }, plane.svg, item.value === undefined ? name : `${name} ${item.value.toFixed(2)}`);
     const [w, h] = [text.getComputedTextLength(), 15];
     let best = null;
     const places = [0, -8, 8, -16, 16, -24, 24, -34, 34, -46, 46, -58, 58].map((dy) => [10, dy]);
