@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,18 @@ import pytest
 from cli_fakes import Cli
 from PIL import Image
 
+from ecofed.config import Config
 from ecofed.config.problem import ModelConfig
 from ecofed.data import load_dataset
+from ecofed.planning.private import audit_notes
 from ecofed.pretraining import fractal_images, published
+from ecofed.pretraining.audited import audited_front
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.checkpoint_front import read_checkpoint
 from ecofed.pretraining.int8_weights import read_int8
 from ecofed.pretraining.probe import probe_front, probe_pixels, probe_set
 from ecofed.pretraining.published import Published
+from ecofed.pretraining.shipped import shipped_front
 from ecofed.wire import FrontBundle
 
 QUICK = ["--images", "fractals", "--limit", "64", "--model", "lenet", "--width", "0.0625", "--threads", "1"]
@@ -86,6 +91,23 @@ def test_shipped_fronts_are_listed_and_shown(cli: Cli) -> None:
     assert shown["activation_shape"] == [64, 8, 8]
     assert shown["card"]["images"] == "Tiny-ImageNet (32x32)"
     assert "Tiny-ImageNet" in cli("front", "show", "vgg11-w0.5-rgb").out
+
+
+def test_what_audits_of_shipped_fronts_found_is_of_those_fronts(cli: Cli) -> None:
+    text = resources.files("ecofed.pretraining").joinpath("audited.json").read_text(encoding="utf-8")
+    audited = json.loads(text)["fronts"]
+    for one in audited:
+        bundle = shipped_front(one["name"]).load()
+        assert bundle.id == one["front"]
+        assert one["bits"] in bundle.upper
+    listed = cli("front", "list").out.splitlines()
+    (row,) = (line for line in listed if line.startswith("vgg11-w0.5-rgb-256b "))
+    known = audited_front("vgg11-w0.5-rgb-256b", 2)
+    assert known is not None
+    assert f" {known.ssim:.2f} " in row
+    plan = Config().replace(codec__bits=2)
+    assert audit_notes(plan, known.front) == [f"ecofed: {known}"]
+    assert not audit_notes(plan.replace(method="classic-fl"), known.front)
 
 
 def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path) -> None:

@@ -147,7 +147,7 @@ def _projected(front: nn.Module, images_NHWC: np.ndarray, task: Task, projection
 
 
 def _views(task: Task, image_HWC: np.ndarray) -> Iterator[np.ndarray]:
-    """What a device's first view of an image may be, (1, H, W, C) each; of shifts every second one."""
+    """What a device's first view of an image may be, (1, H, W, C) each."""
     if task.cover:
         yield centre(image_HWC[None], task.input_size)
         return
@@ -156,8 +156,8 @@ def _views(task: Task, image_HWC: np.ndarray) -> Iterator[np.ndarray]:
         return
     height, width = image_HWC.shape[:2]
     padded = np.pad(image_HWC, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
-    for top in range(0, 2 * PADDING + 1, 2):
-        for left in range(0, 2 * PADDING + 1, 2):
+    for top in range(2 * PADDING + 1):
+        for left in range(2 * PADDING + 1):
             view = padded[top : top + height, left : left + width]
             yield view[None]
             if task.flip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command, example, need_torch
 from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes
+
+if TYPE_CHECKING:
+    from ecofed.pretraining.shipped import ShippedFront
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="FRONT", help="A name that 'ecofed front list' shows, or a file.")]
@@ -55,11 +58,12 @@ def list_(json: Json = False) -> None:
             "grey" if front.in_channels == 1 else "colour",
             f"{front.card['bytes_per_image']} B at {front.card['bits']} bits",
             _probe_of(front.card),
+            _leakage_of(front),
             str(front.card["images"]),
         )
         for front in fronts
     ]
-    print_table(("front", "model", "input", "an image", "probe", "pre-trained on"), rows)
+    print_table(("front", "model", "input", "an image", "probe", "an attacker's SSIM", "pre-trained on"), rows)
 
 
 def show(name: Name, json: Json = False) -> None:
@@ -81,6 +85,14 @@ def _probe_of(card: dict[str, Any]) -> str:
     if "probe_accuracy" not in card:
         return "-"
     return f"{card['probe_accuracy']} on {card.get('probe_data', 'an unnamed set')}"
+
+
+def _leakage_of(front: ShippedFront) -> str:
+    """Of the strongest attack on its codes, where one was tried; docs/results-privacy.md."""
+    from ecofed.pretraining.audited import audited_front
+
+    found = audited_front(front.name, front.card["bits"])
+    return "-" if found is None else f"{found.ssim:.2f}"
 
 
 def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Json = False) -> None:
@@ -107,3 +119,5 @@ def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Jso
     print_table((found.data, "linear probe", "an image"), rows)
     print_text(f"saturated entries: {found.saturated_fraction:.1%}")
     print_text(found.advice)
+    if found.audited is not None:
+        print_text(found.audited)

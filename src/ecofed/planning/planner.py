@@ -30,7 +30,7 @@ from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
-from ecofed.planning.private import privacy_notes
+from ecofed.planning.private import audit_notes, privacy_notes
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
 from ecofed.pretraining.bundling import early_bundle
@@ -237,13 +237,15 @@ class _Planner:
             return stand_in_bundle(config, network, cut, self.channels)
         if config.front.name == "pretrain" and config.initialisation != "random":
             self.notes.append("the pre-trained front's length is that of a random one, give or take a few bytes")
-        return resolve_front(
+        bundle = resolve_front(
             config,
             cut,
             self.channels,
             self.notes.append,
             stand_in=lambda: stand_in_bundle(config, network, cut, self.channels),
         )
+        self.notes += audit_notes(config, bundle.id)
+        return bundle
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
         """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""

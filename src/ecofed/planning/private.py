@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ecofed.config.methods import facts_of
 from ecofed.config.privacy import check_privacy, promise
 from ecofed.config.schema import Config
+from ecofed.pretraining.audited import audited_front
 
 
 def privacy_notes(configs: Sequence[Config], most_samples: int) -> list[str]:
@@ -22,3 +23,10 @@ def privacy_notes(configs: Sequence[Config], most_samples: int) -> list[str]:
         said = promise(config, most_samples, simulated=False)
         lines += [f"{config.method}: {line}" for line in said]
     return lines
+
+
+def audit_notes(config: Config, front: str) -> list[str]:
+    """What an audit found of the codes of a front, by its id, where there was one."""
+    coded = facts_of(config.method).coded(config)
+    known = None if coded is None else audited_front(front, coded.bits)
+    return [] if known is None else [f"{config.method}: {known}"]

@@ -10,6 +10,7 @@ from ecofed.activations import saturation_warned
 from ecofed.config.problem import ModelConfig
 from ecofed.data import Dataset, compressed_sizes, raw_bytes
 from ecofed.errors import ConfigError
+from ecofed.pretraining.audited import AuditedFront, audited_front
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.limits import saturated_fraction
 from ecofed.pretraining.probe import features, probe_front, probe_pixels, probe_set
@@ -38,6 +39,8 @@ class FrontCheck:
     """The same architecture with random weights, same bits; without its bottleneck."""
     pixels_accuracy: float
     saturated_fraction: float
+    audited: AuditedFront | None = None
+    """What an attacker makes of this front's codes of so many bits, where that was tried (on other images)."""
 
     @property
     def advice(self) -> str:
@@ -108,6 +111,7 @@ def check_front(
         random_front_accuracy=probe_front(opponent, sample, bits),
         pixels_accuracy=probe_pixels(sample),
         saturated_fraction=saturated_fraction(h_NCHW, bundle.upper[bits]),
+        audited=audited_front(bundle.id, bits),
     )
 
 
