@@ -54,6 +54,11 @@ CONTENTS = {
         "how-to/coming-from-flower",
         "how-to/coming-from-the-papers-code",
     ),
+    "Notebooks": (
+        "notebooks/compare",
+        "notebooks/photographs",
+        "notebooks/own-method",
+    ),
     "See": (
         "results",
         "results-photos",
@@ -74,8 +79,9 @@ author = "The EcoFed maintainers"
 project_copyright = "the EcoFed maintainers, Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_execution_mode = "off"  # `make notebooks` runs them
 root_doc = "index"
 exclude_patterns: list[str] = []
 myst_enable_extensions = ["colon_fence"]
@@ -115,7 +121,7 @@ def _as_a_page(app: Any, docname: str, source: list[str]) -> None:  # noqa: ARG0
         if not target or "://" in target or target.startswith("mailto:"):
             return match[0]
         place = (here / target).resolve()
-        if place.is_relative_to(HERE) and place.suffix in (".md", ".png", ".svg", ".html") and place.exists():
+        if place.is_relative_to(HERE) and place.suffix in (".md", ".png", ".svg", ".html", ".ipynb") and place.exists():
             return match[0]
         return text if place.exists() else match[0]
 

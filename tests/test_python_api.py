@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -285,6 +286,13 @@ class TestShown:
             "1 rounds, arrays given in Python>"
         )
         assert repr(both) == f"<Comparison\n  {one!r}\n  {two!r}>"
+
+    @pytest.mark.parametrize("name", ["load", "run"])
+    def test_who_has_a_result_can_show_it(self, name: str) -> None:
+        """Whatever this file imports: in a process of its own, nothing but the public names."""
+        code = f"import ecofed, sys; ecofed.{name}; print(sorted(n for n in sys.modules if n.endswith('.notebook')))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "['ecofed.reports.notebook']\n"
 
     def test_a_notebook_has_table_and_curve_and_needs_no_matplotlib(
         self, both: Comparison, monkeypatch: pytest.MonkeyPatch

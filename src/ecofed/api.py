@@ -21,6 +21,7 @@ from ecofed.errors import ConfigError, DataError
 from ecofed.methods.from_kept import Order
 from ecofed.models.given import give_module, given_cut, was_trained
 from ecofed.planning import planner
+from ecofed.planning.answer import Plan
 from ecofed.relearning import retraining
 from ecofed.reports.joining import changed_inputs
 from ecofed.results import Comparison, RunResult
@@ -182,7 +183,7 @@ def plan(
     data: Arrays | Dataset | str | Path | None = None,
     every_layer: bool = False,
     **keys: Any,
-) -> planner.Plan:
+) -> Plan:
     """What these methods will cost, without training: bytes, time and memory, and settings to start from.
 
     Args:

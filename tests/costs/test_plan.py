@@ -15,9 +15,10 @@ from ecofed.costs.rounds import Fleet
 from ecofed.costs.steps import Stop, device_memory
 from ecofed.errors import ConfigError, ModelError
 from ecofed.methods import EcoFed
+from ecofed.planning.answer import Plan
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.method_plan import MethodPlan
-from ecofed.planning.planner import Plan, plan, plan_run
+from ecofed.planning.planner import plan, plan_run
 from ecofed.planning.recommend import recommend
 from ecofed.runs import experiment
 from plain import PLAIN_SETS
@@ -166,6 +167,22 @@ def test_a_front_for_two_bits_alone_is_recommended_with_two() -> None:
     best = plan(Settings.load("cpu-vgg11-cifar10-skewed", sets), ["ecofed"]).recommendation
     assert best is not None
     assert (best.front, best.bits, best.refresh) == (None, 2, "once")
+
+
+def test_a_cut_that_a_methods_settings_do_not_suit_is_left_out_with_a_note() -> None:
+    settings = Settings.load(
+        None, ["data.name=cifar10", "model.name=vgg11", "model.width=0.5", "closed-form.features=128"]
+    )
+    made = plan(settings, ["closed-form", "ecofed"])
+    cuts = {method: [row.cut for row in made.methods if row.method == method] for method in ("closed-form", "ecofed")}
+    assert cuts["ecofed"] == [made.cut, *(cut for cut in made.cuts if cut != made.cut)]
+    assert set(cuts["closed-form"]) < set(cuts["ecofed"])
+    left_out = [cut for cut in made.cuts if cut not in cuts["closed-form"]]
+    (note,) = [note for note in made.notes if note.startswith("closed-form is not planned after")]
+    assert note.startswith(f"closed-form is not planned after {', '.join(left_out)} (closed-form.features = 128: ")
+    deep = settings.with_set(model__cut=left_out[0])
+    with pytest.raises(ConfigError, match=r"closed-form.features = 128: the activation has"):
+        plan(deep, ["closed-form"])
 
 
 def test_mistakes_are_one_line() -> None:

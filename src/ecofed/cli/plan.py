@@ -16,8 +16,8 @@ from ecofed.files.replacing import refuse_strange
 from ecofed.reports.units import human_bytes, human_seconds
 
 if TYPE_CHECKING:
+    from ecofed.planning.answer import Plan
     from ecofed.planning.method_plan import MethodPlan
-    from ecofed.planning.planner import Plan
 
 Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")]
 EveryLayer = Annotated[bool, typer.Option("--every-layer", help="Plan cuts inside blocks too.")]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -23,9 +21,10 @@ from ecofed.data import Dataset, load_dataset, partition
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
 from ecofed.devices.starting import make_worker
-from ecofed.errors import DataError, ModelError
+from ecofed.errors import ConfigError, DataError, ModelError
 from ecofed.methods import method_class, sample_devices
 from ecofed.models.registry import check_back_width, default_cut, image_size
+from ecofed.planning.answer import Plan
 from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.delivered import delivered_bytes
@@ -42,44 +41,6 @@ from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, enco
 TRIED_IMAGES, TRIED_DEVICES = 64, 4
 #: Training images, channels and classes of sets whose classes are equally large, so that they need not be read.
 EQUAL_CLASSES = {"cifar10": (50_000, 3, 10), "cifar100": (50_000, 3, 100), "fashion-mnist": (60_000, 1, 10)}
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Plan:
-    """The answer of ``ecofed plan``."""
-
-    config: dict[str, Any]
-    cut: str
-    """The configured one."""
-    cuts: list[str]
-    """All that were planned, in order."""
-    devices: dict[str, str]
-    """Title of each device profile, by name."""
-    links: dict[str, str]
-    server: str
-    methods: list[MethodPlan]
-    """The methods at the configured cut, then those that depend on it at every other cut."""
-    recommendation: Recommendation | None
-    notes: list[str]
-
-    def __repr__(self) -> str:
-        rows = [
-            f"  {row.method}: {(row.total_uplink_bytes + row.total_downlink_bytes) / 1e6:,.2f} MB"
-            for row in self.at_cut
-        ]
-        return "\n".join([f"<Plan, cut after {self.cut}", *rows]) + ">"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values; timelines are left out."""
-        values = asdict(self)
-        for row in values["methods"]:
-            del row["timeline"]
-        return values
-
-    @property
-    def at_cut(self) -> list[MethodPlan]:
-        """The methods at the configured cut."""
-        return [row for row in self.methods if row.cut == self.cut]
 
 
 def plan(settings: Settings, methods: Sequence[str] = PAPER_METHODS, *, every_layer: bool = False) -> Plan:
@@ -117,6 +78,7 @@ class _Planner:
         self._lengths: dict[Hashable, int] = {}
         self._sent: dict[tuple[object, ...], float] = {}
         self._rows: dict[tuple[Config, str, int], MethodPlan] = {}
+        self._impossible: dict[tuple[str, str], str] = {}
         check_back_width(self.base.model)
         self._network_of(self.base).halves(self.cut)
         cuts = self._network_of(self.base).cuts
@@ -130,7 +92,11 @@ class _Planner:
         rows = [self.row(config, self.cut, fleet) for config in configs]
         for cut in self.cuts:
             names = [method for method in methods if method_class(method).cuts_network and cut != self.cut]
-            rows += [self.row(settings.for_method(method), cut, fleet) for method in names]
+            rows += [row for method in names if (row := self._row_elsewhere(settings.for_method(method), cut, fleet))]
+        self.notes += [
+            f"{method} is not planned after {', '.join(cuts)} ({self._impossible[method, cuts[0]]})"
+            for method, cuts in self._impossible_cuts().items()
+        ]
         return Plan(
             config=self.base.to_dict(),
             cut=self.cut,
@@ -142,6 +108,20 @@ class _Planner:
             recommendation=self._recommendation(fleet) if OURS in methods else None,
             notes=list(dict.fromkeys([*private, *self.notes])),
         )
+
+    def _row_elsewhere(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan | None:
+        """At a cut that nobody asked for, which the method's settings may not suit."""
+        try:
+            return self.row(config, cut, fleet)
+        except ConfigError as error:
+            self._impossible[config.method, cut] = str(error)
+            return None
+
+    def _impossible_cuts(self) -> dict[str, list[str]]:
+        cuts: dict[str, list[str]] = {}
+        for method, cut in self._impossible:
+            cuts.setdefault(method, []).append(cut)
+        return cuts
 
     def row(self, config: Config, cut: str, fleet: Fleet) -> MethodPlan:
         """One method at one cut."""

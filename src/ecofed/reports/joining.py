@@ -10,6 +10,7 @@ from pathlib import Path
 from ecofed.config.schema import all_methods
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text
+from ecofed.reports import notebook  # noqa: F401 - results that are loaded, or come from Python, can be shown
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
 from ecofed.reports.unfinished import is_unfinished, is_untested, read_unfinished, unfinished_notes
 from ecofed.results import Comparison, RunResult, flatten, short_digest
