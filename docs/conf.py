@@ -64,6 +64,7 @@ CONTENTS = {
         "results-photos",
         "results-fronts",
         "results-again",
+        "results-privacy",
         "results-time",
     ),
     "Look up": (
