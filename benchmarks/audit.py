@@ -98,6 +98,16 @@ def settings() -> list[Setting]:
     ]
     every += [
         Setting(
+            table="noise",
+            label=f"256 B, epsilon {epsilon}",
+            preset="cpu-vgg11-cifar10",
+            sets={"front.name": "vgg11-w0.5-rgb-256b", "codec.bits": "2", "privacy.epsilon": str(epsilon)},
+            options=_ONE,
+        )
+        for epsilon in (8, 100)
+    ]
+    every += [
+        Setting(
             table="cuts",
             label=f"after {cut}",
             preset="cpu-vgg11-cifar10",
@@ -112,7 +122,7 @@ def settings() -> list[Setting]:
             label="512 B (preset photos)",
             preset="photos",
             sets=_PHOTOS,
-            options={"--attacks": "black-box-4096", "--images": "64", "--passes": "600"},
+            options={"--attacks": "black-box-4096", "--images": "64", "--passes": "320"},
         )
     )
     return every
@@ -146,7 +156,7 @@ def write() -> None:
     RECORDS.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")
     tables = {"attackers": _attackers(records)}
-    tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "photos")}
+    tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "noise", "photos")}
     for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = f"{re.escape(begin)}.*?{end}"
@@ -270,6 +280,7 @@ def _plot(records: Mapping[str, Any]) -> None:
         "bits": ("the whole activation, 1 to 8 bits", "s"),
         "sizes": ("shipped bottleneck fronts", "o"),
         "cuts": ("EfficientNet-Lite0, three cuts", "^"),
+        "noise": ("256 B with noise", "v"),
         "attackers": ("the paper's cut and codec", "D"),
     }
     for table, (label, marker) in named.items():
@@ -319,7 +330,7 @@ def _grids() -> None:
     finished = [each for each in settings() if (each.folder / "audit.json").exists()]
     wanted = {
         "privacy-grid.png": [("attackers", None)],
-        "privacy-sizes.png": [("bits", STRONGEST), ("sizes", STRONGEST), ("cuts", STRONGEST)],
+        "privacy-sizes.png": [("bits", STRONGEST), ("sizes", STRONGEST), ("cuts", STRONGEST), ("noise", STRONGEST)],
         "privacy-photos.png": [("photos", None)],
     }
     for name, parts in wanted.items():

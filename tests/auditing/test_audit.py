@@ -17,7 +17,7 @@ from attacked import WORDS, small_config
 from ecofed.auditing import audit as audit_module
 from ecofed.auditing import eye, through_front, weights
 from ecofed.auditing.audit import audit
-from ecofed.auditing.facts import notes_about
+from ecofed.auditing.facts import facts_about, notes_about
 from ecofed.auditing.steps import Workbench
 from ecofed.cli import main
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError
@@ -140,6 +140,15 @@ def test_a_control_that_succeeds_is_told() -> None:
     control = Leak(name="control", title="control", kind="control", reidentified=0.5, images=32)
     assert "not to be trusted" in notes_about(target, [control])[0]
     assert not notes_about(target, [dataclasses.replace(control, reidentified=2 / 32)])
+
+
+def test_what_is_said_of_labels_is_what_the_devices_send() -> None:
+    prepared = SimpleNamespace(parts=[range(24)], early=(None,))
+    plain: Any = SimpleNamespace(config=small_config(), prepared=prepared)
+    assert facts_about(plain)[0].startswith("Labels leave the device, one for each image")
+    noisy: Any = SimpleNamespace(config=small_config(privacy__label_epsilon=2.0), prepared=prepared)
+    assert facts_about(noisy)[0].startswith("Labels leave the device randomised (privacy.label_epsilon=2)")
+    assert any(line.startswith("privacy: epsilon 2 for each label") for line in facts_about(noisy))
 
 
 @pytest.mark.parametrize("method", quick_of(["send-images", "classic-fl"], "send-images"))

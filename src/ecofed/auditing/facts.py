@@ -7,6 +7,7 @@ import math
 from ecofed.auditing.target import Target
 from ecofed.auditing.uploads import uploads_images
 from ecofed.config.methods import facts_of
+from ecofed.config.privacy import promise
 from ecofed.results.audits import Leak
 
 
@@ -14,8 +15,11 @@ def facts_about(target: Target) -> list[str]:
     """From the method's facts and its messages, a sentence each."""
     config, facts = target.config, facts_of(target.config.method)
     coded = facts.coded(config)
+    label_epsilon = config.privacy.label_epsilon
     found = [
-        "Labels leave the device, one for each image: nobody needs an attack to learn them."
+        f"Labels leave the device randomised (privacy.label_epsilon={label_epsilon:g}): each may be false."
+        if label_epsilon is not None
+        else "Labels leave the device, one for each image: nobody needs an attack to learn them."
         if facts.labels_leave_device
         else "Labels do not leave the device one by one; what devices do send depends on how often each class occurs."
     ]
@@ -35,7 +39,7 @@ def facts_about(target: Target) -> list[str]:
     )
     if facts.needs_frozen_front:
         found.append("The front is public: every device has it, so an attacker who knows it is the one to reckon with.")
-    return found
+    return found + promise(config, max(map(len, target.prepared.parts)), simulated=True)
 
 
 def notes_about(target: Target, rows: list[Leak]) -> list[str]:
