@@ -62,7 +62,7 @@ def check_noisy(gram: np.ndarray, cross_DK: np.ndarray, samples: int, deviation:
 
 def denoised(gram_DD: np.ndarray, deviation: float) -> tuple[np.ndarray, float]:
     """The nearest matrix that is a sum of squares, and how much of a direction's square may still be noise: the
-    largest eigenvalue of noise alone is near ``2 * deviation * sqrt(D)``, and half of it was best on CIFAR-10."""
+    largest eigenvalue of noise alone is near ``2 * deviation * sqrt(D)``, and half of it is taken."""
     values_D, vectors_DD = np.linalg.eigh((gram_DD + gram_DD.T) / 2)
     squares_DD: np.ndarray = (vectors_DD * np.maximum(values_D, 0)) @ vectors_DD.T
     return squares_DD, deviation * math.sqrt(len(gram_DD))
