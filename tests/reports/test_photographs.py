@@ -12,13 +12,17 @@ import pytest
 from PIL import Image
 
 import ecofed
+from ecofed.cli import main
 from ecofed.config import Settings
 from ecofed.data import load_dataset, mixed_order, require_test
 from ecofed.errors import DataError
+from ecofed.files.disk import write_json
+from ecofed.reports.files import write_result
+from ecofed.reports.frontiers import Frontier, Point
 from ecofed.reports.html import report_html
 from ecofed.reports.joining import load, run_folders
 from ecofed.reports.photographs import Answer, Photograph, gallery
-from ecofed.results import RunResult
+from ecofed.results import Comparison, RunResult
 from ecofed.runs.photographs import photographs
 from ecofed.runs.saved_model import load_model
 
@@ -62,6 +66,40 @@ def test_the_page_has_them_where_they_were_asked_for(runs: Path) -> None:
     page = report_html(result, [], shown=shown)
     assert len(re.findall(r"<img src='data:image/png;base64,[\w+/=]+' alt='a test image of class \d'>", page)) == 3
     assert "<img" not in report_html(result, [])
+
+
+def test_each_answer_is_of_the_run_that_it_names(runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a sweep, too, whose points have an order of their own."""
+    asked: list[list[tuple[str, Path]]] = []
+    monkeypatch.setattr("ecofed.runs.photographs.photographs", lambda networks, _: asked.append(networks) or [])
+    both = load(runs)
+    points = [
+        Point(
+            label=name,
+            method=name,
+            final_test_accuracy=0.5,
+            total_bytes=10,
+            bytes_per_device=1.0,
+            uplink_bytes_per_device=1.0,
+            images_leave_device=False,
+            result=f"{name}/result.json",
+        )
+        for name in ("ecofed", "classic-fl")
+    ]
+    made = Frontier(points=points, raw_image_bytes_per_device=9.0, compressed_image_bytes_per_device=None, notes=[])
+    write_json(tmp_path / "sweep" / "frontier.json", made.to_dict())
+    assert isinstance(both, Comparison)
+    for result in both.results:
+        write_result(result, tmp_path / "sweep" / result.method)
+    for place, order in ((runs, ["classic-fl", "ecofed"]), (tmp_path / "sweep", ["ecofed", "classic-fl"])):
+        monkeypatch.setattr(
+            "sys.argv", ["ecofed", "report", str(place), "--out", str(tmp_path / "out"), "--photographs", "3"]
+        )
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 0
+        assert asked.pop() == [(name, place / name) for name in order]
+    assert run_folders(runs / "ecofed" / "result.json") == [runs / "ecofed"]
 
 
 def test_networks_of_other_data_are_refused(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ def load(folder: str | Path) -> Comparison | RunResult:
 def run_folders(folder: str | Path) -> list[Path]:
     """The folders of the runs that :func:`load` finds in one, in the order of its results."""
     path = Path(folder)
+    if os.path.isfile(path):
+        path = path.parent
     if os.path.isfile(path / SUMMARY_FILE):
         return [path / name for name in read_summary(path).folders()]
     if os.path.isfile(path / RESULT_FILE) or is_unfinished(path):
