@@ -86,6 +86,18 @@ def test_ctrl_c_ends_the_watch_and_leaves_a_page_that_rests(make: Make, going: t
     assert RENEWS not in (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_ctrl_c_before_the_first_tested_round_leaves_no_page(make: Make, going: tuple[Path, ExitStack]) -> None:
+    folder, _ = going
+    rounds(make(rounds=20), folder, 0)
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="no page was written"):
+        watch([folder], folder, load, interrupt)
+    assert not (folder / "report.html").exists()
+
+
 def test_ctrl_c_has_the_exit_code_that_is_documented(
     make: Make, going: tuple[Path, ExitStack], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,9 +77,11 @@ def watch(folders: Sequence[Path], place: Path, load: Load, pause: Callable[[flo
                 return
             pause(max(SECONDS, _PAUSES * (time.monotonic() - began)))
     except KeyboardInterrupt:
+        left = "no page was written"
         if shown is not None:
             write_text(page, report_html(*shown))
-        raise Interrupted(f"stopped watching; the runs go on, and {page} shows them as they were") from None
+            left = f"{page} shows them as they were"
+        raise Interrupted(f"stopped watching; the runs go on, and {left}") from None
 
 
 def _look(folders: Sequence[Path]) -> _Look:
