@@ -15,6 +15,7 @@ from ecofed.activations.noisy_sums import denoised
 from ecofed.config import Settings
 from ecofed.errors import ConfigError
 from ecofed.planning.planner import plan, plan_run
+from ecofed.relearning.retraining import retrain
 from ecofed.runs.experiment import run
 from stopping import StopAfter
 
@@ -163,3 +164,10 @@ def test_the_loss_of_randomised_labels_is_that_of_what_they_would_say() -> None:
     said_BK = np.log(torch.softmax(logits_BK, 1).numpy() @ confusion_KK)
     expected = -0.9 * said_BK[np.arange(5), y_B.numpy()].mean() - 0.1 * said_BK.mean()
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_learning_again_from_what_was_kept_asks_no_device_and_promises_nothing_anew(tmp_path: Path) -> None:
+    kept = tiny_config("ecofed", rounds=1, keep_buffer=True, ecofed__refresh="once", privacy__epsilon=8.0)
+    assert any(text.startswith("privacy: ") for text in run(kept, out=tmp_path / "run", report=False).notes)
+    again = retrain(tmp_path / "run", out=tmp_path / "again", report=False)
+    assert not any(text.startswith("privacy: ") for text in again.notes)

@@ -137,9 +137,6 @@ def run_owned(
         observer.note(text)
 
     prepared = _prepared(config, note, connect, again)
-    if again is None or connect is not None:  # what was kept of another run bears what that one promised
-        for text in promise(config, max(map(len, prepared.parts)), simulated=connect is None):
-            note(text)
     checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
         clear(folder)
@@ -147,6 +144,9 @@ def run_owned(
     transport = open_own(prepared)
     try:
         going = start(prepared, transport, folder, checkpoint, again, command, notes, fleet=connect is not None)
+        if going.method.asks_devices:  # what was kept of another run bears what that one promised
+            for text in promise(config, max(map(len, prepared.parts)), simulated=connect is None):
+                note(text)
         observer.started(config, going.records)
         if folder is not None:
             write_unfinished(going.nothing_yet(), folder)
