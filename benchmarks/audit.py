@@ -154,6 +154,7 @@ def write() -> None:
     records = _load()
     records |= {each.name: _record(each) for each in settings() if (each.folder / "audit.json").exists()}
     RECORDS.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    RECORDS.parent.mkdir(exist_ok=True)
     text = PAGE.read_text(encoding="utf-8")
     tables = {"attackers": _attackers(records)}
     tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "noise", "photos")}
@@ -286,6 +287,8 @@ def _plot(records: Mapping[str, Any]) -> None:
     for table, (label, marker) in named.items():
         own = [record for record in records.values() if record["table"] == table]
         points = [(_strongest(each), each) for each in own]
+        if not points:
+            continue
         bytes_axes.plot(
             [row["bytes_per_image"] for row, _ in points],
             [row["ssim"] for row, _ in points],
