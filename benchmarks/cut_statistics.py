@@ -21,7 +21,8 @@ from ecofed.data.transforms import centre
 from ecofed.models import empty_front, load_arrays
 from ecofed.pretraining.bundling import activations
 from ecofed.pretraining.cut_statistics import measured, save_statistics
-from ecofed.pretraining.published import published_weights
+from ecofed.pretraining.published import published_back, published_weights
+from ecofed.pretraining.sensitivity import sensitivity
 
 NAME, SIDE, PICTURES = "efficientnet-lite0", 128, 1500
 FOLDER = Path(__file__).parents[1] / "src" / "ecofed" / "backbones"
@@ -39,7 +40,9 @@ def main() -> None:
             activations(front, to_input(images_NHWC[at : at + 100], own.mean, own.std, SIDE))
             for at in range(0, len(images_NHWC), 100)
         ]
-        statistics = measured(np.concatenate(parts), f"{len(chosen):,} photographs of {data.title}")
+        h_NCHW = np.concatenate(parts)
+        metric_CC = sensitivity(published_back(ModelConfig(name=NAME, image_size=SIDE), cut, own), h_NCHW)
+        statistics = measured(h_NCHW, f"{len(chosen):,} photographs of {data.title}", metric_CC)
         save_statistics(FOLDER / f"{NAME}-{cut}.statistics", statistics)
         for step, taken in zip(statistics.step_S, statistics.bytes_S, strict=True):
             print(f"{cut}: step {step:.3f}: {taken:.2f} bytes a position")

