@@ -54,6 +54,8 @@ ROWS: dict[str, dict[str, str]] = {
     "send-images, quality 20": {"method": "send-images", "send-images.quality": "20"},
     "ecofed, 160 B": {"method": "ecofed", "front.bytes_per_image": "160"},
     "send-images, quality 50": {"method": "send-images", "send-images.quality": "50"},
+    # The rest of the network on codes costs half of what the whole network costs on photographs: as much time.
+    "ecofed, 320 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "320", "rounds": "24"},
     "classic-fl": {"method": "classic-fl", **TRAINED},
     "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},
 }
