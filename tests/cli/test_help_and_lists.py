@@ -141,7 +141,8 @@ def test_help_is_quick_because_it_loads_little() -> None:
     """Figures are for other days: what takes the time is what is imported."""
     code = (
         "import sys\n"
-        "for name in ('numpy', 'torch', 'safetensors', 'ecofed.costs.clock', 'ecofed.reports.html', 'ecofed.runs'):\n"
+        "own = ('ecofed.costs.clock', 'ecofed.reports.html', 'ecofed.runs')\n"
+        "for name in ('numpy', 'torch', 'safetensors', 'cryptography', *own):\n"
         "    sys.modules[name] = None\n"
         "sys.argv = ['ecofed', '--help']\n"
         "from ecofed.cli import main\n"

@@ -14,7 +14,6 @@ from ecofed.cli.shared import Json, Out, Resume, Sets, add_command, need_torch, 
 from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import ConfigError
-from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER
 
 if TYPE_CHECKING:
     from ecofed.results.audits import Audit
@@ -77,6 +76,8 @@ def audit(
     it; each time the table tells how like the images his reconstructions are, which image each is, and whether a
     classifier recognises it, beside JPEGs and a control. Ctrl-C stops; the same command with --resume continues.
     """
+    from ecofed.reports.files import AUDIT_FOLDER
+
     run = None if source is None else Path(source)
     if run is not None and run.is_dir():
         folder = output_folder(out or run / AUDIT_FOLDER, Settings(), "", resume=resume)
@@ -117,6 +118,7 @@ def print_audit(found: Audit, folder: Path) -> None:
         legend,
         membership_sentence,
     )
+    from ecofed.reports.files import AUDIT_FILE
 
     print_table(COLUMNS, [cells(row) for row in found.rows])
     print_paragraph(headline(found))

@@ -14,7 +14,6 @@ from ecofed._version import __version__
 from ecofed.errors import ConfigError
 from ecofed.files.disk import read_text, write_text
 from ecofed.fleet.app import APP
-from ecofed.fleet.certificates import make_certificates
 
 PORT = 9091
 MOST_DEVICES = 100_000
@@ -74,6 +73,8 @@ def make_fleet(folder: Path, plan: Plan) -> Made:
     Raises:
         ConfigError: keys or certificates that are there do not fit. StorageError: something cannot be written.
     """
+    from ecofed.fleet.certificates import make_certificates  # cryptography, which not everybody has
+
     before = {path.name for path in (folder / "certificates").glob("*")}
     make_certificates(folder / "certificates", list(plan.hosts), plan.devices)
     now = {path.name for path in (folder / "certificates").glob("*")}
