@@ -239,17 +239,17 @@ def _table(records: Mapping[str, Any], name: str) -> str:
         "JPEG of as many bytes: SSIM | linear probe | control told apart | command, commit |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
-    for setting in settings():
-        record = records.get(setting.name)
-        if setting.table == name and record is not None:
-            row, jpeg = _strongest(record), record["rows"]["jpeg-equal"]
-            own = f"{jpeg['ssim']:.3f}" if jpeg["bytes_per_image"] <= row["bytes_per_image"] else "none so small"
-            probe = "-" if record["probe"] is None else f"{record['probe']:.3f}"
-            control = record["rows"]["control"]["reidentified"]
-            lines.append(
-                f"| {record['label']} | {_figures(row)} ({record['recognised_originals']:.1%}) | {own} | {probe} | "
-                f"{control:.1%} | {_reference(record)} |"
-            )
+    own = [each for each in settings() if each.table == name and each.name in records]
+    for setting in sorted(own, key=lambda each: -_strongest(records[each.name])["bytes_per_image"]):
+        record = records[setting.name]
+        row, jpeg = _strongest(record), record["rows"]["jpeg-equal"]
+        own = f"{jpeg['ssim']:.3f}" if jpeg["bytes_per_image"] <= row["bytes_per_image"] else "none so small"
+        probe = "-" if record["probe"] is None else f"{record['probe']:.3f}"
+        control = record["rows"]["control"]["reidentified"]
+        lines.append(
+            f"| {record['label']} | {_figures(row)} ({record['recognised_originals']:.1%}) | {own} | {probe} | "
+            f"{control:.1%} | {_reference(record)} |"
+        )
     return "\n".join(lines)
 
 
