@@ -56,6 +56,8 @@ ROWS: dict[str, dict[str, str]] = {
     "send-images, quality 50": {"method": "send-images", "send-images.quality": "50"},
     # The rest of the network on codes costs half of what the whole network costs on photographs: as much time.
     "ecofed, 320 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "320", "rounds": "24"},
+    "ecofed, 256 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "256", "rounds": "24"},
+    "ecofed, 128 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "128", "rounds": "24"},
     "classic-fl": {"method": "classic-fl", **TRAINED},
     "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},
 }
