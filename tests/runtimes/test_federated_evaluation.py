@@ -81,7 +81,8 @@ def test_from_run_to_report_without_test_images_over_processes(pictures: Path, t
     told = f"{found.samples} samples that 4 devices held out and tested themselves"
     assert accuracy_sentence(here) == f"final accuracy: of the network after the last round ({sure}), on {told}"
     assert key_figures(here)[0].name == "accuracy on the devices"
-    assert key_figures(here)[0].detail == f"ecofed, what the devices found after the last round ({sure})"
+    guess = "; no better than guessing, 0.33" if found.low < 1 / 3 else ""
+    assert key_figures(here)[0].detail == f"ecofed, what the devices found after the last round ({sure}){guess}"
     page = (tmp_path / "here" / "report.html").read_text()
     for words in (sure, told, "the devices themselves", "Among devices"):
         assert words in page

@@ -72,7 +72,7 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
     subject, classic = hero_of(table) or table[0], first_of(table, REFERENCE)
     name = subject.label
     no_better = guesses(subject, comparison)
-    meaning = f"no better than guessing, {chance(comparison):.2f}" if no_better else final_accuracy(comparison)
+    meaning = final_accuracy(comparison) + (f"; no better than guessing, {chance(comparison):.2f}" if no_better else "")
     cards = [
         KeyFigure(value=two(subject), name=_accuracy_name(comparison), detail=f"{name}, {meaning}", plain=no_better),
         KeyFigure(
