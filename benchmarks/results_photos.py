@@ -3,6 +3,7 @@
     python benchmarks/results_photos.py list                     every run, and whether it is done
     python benchmarks/results_photos.py run trashnet --jobs 1    run what is missing of a set (resumes what was cut off)
     python benchmarks/results_photos.py write                    docs/results/photos.json and the page's tables
+    python benchmarks/results_photos.py picture                  docs/images/photos-*
 
 A run is one ``ecofed run photos`` command; its folder is ``runs/results/NAME``. Accuracy is that on the report images.
 """
@@ -142,6 +143,75 @@ def _table(records: Mapping[str, Any], name: str) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) if len(lines) > 2 else "Not run yet."
+
+
+#: What TrashNet's photographs as JPEGs of 128 pixels cost once, by quality (the floors in a run's report).
+FLOORS = {"quality 75": 2118, "quality 50": 1433}
+#: A shape and a colour (Okabe and Ito) a kind of row.
+LOOKS = {"ecofed": ("o", "#0072b2"), "send-images": ("s", "#d55e00"), "closed-form": ("^", "#009e73")}
+
+
+@app.command()
+def picture() -> None:
+    """docs/images/photos-frontier.png from the records, and photos-strip.jpg from the photographs, if they are here."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    records = recorded()
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    for kind, (marker, colour) in LOOKS.items():
+        points = []
+        for label in (label for label in ROWS if label.startswith(kind)):
+            rows = [records[run.name] for run in runs("trashnet") if run.label == label and run.name in records]
+            if rows:
+                up = mean(sum(size for what, size in row["moved"].items() if what.startswith("uplink")) for row in rows)
+                points.append((up / rows[0]["samples"], mean(row["accuracy"] for row in rows), label))
+        once = [point for point in points if "passes" not in point[2]]
+        if kind == "ecofed":
+            axes.plot([x for x, _, _ in sorted(once)], [y for _, y, _ in sorted(once)], color=colour, lw=1)
+        for x, y, label in points:
+            longer = "passes" in label
+            axes.plot(x, y, marker, color=colour, mfc="white" if longer else colour, ms=7)
+            side = {"ha": "right", "xytext": (-8, 4)} if longer or x > 2000 else {"ha": "left", "xytext": (8, -10)}
+            axes.annotate(label.removeprefix("ecofed, "), (x, y), textcoords="offset points", fontsize=8.5, **side)
+    for name, size in FLOORS.items():
+        axes.axvline(size, color="#999", ls=":", lw=1)
+        axes.text(size, 0.86, f" all as JPEG, {name}", rotation=90, fontsize=8, color="#555", ha="right", va="bottom")
+    axes.set(xscale="log", xlabel="bytes that devices send, per photograph", ylabel="test accuracy", ylim=(0.78, 0.95))
+    axes.set_xlim(70, 8000)
+    axes.set_xticks([100, 200, 500, 1000, 2000, 5000], ["100", "200", "500", "1,000", "2,000", "5,000"])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.set_title(
+        "TrashNet, 50 devices: codes (circles; hollow: 24 passes), JPEGs (square), sums (triangles)", fontsize=10
+    )
+    figure.tight_layout()
+    figure.savefig(results.PICTURES / "photos-frontier.png", dpi=110)
+    strip()
+
+
+def strip() -> None:
+    """One photograph of each class of each set, as the network sees it."""
+    from PIL import Image
+
+    from ecofed.config.network_input import Frame
+    from ecofed.data import load_dataset
+    from ecofed.data.reading import Reading
+    from ecofed.data.transforms import centre
+
+    side, lines = 96, []
+    for name in SETS:
+        data = load_dataset(name, how=Reading(frame=Frame(image_size=side)))
+        labels_N = data.train.labels_N
+        first = [int((labels_N == label).argmax()) for label in range(len(data.classes))]
+        lines.append([centre(data.train.images_NHWC[at : at + 1], side)[0] for at in first])
+    sheet = Image.new("RGB", (side * max(map(len, lines)), side * len(lines)), "white")
+    for y, line in enumerate(lines):
+        for x, photograph in enumerate(line):
+            sheet.paste(Image.fromarray(photograph), (x * side, y * side))
+    sheet.save(results.PICTURES / "photos-strip.jpg", quality=85)
 
 
 if __name__ == "__main__":

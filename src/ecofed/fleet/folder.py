@@ -184,7 +184,9 @@ Test images, with class names, go to `/var/lib/ecofed/data`.
     sudo cp device-N.service /etc/systemd/system/ecofed-device.service
     sudo systemctl enable --now ecofed-device
 
-Its images are in `{plan.data}`, one sub-folder a class.
+Its images are in `{plan.data}`, one sub-folder a class. What its owner does not allow no server gets:
+`images-may-leave`, `max-epsilon` and other keys of `--node-config` in the service (the documentation's page "Deploy a
+fleet").
 
 ## Let the devices in, and train
 
