@@ -12,7 +12,7 @@
 # make notebooks    run the notebooks of docs/notebooks/, and keep what they print and draw
 # make docs-links   look whether the links to other sites lead somewhere
 # make docs-check   the examples of the documentation, and that its generated pages are up to date
-# make screenshots RUN=runs/quickstart   the documentation's pictures of a report; needs Chromium
+# make screenshots RUN=runs/quickstart   the documentation's pictures of a report and a terminal; needs Chromium, tmux
 # make clean        remove the environment and the caches; results in runs/ stay
 
 VENV := .venv
@@ -98,6 +98,7 @@ docs-links: $(VENV)/.docs
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python docs/generate_screenshots.py $(RUN)
+	$(BIN)/python docs/generate_terminal.py
 
 docs-check: $(VENV)/.dev
 	$(BIN)/pytest tests/docs
