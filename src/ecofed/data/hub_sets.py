@@ -87,19 +87,14 @@ def find_hub_set(name: str, cache: Path, *, network: bool = True) -> tuple[Path 
         return None, None, reason
     try:
         revision, files, licence = hub.asked(lambda: _listing(repository))
-    except DataError:
-        raise
-    # The client's own errors, its transport's and the operating system's: whichever it is, the hub cannot be used.
-    except Exception as error:
-        return None, None, hub.why(error)
-    chosen = _chosen(repository, wanted, files)
-    source = Source(
-        repository=repository, configuration=chosen[0].configuration, revision=revision, licence=_stated(licence)
-    )
-    try:
+        chosen = _chosen(repository, wanted, files)
+        source = Source(
+            repository=repository, configuration=chosen[0].configuration, revision=revision, licence=_stated(licence)
+        )
         _bring(folder, source, chosen)
     except DataError:
         raise
+    # The client's own errors, its transport's and the operating system's: whichever it is, the hub cannot be used.
     except Exception as error:
         return None, None, hub.why(error)
     return folder, source, ""

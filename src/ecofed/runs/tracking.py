@@ -139,13 +139,8 @@ class Trackio:
 
 
 _Kind = Callable[[str, str, str, Mapping[str, Any], int], Tracker]
-#: By name: the class, and the package that has to be there. The name is the extra's, too.
-TRACKERS: dict[str, tuple[_Kind, str]] = {
-    "tensorboard": (TensorBoard, "tensorboard"),
-    "mlflow": (MLflow, "mlflow"),
-    "wandb": (WandB, "wandb"),
-    "trackio": (Trackio, "trackio"),
-}
+#: By name, which is also that of the package that has to be there, and of the extra that brings it.
+TRACKERS: dict[str, _Kind] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB, "trackio": Trackio}
 
 
 class Tracked:
@@ -185,7 +180,7 @@ class Tracked:
         self._entries = []
         for kind, where in self._chosen:
             with self._given_up_if_it_fails(kind):
-                tracker = TRACKERS[kind][0](where, name, entry, parameters, len(records) + 1)
+                tracker = TRACKERS[kind](where, name, entry, parameters, len(records) + 1)
                 self._entries.append((kind, tracker))
 
     def round_finished(self, record: RoundRecord, total_rounds: int) -> None:
@@ -251,9 +246,8 @@ def chosen(tracker: str) -> tuple[str, str]:
     name, _, where = tracker.partition(":")
     if name not in TRACKERS:
         raise ConfigError(f"no tracker is named '{clean(name)}'{nearest(name, TRACKERS)}; known: {', '.join(TRACKERS)}")
-    package = TRACKERS[name][1]
-    if find_spec(package) is None:
-        raise MissingExtraError(package, name, f"--track {name}")
+    if find_spec(name) is None:
+        raise MissingExtraError(name, name, f"--track {name}")
     return name, where
 
 
