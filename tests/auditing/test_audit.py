@@ -80,6 +80,8 @@ def test_an_early_activation_gives_the_image_away_and_a_shuffled_one_does_not(au
     assert rows["jpeg"].ssim > 0.95  # type: ignore[operator]
     assert found.worst in found.attacks
     assert found.labels_leave_device
+    assert found.probe is not None
+    assert 0.5 < found.probe < 1
     assert not found.notes
     assert "the label read off it in 4 of 4 cases" in rows["weights"].how
     assert [(each.of, each.available) for each in found.membership] == [("network", False), ("buffer", False)]
@@ -149,6 +151,19 @@ def test_what_is_said_of_labels_is_what_the_devices_send() -> None:
     noisy: Any = SimpleNamespace(config=small_config(privacy__label_epsilon=2.0), prepared=prepared)
     assert facts_about(noisy)[0].startswith("Labels leave the device randomised (privacy.label_epsilon=2)")
     assert any(line.startswith("privacy: epsilon 2 for each label") for line in facts_about(noisy))
+
+
+def test_sums_over_one_image_are_attacked_as_that_image(tmp_path: Path) -> None:
+    found = made(tmp_path / "audit", sets=[*WORDS, "method=closed-form"], images=12, attacks=("white-box",))
+    assert [row.name for row in found.attacks] == ["white-box"]
+    assert found.attacks[0].reidentified == 1
+    assert found.sums is not None
+    assert found.sums.took_part[0].auc == 1
+    assert found.probe is None
+    assert "of which a device has one image" in found.notes[0]
+    page = (tmp_path / "audit" / PAGE_FILE).read_text(encoding="utf-8")
+    assert "Control, which must be at chance" in page
+    assert read_audit(tmp_path / "audit") == found
 
 
 @pytest.mark.parametrize("method", quick_of(["send-images", "classic-fl"], "send-images"))

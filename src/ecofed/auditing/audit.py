@@ -14,7 +14,10 @@ from ecofed.auditing.eye import NAME as EYE
 from ecofed.auditing.facts import facts_about, notes_about
 from ecofed.auditing.finished import STEPS_FOLDER, FinishedSteps, key_of
 from ecofed.auditing.membership import from_buffer, from_network
+from ecofed.auditing.probing import Probed, probed
 from ecofed.auditing.steps import ATTEMPTS, QUALITIES, SHOWN, WEIGHTS, Finished, Workbench
+from ecofed.auditing.summed import uploads_sums
+from ecofed.auditing.sums_attack import from_sums
 from ecofed.auditing.target import target_of
 from ecofed.auditing.uploads import uploads_images
 from ecofed.config.methods import facts_of
@@ -23,7 +26,7 @@ from ecofed.files.disk import holds_json, write_json
 from ecofed.files.ownership import OWNER_FILE, owned
 from ecofed.reports.audits import PAGE_FILE, write_audit_page
 from ecofed.reports.files import AUDIT_FILE
-from ecofed.results.audits import Audit, Membership
+from ecofed.results.audits import Audit, FromSums, Membership
 from ecofed.runs.environment import describe_environment, git_commit
 
 #: Images attacked, and images that a decoder is trained on, counting each time, where pictures have 32 pixels a side.
@@ -89,6 +92,9 @@ def audit(
         steps = {name: finished.step(name, make) for name, make in _steps(bench, chosen).items()}
         originals = steps.pop("originals")
         rows = [each.row for each in steps.values()]
+        sums = None
+        if uploads_sums(target.config.method):
+            sums = finished.found("sums", FromSums, partial(from_sums, target, seed))
         found = Audit(
             ecofed_version=__version__,
             git_commit=git_commit(),
@@ -109,8 +115,10 @@ def audit(
                 finished.found("membership-buffer", Membership, partial(from_buffer, target, seed)),
             ],
             labels_leave_device=facts_of(target.config.method).labels_leave_device,
+            sums=sums,
+            probe=finished.found("probe", Probed, partial(probed, bench)).accuracy,
             facts=facts_about(target),
-            notes=[*dict.fromkeys([*notes, *notes_about(target, rows)])],
+            notes=[*dict.fromkeys([*notes, *notes_about(target, rows, sums)])],
             accuracy=None if target.result is None else target.result.totals.final_test_accuracy,
             eye=EYE,
             seconds=sum(row.seconds for row in rows),
@@ -131,7 +139,7 @@ def _steps(bench: Workbench, chosen: list[str]) -> dict[str, Callable[[], Finish
     made: dict[str, Callable[[], Finished]] = {}
     if facts_of(method).images_leave_device:
         made["as-it-arrives"] = bench.as_it_arrives
-    elif uploads_images(method):
+    elif uploads_images(method) or uploads_sums(method):
         made |= {each.name: partial(bench.attempt, each) for each in ATTEMPTS if each.name in chosen}
         made["jpeg-equal"] = bench.equal_jpeg
     if WEIGHTS in chosen:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+from ecofed.auditing.summed import uploads_sums
 from ecofed.auditing.target import Target
 from ecofed.auditing.uploads import uploads_images
 from ecofed.config.methods import facts_of
 from ecofed.config.privacy import promise
-from ecofed.results.audits import Leak
+from ecofed.results.audits import FromSums, Leak
+
+#: So far from a half, times the root of how many were asked, an area under the curve is no chance: five deviations.
+CHANCE_OF_AUC = 5 / math.sqrt(12)
 
 
 def facts_about(target: Target) -> list[str]:
@@ -42,11 +46,16 @@ def facts_about(target: Target) -> list[str]:
     return found + promise(config, max(map(len, target.prepared.parts)), simulated=True)
 
 
-def notes_about(target: Target, rows: list[Leak]) -> list[str]:
+def notes_about(target: Target, rows: list[Leak], sums: FromSums | None = None) -> list[str]:
     """Of what was not attacked, and where the audit contradicts itself."""
     method, notes = target.config.method, []
     facts = facts_of(method)
-    if not uploads_images(method):
+    if uploads_sums(method):
+        notes.append(
+            f"{method}: what is inverted are sums over a class of which a device has one image, which are that image's "
+            "features; what sums over more images tell stands below the table"
+        )
+    elif not uploads_images(method):
         notes.append(
             f"{method}: nothing that its devices upload is about a single image; uploads are not inverted image by "
             "image, which does not mean that nothing can be learned from them"
@@ -56,6 +65,13 @@ def notes_about(target: Target, rows: list[Leak]) -> list[str]:
             "devices that stop at an earlier layer (ecofed.device_cuts) give away more than is told here: audit that "
             "layer with --set model.cut"
         )
+    if sums is not None and sums.control.available:
+        above = (sums.control.auc or 0.0) - 0.5
+        if above > CHANCE_OF_AUC / math.sqrt(sums.control.members):
+            notes.append(
+                f"the control is above chance (AUC {above + 0.5:.2f} in other devices' sums): what is said of sums is "
+                "not to be trusted"
+            )
     control = next((row for row in rows if row.kind == "control"), None)
     if control is not None and control.reidentified is not None and control.images:
         chance = 1 / control.images

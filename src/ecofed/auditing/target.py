@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from ecofed.auditing.summed import Space, SummedFront, one_of_each, single_sums, uploads_sums
 from ecofed.auditing.uploads import MOST_OF_A_DEVICE, Uploaded, joined, uploads_of
 from ecofed.config import Config, Settings
+from ecofed.config.privacy import PrivacyConfig
 from ecofed.data import mixed_order
 from ecofed.data.stored import ImageRows, part_of
+from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
 from ecofed.errors import ConfigError
 from ecofed.models import build_front, load_arrays, state_arrays
@@ -30,8 +34,8 @@ from ecofed.slow_work import counted
 ATTACKED_DEVICES = 8
 #: The attacker's own devices are numbered from here, so that no draw of theirs is one of the run's.
 OWN_DEVICES = 1 << 30
-#: "All public images" are at most so many.
-MOST_PUBLIC = 10_000
+#: "All public images" are at most so many; where devices send sums, which takes a device for a few of them, fewer.
+MOST_PUBLIC, MOST_SUMMED = 10_000, 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +48,21 @@ class Target:
     result: RunResult | None
     prepared: Prepared
 
+    @property
+    def attacked_devices(self) -> list[int]:
+        """Some that have images, evenly spaced among all."""
+        filled = [device for device, share in enumerate(self.prepared.parts) if len(share)]
+        return sorted({filled[at] for at in np.linspace(0, len(filled) - 1, ATTACKED_DEVICES).round().astype(int)})
+
     def attacked(self, count: int) -> Uploaded:
         """The first images that some devices upload in the run: as many of each, ``count`` in all."""
-        train, shares = self.prepared.dataset.train, self.prepared.parts
-        filled = [device for device, share in enumerate(shares) if len(share)]
-        devices = sorted({filled[at] for at in np.linspace(0, len(filled) - 1, ATTACKED_DEVICES).round().astype(int)})
+        train, devices = self.prepared.dataset.train, self.attacked_devices
         parts: list[Uploaded] = []
         for number, device in enumerate(counted(devices, len(devices), "asking devices for their uploads")):
             own = self.prepared.shares[device][:MOST_OF_A_DEVICE]
             wanted = -(-(count - sum(map(len, parts))) // (len(devices) - number))
+            if uploads_sums(self.config.method):
+                own = own[np.concatenate(one_of_each(train.labels_N[own]))[:wanted]]
             uploaded = self._uploads(device, part_of(train.images_NHWC, own), train.labels_N[own])
             parts.append(uploaded.part(np.arange(min(wanted, len(uploaded)))))
         return joined(parts)
@@ -80,7 +90,10 @@ class Target:
         return found.images_NHWC, np.zeros(len(found.images_NHWC), np.int64), title
 
     def pairs(self, images_NHWC: ImageRows, labels_N: np.ndarray, what: str) -> Uploaded:
-        """What the attacker's own devices would upload of these images."""
+        """What the attacker's own devices would upload of these images; of sums, that takes a device for a few, of the
+        first of them only."""
+        if uploads_sums(self.config.method):
+            labels_N = labels_N[:MOST_SUMMED]
         starts = range(0, len(labels_N), MOST_OF_A_DEVICE)
         parts = []
         for number, start in enumerate(counted(starts, len(starts), what)):
@@ -88,15 +101,33 @@ class Target:
             parts.append(self._uploads(OWN_DEVICES + number, part_of(images_NHWC, own), labels_N[own]))
         return joined(parts)
 
+    def local(self, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> LocalData:
+        """A device that has these images, as simulated ones are: its noise follows from the seed, too."""
+        task = self.prepared.task
+        return LocalData(task, device, images_NHWC, labels_N, account=Account.simulated(task.config.seed, device))
+
     def _uploads(self, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> Uploaded:
-        return uploads_of(self.prepared, LocalData(self.prepared.task, device, images_NHWC, labels_N))
+        if not uploads_sums(self.config.method):
+            return uploads_of(self.prepared, self.local(device, images_NHWC, labels_N))
+        parts = [
+            single_sums(self.prepared, self.local(device, part_of(images_NHWC, own_M), labels_N[own_M]))
+            for own_M in one_of_each(labels_N)
+        ]
+        return joined(parts)
+
+    def without_noise(self) -> Target:
+        """The same, as what nobody has to hide is sent: test images."""
+        config = dataclasses.replace(self.config, privacy=PrivacyConfig())
+        task = dataclasses.replace(self.prepared.task, config=config)
+        return dataclasses.replace(self, config=config, prepared=dataclasses.replace(self.prepared, task=task))
 
     @cached_property
     def front(self) -> nn.Module:
         """What devices run, for who knows it."""
         bundle = self.prepared.bundle
         if bundle is not None:
-            return build_front(bundle.for_device(self.config.codec.limit_bits), self.config.normalisation)
+            front = build_front(bundle.for_device(self.config.codec.limit_bits), self.config.normalisation)
+            return SummedFront(front, Space.of(self.prepared)) if uploads_sums(self.config.method) else front
         return self.prepared.halves.front.train()
 
     @property

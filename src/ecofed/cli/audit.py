@@ -117,6 +117,7 @@ def print_audit(found: Audit, folder: Path) -> None:
         headline,
         legend,
         membership_sentence,
+        sums_sentences,
     )
     from ecofed.reports.files import AUDIT_FILE
 
@@ -125,6 +126,8 @@ def print_audit(found: Audit, folder: Path) -> None:
     print_paragraph(legend(found))
     for each in found.membership:
         print_paragraph(membership_sentence(each))
+    for text in sums_sentences(found.sums) if found.sums is not None else []:
+        print_paragraph(text)
     for text in found.facts:
         print_paragraph(text)
     for text in found.notes:

@@ -19,7 +19,7 @@ from ecofed.reports.plots.leakage import grid_figure, leakage_figure
 from ecofed.reports.plots.style import drawing, png
 from ecofed.reports.sections import pairs, scroll, section, toml
 from ecofed.reports.units import human_bytes
-from ecofed.results.audits import AUDIT_SCHEMA, Audit, Leak, Membership
+from ecofed.results.audits import AUDIT_SCHEMA, Audit, FromSums, Leak, Membership
 
 PAGE_FILE = REPORT_FILE
 GRID_FILE, PLOT_FILE = "grid.png", "leakage.png"
@@ -79,8 +79,9 @@ def headline(audit: Audit) -> str:
     worst = audit.worst
     if worst is None or worst.ssim is None or worst.reidentified is None:
         return f"{audit.method}: no upload is about a single image"
+    what = "an upload" if audit.sums is None else "the sum over a class with one image,"
     return (
-        f"From an upload of {human_bytes(worst.bytes_per_image or 0)} the strongest attack makes an image of SSIM "
+        f"From {what} of {human_bytes(worst.bytes_per_image or 0)} the strongest attack makes an image of SSIM "
         f"{worst.ssim:.2f}, and tells which of {audit.images} images it is in {worst.reidentified:.0%} of cases"
     )
 
@@ -96,6 +97,7 @@ def audit_html(audit: Audit, grid_png: bytes, plot_png: bytes) -> str:
         section("Who took part", _list([membership_sentence(each) for each in audit.membership]))
         if audit.membership
         else "",
+        section("What sums tell", _list(sums_sentences(audit.sums))) if audit.sums is not None else "",
         section("Reproduce this", _reproduction(audit)),
     ]
     return framed(
@@ -129,10 +131,13 @@ def legend(audit: Audit) -> str:
         if audit.recognised_originals is not None
         else ""
     )
+    probed = ""
+    if audit.probe is not None:
+        probed = f" What the uploads are good for: a linear classifier on them is right in {audit.probe:.1%} of cases."
     return (
         "SSIM: 1 is the image itself. PSNR in dB. Distance: in the features of "
         f"{audit.eye}, made like LPIPS and not LPIPS; 0 is the image itself. Told apart: which of {audit.images} "
-        f"images it is, chance {audit.chance:.1%}. {known}Means over {audit.images} images."
+        f"images it is, chance {audit.chance:.1%}. {known}Means over {audit.images} images.{probed}"
     )
 
 
@@ -140,11 +145,30 @@ def membership_sentence(found: Membership) -> str:
     """Whether it can be told who took part."""
     if not found.available or found.auc is None or found.tpr_at_1_percent_fpr is None:
         return f"From the {found.of}: not attacked, {found.why_not}."
+    among = ""
+    if found.picked is not None:
+        among = f"among {found.candidates} images {found.picked:.1%} are picked (chance {1 / found.candidates:.1%}). "
     return (
         f"From the {found.of}: images that took part are told from others with an AUC of {found.auc:.3f} (chance 0.5); "
-        f"at one false alarm in a hundred {found.tpr_at_1_percent_fpr:.1%} of them are found (chance 1 %). "
+        f"at one false alarm in a hundred {found.tpr_at_1_percent_fpr:.1%} of them are found (chance 1 %). {among}"
         f"{found.members:,} images that took part, {found.others:,} that did not."
     )
+
+
+def sums_sentences(found: FromSums) -> list[str]:
+    """What sums over a device's images tell of them."""
+    lines = [membership_sentence(each) for each in found.took_part]
+    lines.append(f"Control, which must be at chance. {membership_sentence(found.control)}")
+    lines.append(
+        f"Who knows all other images of a device decides rightly which of two images is the last in "
+        f"{found.pair_right:.1%} of {found.pairs} cases (chance 50 %; at most {found.pair_at_most:.1%} is possible)."
+    )
+    lines.append(
+        f"How many images of each class a device has is told exactly in {found.counts_exact:.1%} of {found.counts} "
+        f"cases, and {found.count_error:.1f} images beside the truth in the mean (guessing alike for all classes: "
+        f"{found.count_guess_error:.1f})."
+    )
+    return lines
 
 
 def _number(value: float | None, how: str) -> str:

@@ -67,10 +67,40 @@ class Membership:
     """Of the members, those that are told where one other in a hundred is taken for one; chance is 0.01."""
     members: Count = 0
     others: Count = 0
+    picked: Fraction | None = None
+    """Of the members, those that are told from all of :attr:`candidates` - 1 others at once."""
+    candidates: Count = 0
 
     def __post_init__(self) -> None:
         for name in ("of", "why_not"):
             object.__setattr__(self, name, cleaned(getattr(self, name)))
+
+    def among(self, picked: float, candidates: int) -> Membership:
+        """The same, and how many are told among so many images at once."""
+        return dataclasses.replace(self, picked=picked, candidates=candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromSums:
+    """What sums over a device's images tell of them."""
+
+    took_part: list[Membership]
+    """By how many images of a class a device has."""
+    control: Membership
+    """Asked of sums in which none of the members is: must be at chance."""
+    pairs: Count
+    pair_right: Fraction
+    """Of the pairs of images one of which is a device's, those that who knows all its other images decides rightly."""
+    pair_at_most: Fraction
+    """What the noise promises of that."""
+    counts: Count
+    """Numbers of images of a class in a device."""
+    counts_exact: Fraction
+    """Of them, those that are told exactly."""
+    count_error: Amount
+    """Of what is told, in images, the mean without its sign."""
+    count_guess_error: Amount
+    """Of guessing that every class is as frequent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +144,10 @@ class Audit:
     facts: list[str]
     """What else the uploads reveal, a sentence each."""
     notes: list[str] = field(default_factory=list)
+    sums: FromSums | None = None
+    """Where devices send sums over their images."""
+    probe: Fraction | None = None
+    """Accuracy of a linear classifier on uploads of public images; ``None`` where none is of a single image."""
     accuracy: Fraction | None = None
     """Of the run's network; ``None`` where there is no run."""
     eye: str = ""
