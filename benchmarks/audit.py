@@ -1,10 +1,11 @@
 """The audits behind docs/results-privacy.md: what uploads give away, at which bits, cuts and sizes.
 
     python benchmarks/audit.py run [--only PATTERN]      the audits that are missing, one after the other
+    python benchmarks/audit.py train [--only PATTERN]    the accuracies of runs beside them that are missing
     python benchmarks/audit.py write                     docs/results/privacy.json, the page's tables, plot and pictures
 
 Needs CIFAR-10 and TrashNet where ``ecofed data list`` finds them. An audit of 32-pixel images takes two to five minutes
-of one core, one of photographs about ten.
+of one core, one of photographs about ten; a run of the preset ``private`` two to three.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import typer
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "runs" / "audits"
 RECORDS = ROOT / "docs" / "results" / "privacy.json"
+RUNS = ROOT / "docs" / "results" / "privacy-runs.json"
 AUDITED = ROOT / "src" / "ecofed" / "pretraining" / "audited.json"
 PAGE = ROOT / "docs" / "results-privacy.md"
 PLOT = ROOT / "docs" / "images" / "privacy-leakage.png"
@@ -41,6 +43,8 @@ class Setting:
     options: Mapping[str, str]
     probe: str = ""
     """Its row in docs/results/fronts.json, for the accuracy of a linear probe on the same codes."""
+    run: str = ""
+    """The command of the run whose accuracy stands beside it."""
 
     @property
     def name(self) -> str:
@@ -58,6 +62,8 @@ class Setting:
 
 
 _ONE = {"--attacks": STRONGEST, "--passes": "2500"}
+_SUMS = {"--attacks": "black-box-4096", "--passes": "0", "--images": "64"}
+_SENDS = {"class-means": "class means", "second-moments": "second moments"}
 _PHOTOS = {"data.name": "trashnet", "threads": "1"}
 _LITE = {
     "model.name": "efficientnet-lite0",
@@ -116,6 +122,18 @@ def settings() -> list[Setting]:
         )
         for cut in ("block3", "block5", "block11")
     ]
+    every += [
+        Setting(
+            table="sums",
+            label=f"{title}, " + ("no noise" if epsilon == "none" else f"epsilon {epsilon}"),
+            preset="private",
+            sets={"closed-form.sends": sends, "privacy.epsilon": epsilon, "threads": "1"},
+            options=_SUMS,
+            run=f"ecofed run private --set closed-form.sends={sends} --set privacy.epsilon={epsilon} --set seed=0",
+        )
+        for sends, title in _SENDS.items()
+        for epsilon in ("none", "8", "2", "1")
+    ]
     every.append(
         Setting(
             table="photos",
@@ -149,6 +167,30 @@ def run_missing(only: str = "") -> None:
 
 
 @app.command()
+def train(only: str = "") -> None:
+    """The runs whose accuracies are missing."""
+    for setting in settings():
+        if not setting.run or setting.run in _runs() or not re.search(only, setting.name):
+            continue
+        folder = FOLDER / f"{setting.name}-run"
+        words = [*setting.run.split()[1:], "--set", "threads=1", "--out", str(folder), "--overwrite"]
+        subprocess.run([sys.executable, "-m", "ecofed", *words], check=True, cwd=ROOT)
+        found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        row = {
+            "accuracy": found["totals"]["final_test_accuracy"],
+            "uplink_bytes": found["totals"]["uplink_bytes"],
+            "commit": found["git_commit"],
+        }
+        RUNS.write_text(json.dumps(_runs() | {setting.run: row}, indent=1) + "\n", encoding="utf-8")
+
+
+def _runs() -> dict[str, Any]:
+    """By command."""
+    found: dict[str, Any] = json.loads(RUNS.read_text(encoding="utf-8")) if RUNS.exists() else {}
+    return found
+
+
+@app.command()
 def write() -> None:
     """Take in finished audits; write the tables between the page's marks, the plot and the pictures."""
     records = _load()
@@ -156,7 +198,7 @@ def write() -> None:
     RECORDS.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     RECORDS.parent.mkdir(exist_ok=True)
     text = PAGE.read_text(encoding="utf-8")
-    tables = {"attackers": _attackers(records)}
+    tables = {"attackers": _attackers(records), "sums": _sums(records)}
     tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "noise", "photos")}
     for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
@@ -204,7 +246,8 @@ def _record(setting: Setting) -> dict[str, Any]:
         "recognised_originals": found["recognised_originals"],
         "rows": {row["name"]: {key: row[key] for key in kept} for row in found["rows"]},
         "curve": [[row["bytes_per_image"], row["ssim"]] for row in found["curve"]],
-        "probe": _probe(setting.probe),
+        "probe": _probe(setting.probe) or found["probe"],
+        "sums": found["sums"],
         "processor": found["environment"]["processor"],
     }
 
@@ -250,6 +293,41 @@ def _table(records: Mapping[str, Any], name: str) -> str:
             f"| {record['label']} | {_figures(row)} ({record['recognised_originals']:.1%}) | {own} | {probe} | "
             f"{control:.1%} | {_reference(record)} |"
         )
+    return "\n".join(lines)
+
+
+def _sums(records: Mapping[str, Any]) -> str:
+    """What devices' sums tell, and what they are good for."""
+    lines = [
+        "| sums, noise | accuracy | uploads | one image of a class: SSIM | picked of 256 | 16 of a class: AUC | "
+        "as devices are: AUC | one false alarm in 100 | picked of 256 | which of two (possible) | counts exact (beside "
+        "the truth) | control: AUC | commits |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    runs = _runs()
+    for setting in settings():
+        if setting.table != "sums" or setting.name not in records:
+            continue
+        record, run = records[setting.name], runs[setting.run]
+        found = record["sums"]
+        by = {each["of"].removeprefix("sums of devices "): each for each in found["took_part"]}
+        alone, few, many = by["with 1 image of a class"], by["with 16 images of a class"], by["as they are"]
+        cells = (
+            record["label"],
+            f"{run['accuracy']:.3f}",
+            f"{run['uplink_bytes'] / 1e6:.1f} MB",
+            f"{_strongest(record)['ssim']:.2f}",
+            f"{alone['picked']:.1%}",
+            f"{few['auc']:.2f}",
+            f"{many['auc']:.2f}",
+            f"{many['tpr_at_1_percent_fpr']:.1%}",
+            f"{many['picked']:.1%}",
+            f"{found['pair_right']:.1%} ({found['pair_at_most']:.1%})",
+            f"{found['counts_exact']:.0%} ({found['count_error']:.1f})",
+            f"{found['control']['auc']:.2f}",
+            f"{record['commit'][:9]}, {run['commit'][:9]}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

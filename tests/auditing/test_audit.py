@@ -67,7 +67,7 @@ def test_an_early_activation_gives_the_image_away_and_a_shuffled_one_does_not(au
         "attack",
         "control",
         "reference",
-        "weights",
+        *["weights"] * 3,
         *["reference"] * 2,
     ]
     for name in ATTACKS[:2]:

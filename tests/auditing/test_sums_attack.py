@@ -8,7 +8,7 @@ from attacked import WORDS, data_of, small_config
 
 from ecofed.auditing import sums_attack
 from ecofed.auditing.facts import notes_about
-from ecofed.auditing.summed import Space, SummedFront, one_of_each, single_sums, sums_of, uploads_sums
+from ecofed.auditing.summed import Space, SummedFront, one_of_each, single_sums, sums_of, uploads_sums, worked_out
 from ecofed.auditing.sums_attack import from_sums
 from ecofed.auditing.target import target_of
 from ecofed.config.methods import METHODS
@@ -83,6 +83,7 @@ def test_a_class_with_one_image_sends_its_features(epsilon: float | None) -> Non
     wanted = front(own.inputs(np.arange(len(own)), 0)).detach().numpy()
     np.testing.assert_allclose(uploaded.decoded(slice(None)), wanted, atol=0.02 if epsilon else 1e-4)
     assert uploaded.bytes_per_image > 4 * wanted[0].size
+    np.testing.assert_allclose(worked_out(prepared, front, own, 0).decoded(slice(None)), wanted, atol=0.02)
 
 
 def test_groups_hold_no_class_twice() -> None:

@@ -10,7 +10,7 @@ from attacked import data_of, small_config
 from ecofed.auditing import weights
 from ecofed.auditing.decoder import pictures
 from ecofed.auditing.likeness import ssim
-from ecofed.auditing.weights import images_of, weights_task
+from ecofed.auditing.weights import images_of, labels_of, weights_task
 from ecofed.data.transforms import padded
 from prepared import prepared_for
 
@@ -29,3 +29,20 @@ def test_label_and_image_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = pictures(images_NHWC[:1])
     assert float(ssim(found.images_NCHW, wanted)) > 0.3 + float(ssim(start.images_NCHW[:1], wanted))
     assert torch.equal(found.images_NCHW, found.images_NCHW.clamp(0, 1))
+
+
+def test_labels_of_a_batch_come_back_in_whichever_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepared_for(small_config())
+    data = data_of(prepared, 16)
+    images_NHWC, labels_N = padded(data.plain(slice(0, 16))), data.labels_N.astype(np.int64)
+    monkeypatch.setattr(weights, "STEPS", 0)
+    found = images_of(weights_task(prepared.task, 8), images_NHWC, labels_N, 0)
+    assert found.labels_right >= 14
+    assert sorted(found.labels_N[:8].tolist()) != found.labels_N[:8].tolist()  # in the order of the images
+    assert found.images_NCHW.shape == (16, 1, 32, 32)
+
+
+def test_labels_are_read_off_what_a_bias_gets() -> None:
+    guessed = torch.full((4,), 0.25)
+    gradient = guessed - torch.tensor([0.0, 0.75, 0.25, 0.0])
+    assert labels_of(gradient, guessed, 4).tolist() == [1, 1, 1, 2]

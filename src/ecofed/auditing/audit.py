@@ -15,11 +15,12 @@ from ecofed.auditing.facts import facts_about, notes_about
 from ecofed.auditing.finished import STEPS_FOLDER, FinishedSteps, key_of
 from ecofed.auditing.membership import from_buffer, from_network
 from ecofed.auditing.probing import Probed, probed
-from ecofed.auditing.steps import ATTEMPTS, QUALITIES, SHOWN, WEIGHTS, Finished, Workbench
+from ecofed.auditing.steps import ATTEMPTS, QUALITIES, SHOWN, WEIGHTS, Finished, Workbench, weights_name
 from ecofed.auditing.summed import uploads_sums
 from ecofed.auditing.sums_attack import from_sums
 from ecofed.auditing.target import target_of
 from ecofed.auditing.uploads import uploads_images
+from ecofed.auditing.weights import BATCHES
 from ecofed.config.methods import facts_of
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import holds_json, write_json
@@ -89,7 +90,7 @@ def audit(
         key = key_of(target, images=images, passes=passes, unlike=unlike, seed=seed)
         finished = FinishedSteps(folder / STEPS_FOLDER, key)
         bench = Workbench(target, images=images, passes=passes, unlike=unlike, seed=seed)
-        steps = {name: finished.step(name, make) for name, make in _steps(bench, chosen).items()}
+        steps = {name: finished.step(name, make) for name, make in _steps(bench, chosen, images).items()}
         originals = steps.pop("originals")
         rows = [each.row for each in steps.values()]
         sums = None
@@ -133,7 +134,7 @@ def audit(
     return found
 
 
-def _steps(bench: Workbench, chosen: list[str]) -> dict[str, Callable[[], Finished]]:
+def _steps(bench: Workbench, chosen: list[str], images: int) -> dict[str, Callable[[], Finished]]:
     """By name, in the order of the table."""
     method = bench.target.config.method
     made: dict[str, Callable[[], Finished]] = {}
@@ -143,7 +144,7 @@ def _steps(bench: Workbench, chosen: list[str]) -> dict[str, Callable[[], Finish
         made |= {each.name: partial(bench.attempt, each) for each in ATTEMPTS if each.name in chosen}
         made["jpeg-equal"] = bench.equal_jpeg
     if WEIGHTS in chosen:
-        made[WEIGHTS] = bench.weights
+        made |= {weights_name(batch): partial(bench.weights, batch) for batch in BATCHES if BATCHES[batch] <= images}
     made |= {"jpeg": bench.usual_jpeg, "class-means": bench.class_means}
     made |= {f"jpeg-{each}": partial(bench.curve, each) for each in QUALITIES}
     return made | {"originals": bench.as_they_are}

@@ -18,8 +18,7 @@ from ecofed.auditing.recognising import Classifier, class_means, nearest_is_own,
 from ecofed.auditing.target import Target
 from ecofed.auditing.through_front import VARIATIONS, as_front, refined
 from ecofed.auditing.uploads import Uploaded
-from ecofed.auditing.weights import IMAGES as WEIGHTS_IMAGES
-from ecofed.auditing.weights import images_of, weights_task
+from ecofed.auditing.weights import BATCHES, images_of, weights_task
 from ecofed.config.methods import REFERENCE
 from ecofed.data.jpeg import compress_images, decompress_images
 from ecofed.randomness import permutation
@@ -196,19 +195,19 @@ class Workbench:
         )
         return Finished(row=row, shown_NHWC=_shown(made))
 
-    def weights(self) -> Finished:
+    def weights(self, batch: int) -> Finished:
         """What a method gives away that sends weights instead: of some of the images, at 32 pixels."""
         began = time.monotonic()
-        task, part = weights_task(self.target.prepared.task), self.attacked.part(np.arange(WEIGHTS_IMAGES))
+        task, part = weights_task(self.target.prepared.task, batch), self.attacked.part(np.arange(BATCHES[batch]))
         images = self.originals[: len(part)]
         if images.shape[-1] != task.input_size:
             images = torch.nn.functional.interpolate(images, (task.input_size,) * 2, mode="area")
-        found = images_of(task, _shown(images), part.labels_N, self.seed)
+        found = images_of(task, _pixels(images), part.labels_N, self.seed)
         seen, own = the_eye().look(found.images_NCHW), the_eye().look(images)
-        right = int((found.labels_N == part.labels_N).sum())
+        of = "one image" if batch == 1 else f"{batch} images"
         row = Leak(
-            name=WEIGHTS,
-            title=f"weights after a step on one image ({REFERENCE}, {task.input_size} px)",
+            name=weights_name(batch),
+            title=f"weights after a step on {of} ({REFERENCE}, {task.input_size} px)",
             kind="weights",
             knows_front=True,
             bytes_per_image=found.bytes_per_image,
@@ -216,7 +215,8 @@ class Workbench:
             ssim=similarity(found.images_NCHW, images),
             distance=float(seen.distance(own).mean()),
             images=len(part),
-            how=f"inverted gradient of {task.config.model.name}; the label read off it in {right} of {len(part)} cases",
+            how=f"inverted gradient of {task.config.model.name}; the label read off it in {found.labels_right} of "
+            f"{len(part)} cases",
             seconds=time.monotonic() - began,
         )
         return Finished(row=row, shown_NHWC=_shown(found.images_NCHW))
@@ -290,6 +290,15 @@ class Workbench:
         return self._reference("originals", "the image", self.originals, 0.0)
 
 
+def weights_name(batch: int) -> str:
+    """Of the row about a step on so many images."""
+    return WEIGHTS if batch == 1 else f"{WEIGHTS}-{batch}"
+
+
 def _shown(made_NCHW: Tensor) -> np.ndarray:
-    some = made_NCHW[:SHOWN].clamp(0, 1).permute(0, 2, 3, 1)
-    return np.asarray(np.rint(some.numpy() * 255), np.uint8)
+    return _pixels(made_NCHW[:SHOWN])
+
+
+def _pixels(made_NCHW: Tensor) -> np.ndarray:
+    """uint8 (N, H, W, C)."""
+    return np.asarray(np.rint(made_NCHW.clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255), np.uint8)

@@ -1,7 +1,7 @@
 """What a server gets of a method whose devices send sums over their images, and in which units those are.
 
-A device that has one image of a class sends that image's features as the "sum" of the class. So pairs of image and
-upload are made here: devices that have at most one image of each class. Shape legend: N images, D features, K classes.
+A device that has one image of a class sends that image's features as the "sum" of the class: what is attacked here are
+devices that have at most one image of each class. Shape legend: N images, D features, K classes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ecofed.config.methods import facts_of
 from ecofed.devices import DeviceWorker
 from ecofed.devices.answering import side_of
 from ecofed.devices.local_data import LocalData
+from ecofed.randomness import generator
 from ecofed.runs.preparation import Prepared
 from ecofed.wire import AskStatistics, FrontBundle, FrontInstalled, InstallFront, Statistics
 
@@ -130,15 +131,29 @@ def one_of_each(labels_N: np.ndarray) -> list[np.ndarray]:
 
 def single_sums(prepared: Prepared, data: LocalData) -> Uploaded:
     """What arrives of a device that has at most one image of each class: that image's features."""
-    found, space = sums_of(prepared, data), Space.of(prepared)
+    found = sums_of(prepared, data)
+    rows = found.cross_DK[:-1, data.labels_N].T
+    return _as_uploaded(Space.of(prepared), data, rows, found.nbytes / max(1, len(data)))
+
+
+def worked_out(prepared: Prepared, front: SummedFront, data: LocalData, seed: int) -> Uploaded:
+    """What would arrive of each of these images if a device had no other of its class: worked out by who knows the
+    front, with noise of his own. One device after the other would send the same, and take twenty times as long."""
     samples_N = np.arange(len(data))
-    rows = found.cross_DK[:-1, data.labels_N].T.astype(np.float32)
+    with torch.no_grad():
+        parts = [front(data.inputs(samples_N[at : at + 64], 0)) for at in range(0, len(data), 64)]
+    rows = torch.cat(parts).flatten(1).numpy()
+    noise = generator(seed, "audit-noise", device=data.device).standard_normal(rows.shape)
+    return _as_uploaded(Space.of(prepared), data, rows + front.space.deviation * noise, 4.0 * rows.shape[1])
+
+
+def _as_uploaded(space: Space, data: LocalData, rows: np.ndarray, nbytes: float) -> Uploaded:
     return Uploaded(
-        pixels_NHWC=seen_pixels(data, samples_N, 0),
+        pixels_NHWC=seen_pixels(data, np.arange(len(data)), 0),
         labels_N=data.labels_N.astype(np.int64),
-        rows=rows,
+        rows=rows.astype(np.float32),
         scale_N=np.empty(0, np.float32),
         codec=None,
         shape_CHW=space.shape,
-        bytes_per_image=found.nbytes / max(1, len(data)),
+        bytes_per_image=nbytes,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from ecofed.auditing.summed import Space, SummedFront, one_of_each, single_sums, uploads_sums
+from ecofed.auditing.summed import Space, SummedFront, one_of_each, single_sums, uploads_sums, worked_out
 from ecofed.auditing.uploads import MOST_OF_A_DEVICE, Uploaded, joined, uploads_of
 from ecofed.config import Config, Settings
 from ecofed.config.privacy import PrivacyConfig
@@ -34,8 +34,8 @@ from ecofed.slow_work import counted
 ATTACKED_DEVICES = 8
 #: The attacker's own devices are numbered from here, so that no draw of theirs is one of the run's.
 OWN_DEVICES = 1 << 30
-#: "All public images" are at most so many; where devices send sums, which takes a device for a few of them, fewer.
-MOST_PUBLIC, MOST_SUMMED = 10_000, 4096
+#: "All public images" are at most so many.
+MOST_PUBLIC = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +90,17 @@ class Target:
         return found.images_NHWC, np.zeros(len(found.images_NHWC), np.int64), title
 
     def pairs(self, images_NHWC: ImageRows, labels_N: np.ndarray, what: str) -> Uploaded:
-        """What the attacker's own devices would upload of these images; of sums, that takes a device for a few, of the
-        first of them only."""
-        if uploads_sums(self.config.method):
-            labels_N = labels_N[:MOST_SUMMED]
+        """What the attacker's own devices would upload of these images."""
         starts = range(0, len(labels_N), MOST_OF_A_DEVICE)
         parts = []
         for number, start in enumerate(counted(starts, len(starts), what)):
             own = np.arange(start, min(start + MOST_OF_A_DEVICE, len(labels_N)))
-            parts.append(self._uploads(OWN_DEVICES + number, part_of(images_NHWC, own), labels_N[own]))
+            device, images_BHWC = OWN_DEVICES + number, part_of(images_NHWC, own)
+            if isinstance(self.front, SummedFront):
+                data = self.local(device, images_BHWC, labels_N[own])
+                parts.append(worked_out(self.prepared, self.front, data, self.config.seed))
+            else:
+                parts.append(self._uploads(device, images_BHWC, labels_N[own]))
         return joined(parts)
 
     def local(self, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> LocalData:

@@ -1,7 +1,7 @@
-"""What weights give away: the image of a device that trained on it for one step, from the weights before and after.
+"""What weights give away: the images of a device that trained on them for one step, from the weights before and after.
 
-The difference of the weights over the learning rate is the gradient of the loss of that image. Who has it reads the
-label off its last layer (the one class whose bias was pushed up), and looks for the image whose own gradient points the
+The difference of the weights over the learning rate is the gradient of the loss of those images. Who has it reads their
+labels off its last layer (the classes whose bias was pushed up), and looks for the images whose own gradient points the
 same way: "Inverting gradients - how easy is it to break privacy in federated learning?" (Geiping et al., 2020), with
 the cosine of the two gradients, signed steps and a penalty on variation. A small network and one image a step are the
 easy case; larger batches and more local steps are harder, and not safe.
@@ -10,6 +10,7 @@ easy case; larger batches and more local steps are harder, and not safe.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ecofed.auditing.decoder import pictures
 from ecofed.auditing.uploads import ask
 from ecofed.config.methods import REFERENCE
 from ecofed.config.problem import ModelConfig
@@ -32,12 +34,12 @@ from ecofed.wire import TrainedWhole, TrainWhole
 #: The network that the device trains; its normalisation has constants.
 NETWORK = ModelConfig(name="lenet", width=0.5)
 STEPS, RATE, VARIATION = 300, 0.05, 1e-2
-#: Images that are looked for, each the only one of its device.
-IMAGES = 4
+#: Images in the step, and as many steps by other devices as there are images of.
+BATCHES = {1: 4, 4: 8, 16: 16}
 
 
-def weights_task(task: Task) -> Task:
-    """The same images, in a run that sends weights: one image a batch, one step."""
+def weights_task(task: Task, batch: int = 1) -> Task:
+    """The same images, in a run that sends weights: so many images a batch, one step."""
     config = task.config.replace(
         method=REFERENCE,
         model__name=NETWORK.name,
@@ -46,7 +48,7 @@ def weights_task(task: Task) -> Task:
         model__head_width=None,
         model__image_size=None,
         normalisation="frozen",
-        batch_size=1,
+        batch_size=batch,
         local_epochs=1,
         initialisation="random",
         data__augment=False,
@@ -61,57 +63,100 @@ class FromWeights:
     images_NCHW: Tensor
     """In 0..1."""
     labels_N: np.ndarray
+    labels_right: int
+    """How many of a batch's labels were told, in whichever order."""
     bytes_per_image: float
     """Of the weights, as they travel."""
 
 
 def images_of(task: Task, pixels_NHWC: np.ndarray, labels_N: np.ndarray, seed: int) -> FromWeights:
-    """Reconstruct images and labels, each of which one device trained on.
+    """Reconstruct images and labels, of which each device trained on a batch.
 
     Args:
         task: of :func:`weights_task`.
         pixels_NHWC: uint8 (N, 32, 32, C), for the devices.
         labels_N: for the devices.
         seed: of the network's start and of the search.
+
+    Returns:
+        Images and labels in the order of those that they are most like: which image of a batch is which, nobody can
+        know, nor does it matter.
     """
     config = task.config
     model = build_model(config.model, in_channels=task.in_channels, classes=task.classes, normalisation="frozen")
     initialise(model, seed)
     before = state_arrays(model)
-    made, labels, size = [], list[int](), 0
-    for number in range(len(labels_N)):
-        one = slice(number, number + 1)
-        worker = DeviceWorker(task, LocalData(task, number, pixels_NHWC[one], labels_N[one]))
+    made, labels, right, size = [], list[int](), 0, 0
+    starts = range(0, len(labels_N), config.batch_size)
+    for number, start in enumerate(starts):
+        own = slice(start, start + config.batch_size)
+        worker = DeviceWorker(task, LocalData(task, number, pixels_NHWC[own], labels_N[own]))
         reply, kinds = ask(worker, TrainWhole(round=1, weights=before), TrainedWhole)
         after, size = reply.weights, size + kinds.get("weights", 0)
         load_arrays(model, before)
         names = [name for name, _ in model.named_parameters()]
         gradient = [torch.from_numpy(before[name] - after[name]) / config.learning_rate for name in names]
-        label = label_of(gradient[-1])
-        found = _searched(
-            model.eval(), gradient, label, task, seed, f"inverting weights ({number + 1} of {len(labels_N)})"
-        )
-        made.append(found)
-        labels.append(label)
+        found_N = labels_of(gradient[-1], _guessed(model.eval(), task), len(labels_N[own]))
+        what = f"inverting weights ({number + 1} of {len(starts)})"
+        found = _searched(model, gradient, found_N, task, seed, what)
+        order_N = _matched(found, pictures(pixels_NHWC[own]))
+        made.append(found[order_N])
+        labels += found_N[order_N].tolist()
+        right += (Counter(found_N.tolist()) & Counter(labels_N[own].tolist())).total()
     return FromWeights(
-        images_NCHW=torch.cat(made), labels_N=np.array(labels), bytes_per_image=size / max(1, len(labels))
+        images_NCHW=torch.cat(made),
+        labels_N=np.array(labels),
+        labels_right=right,
+        bytes_per_image=size / max(1, len(labels)),
     )
 
 
-def label_of(last_bias_gradient_K: Tensor) -> int:
-    """Of a single image: cross-entropy pushes the bias of its own class up and every other down (Zhao et al., 2020)."""
-    return int(last_bias_gradient_K.argmin())
+def labels_of(last_bias_gradient_K: Tensor, guessed_K: Tensor, count: int) -> np.ndarray:
+    """Of ``count`` images: the mean of cross-entropy pushes the bias of a class by what the network gives it less its
+    share of the images (Zhao et al., 2020; Yin et al., 2021).
+
+    Args:
+        last_bias_gradient_K: of the mean loss.
+        guessed_K: what the network gives each class, of any images: before it is trained that is alike for all.
+        count: of the images.
+    """
+    left_K = count * (guessed_K - last_bias_gradient_K)
+    found = []
+    for _ in range(count):
+        label = int(left_K.argmax())
+        left_K[label] -= 1
+        found.append(label)
+    return np.array(sorted(found))
 
 
-def _searched(model: nn.Module, wanted: Sequence[Tensor], label: int, task: Task, seed: int, what: str) -> Tensor:
+@torch.no_grad()
+def _guessed(model: nn.Module, task: Task) -> Tensor:
+    grey = torch.zeros(1, task.in_channels, task.input_size, task.input_size)
+    guessed_K: Tensor = model(grey).softmax(dim=1)[0]
+    return guessed_K
+
+
+def _matched(found_NCHW: Tensor, images_NCHW: Tensor) -> np.ndarray:
+    """For each image the reconstruction that is its, by the nearest pairs first."""
+    distance_NN = torch.cdist(images_NCHW.flatten(1), found_NCHW.flatten(1))
+    order_N = np.zeros(len(distance_NN), np.int64)
+    for _ in range(len(distance_NN)):
+        image, made = divmod(int(distance_NN.argmin()), len(distance_NN))
+        order_N[image] = made
+        distance_NN[image], distance_NN[:, made] = float("inf"), float("inf")
+    return order_N
+
+
+def _searched(
+    model: nn.Module, wanted: Sequence[Tensor], labels_N: np.ndarray, task: Task, seed: int, what: str
+) -> Tensor:
     mean, std = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (task.mean, task.std))
     parameters = list(model.parameters())
-    start = torch.rand(
-        1, task.in_channels, task.input_size, task.input_size, generator=torch.Generator().manual_seed(seed)
-    )
+    shape = (len(labels_N), task.in_channels, task.input_size, task.input_size)
+    start = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     x_NCHW = (0.5 + 0.1 * (start - 0.5)).requires_grad_()
     optimiser = AdamW([x_NCHW], lr=RATE, weight_decay=0)
-    truth = torch.tensor([label])
+    truth = torch.from_numpy(labels_N)
     size = torch.stack([each.square().sum() for each in wanted]).sum().sqrt()
     for step in counted(range(STEPS), STEPS, what):
         optimiser.param_groups[0]["lr"] = RATE * 0.3 ** sum(step >= STEPS * part for part in (1 / 2, 3 / 4, 7 / 8))
