@@ -246,8 +246,8 @@ def _record(setting: Setting) -> dict[str, Any]:
         "recognised_originals": found["recognised_originals"],
         "rows": {row["name"]: {key: row[key] for key in kept} for row in found["rows"]},
         "curve": [[row["bytes_per_image"], row["ssim"]] for row in found["curve"]],
-        "probe": _probe(setting.probe) or found["probe"],
-        "sums": found["sums"],
+        "probe": _probe(setting.probe) or found.get("probe"),
+        "sums": found.get("sums"),
         "processor": found["environment"]["processor"],
     }
 

@@ -50,6 +50,16 @@ Channels = Annotated[
 Bits = Annotated[
     int | None, typer.Option("--bits", min=1, max=8, help="Bottleneck: train through a quantiser of so many bits.")
 ]
+Against = Annotated[
+    float | None,
+    typer.Option(
+        "--adversary",
+        metavar="WEIGHT",
+        min=0.0,
+        help="Bottleneck: train it against a decoder that makes the pictures of the codes, whose error counts so much "
+        "beside the loss of labels. No promise: another decoder may do better; 'ecofed audit' tries one.",
+    ),
+]
 Bytes = Annotated[
     int | None,
     typer.Option(
@@ -112,6 +122,7 @@ def pretrain(
     grey: Grey = False,
     channels: Channels = None,
     bits: Bits = None,
+    adversary: Against = None,
     bytes_per_image: Bytes = None,
     size: Size = None,
     epochs: Epochs = 10,
@@ -133,10 +144,18 @@ def pretrain(
     """
     if size is not None and bytes_per_image is None:
         raise ConfigError("--size: only with --bytes; what is trained here takes pictures of 32 pixels")
-    trained = {"--channels": channels, "--start": start, "--checkpoint": checkpoint, "--probe": probe}
+    trained: dict[str, object] = {
+        "--channels": channels,
+        "--start": start,
+        "--checkpoint": checkpoint,
+        "--probe": probe,
+        "--adversary": adversary,
+    }
     for option, value in trained.items():
         if bytes_per_image is not None and value is not None:
             raise ConfigError(f"{option}: has no part in --bytes, which trains nothing; leave it out")
+    if adversary and (channels is None or checkpoint is not None):
+        raise ConfigError("--adversary: what it trains against is a bottleneck; give --channels and --bits")
     need_torch("pre-training")
     from ecofed.pretraining import Recipe, load_images, pretrain_front
     from ecofed.pretraining.cached import default_source
@@ -162,7 +181,7 @@ def pretrain(
         if checkpoint is not None:
             bundle = front_from_checkpoint(checkpoint, config, public)
         else:
-            recipe = Recipe(epochs=epochs, seed=seed, threads=threads)
+            recipe = Recipe(epochs=epochs, seed=seed, threads=threads, adversary=adversary or 0.0)
             with resumable(out):
                 bundle = pretrain_front(
                     config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ecofed.config.problem import ModelConfig
+from ecofed.data.images import SIZE
 from ecofed.errors import ConfigError
 from ecofed.models import (
     Expansion,
@@ -24,6 +25,7 @@ from ecofed.models import (
     set_normalisation,
 )
 from ecofed.models.registry import build_model
+from ecofed.pretraining.adversary import Adversary
 from ecofed.pretraining.bottleneck import StraightThroughQuantiser
 from ecofed.pretraining.bundling import make_bundle
 from ecofed.pretraining.public_images import PublicImages
@@ -57,9 +59,13 @@ def pretrain_front(
         checkpoint: file that an interrupted training is continued from.
 
     Raises:
-        ConfigError: ``narrow`` without ``bits`` or the other way round, or an unknown model.
+        ConfigError: ``narrow`` without ``bits`` or the other way round, an adversary without them, or an unknown model.
         ModelError: an impossible cut, or a ``start`` that does not fit. CheckpointError: see ``train_network``.
     """
+    if recipe.adversary and narrow is None:
+        raise ConfigError(
+            "an adversary needs a bottleneck to be trained: give --channels and --bits, or no --adversary"
+        )
     if (narrow is None) != (bits is None):
         raise ConfigError("a bottleneck needs its channels and its bits: give both --channels and --bits, or neither")
     torch.set_num_threads(recipe.threads)
@@ -69,6 +75,8 @@ def pretrain_front(
     front = _front(config, in_channels, "group" if normalisation == "group" else "running", recipe.seed, start)
     channels = activation_shape(front, in_channels)[0]
     network, expansion = _network(front, channels, narrow, bits, images.classes, normalisation, recipe.seed)
+    if recipe.adversary:
+        network = _against_adversary(network, front, in_channels, recipe)
 
     def bundle(trained: nn.Module, reports: list[EpochReport]) -> FrontBundle:
         return make_bundle(
@@ -126,6 +134,15 @@ def _network(
     return nn.Sequential(front, StraightThroughQuantiser(bits), expansion, trunk), expansion
 
 
+def _against_adversary(network: nn.Module, front: nn.Module, in_channels: int, recipe: Recipe) -> nn.Module:
+    """The same with a decoder that listens behind the quantiser."""
+    through, quantiser, *rest = network.children()
+    channels, height, _ = activation_shape(front, in_channels)
+    adversary = Adversary(channels, SIZE // height, in_channels, recipe.adversary)
+    initialise(adversary, recipe.seed)
+    return nn.Sequential(through, quantiser, adversary, *rest)
+
+
 def _card(
     images: PublicImages, recipe: Recipe, reports: list[EpochReport], start: FrontBundle | None
 ) -> dict[str, object]:
@@ -134,7 +151,7 @@ def _card(
         "images": images.title,
         "image_count": len(images.labels_N),
         "classes": images.classes,
-        **{name: value for name, value in asdict(recipe).items() if name != "threads"},
+        **{name: value for name, value in recipe.settings().items() if name != "threads"},
         "training_accuracy": round(reports[-1].accuracy, 4) if reports else 0.0,
     }
     if start is not None:

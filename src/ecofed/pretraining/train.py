@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ecofed.errors import CheckpointError
 from ecofed.files.disk import writing
 from ecofed.models.optimisers import AdamW
+from ecofed.pretraining.adversary import adversaries_in
 from ecofed.pretraining.augmentation import augment_batch
 from ecofed.pretraining.public_images import PublicImages
 from ecofed.randomness import generator, permutation
@@ -42,8 +43,14 @@ class Recipe:
     """Parameter of the beta distribution that weighs two mixed images; 0 mixes none."""
     jitter: float = 0.0
     """Strength of contrast and brightness changes, 0..1."""
+    adversary: float = 0.0
+    """Of a bottleneck: weight of the error of a decoder that it is trained against; 0: there is none."""
     seed: int = 0
     threads: int = 1
+
+    def settings(self) -> dict[str, float]:
+        """By name; without an adversary where there is none."""
+        return {name: value for name, value in asdict(self).items() if name != "adversary" or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +149,13 @@ def _one_epoch(
             group["lr"] = learning_rate(recipe, epoch * steps + step, recipe.epochs * steps)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed_precision):
             logits = network(x_BCHW)
+            against = [adversary.loss(x_BCHW) for adversary in adversaries_in(network)]
         logits = logits.float()
         loss = weight * F.cross_entropy(logits, y_B, label_smoothing=recipe.label_smoothing)
         if weight < 1:
             loss = loss + (1 - weight) * F.cross_entropy(logits, z_B, label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.stack([loss, *against]).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total_loss += float(loss.detach())
         total_right += float((logits.argmax(dim=1) == y_B).float().mean())
@@ -173,7 +181,7 @@ def _batch(
 
 
 def _fingerprint(recipe: Recipe, images: PublicImages) -> str:
-    return f"{sorted(asdict(recipe).items())} {images.title} {images.images_NHWC.shape}"
+    return f"{sorted(recipe.settings().items())} {images.title} {images.images_NHWC.shape}"
 
 
 def _digest(images: PublicImages) -> str:
