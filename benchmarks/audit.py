@@ -65,6 +65,13 @@ _ONE = {"--attacks": STRONGEST, "--passes": "2500"}
 _SUMS = {"--attacks": "black-box-4096", "--passes": "0", "--images": "64"}
 _SENDS = {"class-means": "class means", "second-moments": "second moments"}
 _PHOTOS = {"data.name": "trashnet", "threads": "1"}
+_WEEDS = {
+    "data.name": "deepweeds",
+    "data.partition": "column",
+    "data.device_column": "client",
+    "devices": "auto",
+    "threads": "1",
+}
 _LITE = {
     "model.name": "efficientnet-lite0",
     "model.width": "1",
@@ -140,6 +147,15 @@ def settings() -> list[Setting]:
             label="512 B (preset photos)",
             preset="photos",
             sets=_PHOTOS,
+            options={"--attacks": "black-box-4096", "--images": "64", "--passes": "320"},
+        )
+    )
+    every.append(
+        Setting(
+            table="photos",
+            label="DeepWeeds (preset photos)",
+            preset="photos",
+            sets=_WEEDS,
             options={"--attacks": "black-box-4096", "--images": "64", "--passes": "320"},
         )
     )

@@ -93,6 +93,7 @@ def audit(
         steps = {name: finished.step(name, make) for name, make in _steps(bench, chosen, images).items()}
         originals = steps.pop("originals")
         rows = [each.row for each in steps.values()]
+        read = finished.found("probe", Probed, partial(probed, bench))
         sums = None
         if uploads_sums(target.config.method):
             sums = finished.found("sums", FromSums, partial(from_sums, target, seed))
@@ -117,7 +118,9 @@ def audit(
             ],
             labels_leave_device=facts_of(target.config.method).labels_leave_device,
             sums=sums,
-            probe=finished.found("probe", Probed, partial(probed, bench)).accuracy,
+            probe=read.accuracy,
+            device_told=read.device_told,
+            device_guessed=read.device_guessed,
             facts=facts_about(target),
             notes=[*dict.fromkeys([*notes, *notes_about(target, rows, sums)])],
             accuracy=None if target.result is None else target.result.totals.final_test_accuracy,

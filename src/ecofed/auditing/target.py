@@ -82,6 +82,15 @@ class Target:
         chosen_N = mixed_order(len(dataset.test))[:MOST_PUBLIC]
         return part_of(dataset.test.images_NHWC, chosen_N), dataset.test.labels_N[chosen_N], dataset.title
 
+    def owners(self) -> np.ndarray | None:
+        """Of the images of :meth:`alike` whose they would be: the run's device, -1 where that is not one of them.
+        ``None``: the data do not say it, or it was not asked for (``data.device_column``)."""
+        test = self.prepared.dataset.test
+        if test is None or test.device_N is None:
+            return None
+        owners_N: np.ndarray = test.device_N[mixed_order(len(test))[:MOST_PUBLIC]]
+        return owners_N
+
     def other(self, source: str, count: int) -> tuple[np.ndarray, np.ndarray, str]:
         """Public images of another source, and labels that mean nothing."""
         task = self.prepared.task

@@ -56,6 +56,8 @@ class Uploaded:
     """uint8: what the network saw of them, augmentation included."""
     labels_N: np.ndarray
     """int64, the true ones."""
+    samples_N: np.ndarray
+    """int64: their numbers among the images that were given to the device; of devices that were joined, on end."""
     rows: np.ndarray
     """(N, R): a code, or the numbers themselves."""
     scale_N: np.ndarray
@@ -82,6 +84,7 @@ class Uploaded:
         return Uploaded(
             pixels_NHWC=self.pixels_NHWC[which_M],
             labels_N=self.labels_N[which_M],
+            samples_N=self.samples_N[which_M],
             rows=self.rows[which_M],
             scale_N=self.scale_N[which_M] if len(self.scale_N) else self.scale_N,
             codec=self.codec,
@@ -95,6 +98,7 @@ class Uploaded:
         return Uploaded(
             pixels_NHWC=self.pixels_NHWC,
             labels_N=self.labels_N,
+            samples_N=self.samples_N,
             rows=swapped.rows,
             scale_N=swapped.scale_N,
             codec=self.codec,
@@ -106,9 +110,11 @@ class Uploaded:
 def joined(parts: list[Uploaded]) -> Uploaded:
     """Uploads of several devices as one."""
     count = sum(map(len, parts))
+    starts = np.cumsum([0, *map(len, parts)])
     return Uploaded(
         pixels_NHWC=np.concatenate([part.pixels_NHWC for part in parts]),
         labels_N=np.concatenate([part.labels_N for part in parts]),
+        samples_N=np.concatenate([start + part.samples_N for start, part in zip(starts, parts, strict=False)]),
         rows=np.concatenate([part.rows for part in parts]),
         scale_N=np.concatenate([part.scale_N for part in parts]),
         codec=parts[0].codec,
@@ -178,6 +184,7 @@ def _numbers(data: LocalData, h_NCHW: np.ndarray, samples_N: np.ndarray, view: i
     return Uploaded(
         pixels_NHWC=seen_pixels(data, samples_N, view),
         labels_N=data.labels_N[samples_N].astype(np.int64),
+        samples_N=samples_N,
         rows=h_NCHW.reshape(len(h_NCHW), -1),
         scale_N=np.empty(0, np.float32),
         codec=None,
@@ -201,6 +208,7 @@ def _codes(prepared: Prepared, data: LocalData, worker: DeviceWorker) -> Uploade
     return Uploaded(
         pixels_NHWC=seen_pixels(data, order_N, 0),
         labels_N=data.labels_N[order_N].astype(np.int64),
+        samples_N=order_N,
         rows=rows,
         scale_N=scale_N,
         codec=codec,
@@ -269,6 +277,7 @@ def _images(prepared: Prepared, data: LocalData, worker: DeviceWorker) -> Upload
     return Uploaded(
         pixels_NHWC=padded(data.plain(np.arange(len(data))), task.input_size),
         labels_N=data.labels_N.astype(np.int64),
+        samples_N=np.arange(len(data)),
         rows=rows,
         scale_N=np.empty(0, np.float32),
         codec=None,

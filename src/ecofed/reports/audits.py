@@ -134,6 +134,11 @@ def legend(audit: Audit) -> str:
     probed = ""
     if audit.probe is not None:
         probed = f" What the uploads are good for: a linear classifier on them is right in {audit.probe:.1%} of cases."
+    if audit.device_told is not None:
+        probed += (
+            f" It tells which device an upload is from in {audit.device_told:.1%} of cases; who always says the most "
+            f"frequent is right in {audit.device_guessed or 0:.1%}."
+        )
     return (
         "SSIM: 1 is the image itself. PSNR in dB. Distance: in the features of "
         f"{audit.eye}, made like LPIPS and not LPIPS; 0 is the image itself. Told apart: which of {audit.images} "

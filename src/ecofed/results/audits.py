@@ -148,6 +148,11 @@ class Audit:
     """Where devices send sums over their images."""
     probe: Fraction | None = None
     """Accuracy of a linear classifier on uploads of public images; ``None`` where none is of a single image."""
+    device_told: Fraction | None = None
+    """Of such uploads, those whose device a linear classifier tells, such as camera and day; ``None``: the data do not
+    say it (``data.device_column``)."""
+    device_guessed: Fraction | None = None
+    """Of who always says the most frequent one."""
     accuracy: Fraction | None = None
     """Of the run's network; ``None`` where there is no run."""
     eye: str = ""
