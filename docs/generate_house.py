@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "ecofed"
 PICTURE = Path(__file__).parent / "images" / "house.svg"
 
 #: What everybody may import: drawn as one slab, without arrows.
-FOUNDATION = ("config", "results", "files", "errors", "randomness", "slow_work")
+FOUNDATION = ("config", "results", "files", "errors", "machine", "randomness", "slow_work")
 #: The names of the package itself, and how it is started: doors, not rooms.
 DOORS = ("__init__", "__main__", "_version")
 #: What a room is for, in the words of docs/architecture.md.

@@ -16,7 +16,7 @@ from ecofed.config.methods import METHODS
 PACKAGE = Path(__file__).parents[1] / "src" / "ecofed"
 
 #: Plain records and rules without any of our machinery.
-FOUNDATION = {"_version", "config", "errors", "files", "randomness", "results", "slow_work"}
+FOUNDATION = {"_version", "config", "errors", "files", "machine", "randomness", "results", "slow_work"}
 
 #: What a room may import besides the foundation. The order is the order of building: nobody imports what comes later.
 ROOMS: dict[str, set[str]] = {

@@ -20,7 +20,7 @@ from ecofed.activations.statistics import (
 from ecofed.data.jpeg import JpegBatch, compress_images, decompress_images
 from ecofed.errors import ConfigError, WireError
 from ecofed.methods import ClosedForm, SendImagesMethod
-from ecofed.methods.channel import BelowQuorumError
+from ecofed.methods.refusals import BelowQuorumError
 from ecofed.planning.planner import plan_run
 
 

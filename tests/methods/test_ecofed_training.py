@@ -256,8 +256,8 @@ def test_the_servers_batches_have_a_size_of_their_own(method: str, monkeypatch: 
         sizes.append(len(rows_B))
         return batch(trainer, view, rows_B, random)
 
-    batch = PooledTrainer._batch
-    monkeypatch.setattr(PooledTrainer, "_batch", seen)
+    batch = PooledTrainer.batch
+    monkeypatch.setattr(PooledTrainer, "batch", seen)
     key = f"{method.replace('-', '_')}__server_batch_size"
     config = tiny_config(method, **{key: 30, "rounds": 1, "ecofed__refresh": "once"})
     program, prepared = started(config)

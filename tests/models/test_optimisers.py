@@ -42,6 +42,12 @@ def test_steps_are_pytorchs_to_the_last_bit(ours: Any, theirs: Any, settings: di
     assert not torch.equal(weights, torch.linspace(-1, 1, 12).reshape(3, 4))
 
 
+def test_steps_in_one_pass_over_memory_differ_by_rounding_at_most() -> None:
+    settings = CASES[0][2]
+    (weights, _), (expected, _) = trained(SGD, settings | {"fused": True}), trained(torch.optim.SGD, settings)
+    torch.testing.assert_close(weights, expected, rtol=1e-6, atol=1e-7)
+
+
 def test_the_compiler_stays_where_it_is() -> None:
     code = """
 import sys, torch

@@ -16,7 +16,7 @@ from ecofed.config.methods import METHODS, PAPER_METHODS
 from ecofed.devices import DeviceWorker
 from ecofed.errors import DeviceError
 from ecofed.methods import Method
-from ecofed.methods.channel import BelowQuorumError
+from ecofed.methods.refusals import BelowQuorumError
 from ecofed.methods.transport import Answer
 from ecofed.runtimes import InProcessTransport
 from ecofed.wire import Acknowledge, Failure, Message, decode, encode

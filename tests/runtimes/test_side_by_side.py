@@ -84,6 +84,20 @@ def test_the_results_are_those_of_one_after_the_other_and_are_told_in_order(
     assert (tmp_path / "ecofed" / "model.safetensors").exists()
 
 
+def test_each_may_use_its_share_of_the_cores(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[str] = []
+
+    def started(command: Any, **options: Any) -> Any:
+        shares.append(options["env"]["ECOFED_CORES"])
+        return popen(command, **options)
+
+    popen = side_by_side.subprocess.Popen
+    monkeypatch.setattr(side_by_side.subprocess, "Popen", started)
+    monkeypatch.setenv("ECOFED_CORES", "5")
+    compare(settings_of(pictures, rounds=1), METHODS, out=tmp_path, jobs=2)
+    assert shares == ["2", "2"]
+
+
 def test_ctrl_c_stops_all_of_them_and_resume_goes_on(alone: Comparison, pictures: Path, tmp_path: Path) -> None:
     class Pressing(Beside):
         def beside(self) -> Told:

@@ -7,19 +7,19 @@ Batches are ``(x_BCHW, y_B)``; h is the activation.
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache
+import threading
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecofed.config.problem import ModelConfig
 from ecofed.config.task import Task
 from ecofed.devices.local_data import LocalData
 from ecofed.errors import DeviceError
 from ecofed.models import (
     AuxiliaryClassifier,
-    Precision,
     activation_shape,
     build_model,
     default_cut,
@@ -42,7 +42,7 @@ class LocalTrainer:
         """A fresh optimiser of these modules."""
         config = self.task.config
         parameters = [parameter for module in modules for parameter in module.parameters()]
-        return SGD(parameters, lr=config.learning_rate, momentum=config.momentum)
+        return SGD(parameters, lr=config.learning_rate, momentum=config.momentum, fused=True)
 
     def _placed(self, module: nn.Module) -> nn.Module:
         return module.to(self.data.torch_device, memory_format=torch.channels_last).train()  # type: ignore[call-overload,no-any-return]
@@ -55,9 +55,7 @@ class LocalTrainer:
     @property
     def whole(self) -> nn.Module:
         """The whole network, to be filled with weights."""
-        task, config = self.task, self.task.config
-        shared = _shared_whole(config.model, task.in_channels, task.classes, config.normalisation, config.precision)
-        return self._placed(shared)
+        return self._placed(_shared_whole(self.task))
 
     @cached_property
     def front(self) -> nn.Module:
@@ -82,13 +80,24 @@ class LocalTrainer:
         return np.empty((0, *self.activation_shape), np.float32)
 
 
-@lru_cache(maxsize=2)
-def _shared_whole(
-    config: ModelConfig, in_channels: int, classes: int, normalisation: str, precision: Precision
-) -> nn.Module:
-    """One whole network per process: simulated devices take turns with it, and each loads all weights before use."""
-    model = build_model(config, in_channels=in_channels, classes=classes, normalisation=normalisation)
-    return set_precision(model, precision)
+class _Shared(threading.local):
+    """One whole network per thread: simulated devices take turns with it, and each loads all weights before use."""
+
+    made: tuple[Any, ...] = ()
+    network: nn.Module
+
+
+_SHARED = _Shared()
+
+
+def _shared_whole(task: Task) -> nn.Module:
+    config = task.config
+    wanted = (config.model, task.in_channels, task.classes, config.normalisation, config.precision)
+    if _SHARED.made != wanted:
+        model, channels, classes, normalisation, precision = wanted
+        built = build_model(model, in_channels=channels, classes=classes, normalisation=normalisation)
+        _SHARED.made, _SHARED.network = wanted, set_precision(built, precision)
+    return _SHARED.network
 
 
 class Mean:

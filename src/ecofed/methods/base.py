@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,9 @@ from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.costs.steps import Script
 from ecofed.errors import DeviceError, ModelError
-from ecofed.methods.channel import Channel, DivergedError
+from ecofed.methods.channel import Channel
 from ecofed.methods.plausible import SampleCounts, check_parameters, check_size
+from ecofed.methods.refusals import DivergedError
 from ecofed.models import Partition, activation_shape, load_arrays, state_arrays
 from ecofed.models.optimisers import SGD
 from ecofed.wire import FrontBundle, Message
@@ -158,7 +160,15 @@ class Method(Script):
 
     def sgd(self, module: nn.Module) -> SGD:
         """A fresh optimiser."""
-        return SGD(module.parameters(), lr=self.config.learning_rate, momentum=self.config.momentum)
+        return SGD(module.parameters(), lr=self.config.learning_rate, momentum=self.config.momentum, fused=True)
+
+    def trained_copy(
+        self, module: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
+    ) -> tuple[nn.Module, list[float]]:
+        """A copy of the module after a step on each batch (h_BCHW, y_B), and the losses."""
+        copied = copy.deepcopy(module).train()
+        optimiser = self.sgd(copied)
+        return copied, [train_on(copied, optimiser, *batch) for batch in batches]
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """An array that arrived, on the server's training device."""

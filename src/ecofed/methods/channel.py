@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from ecofed.costs.availability import Availability, needed_devices
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.ledger import Ledger
-from ecofed.errors import DeviceError, ModelError, WireError
+from ecofed.errors import DeviceError, WireError
 from ecofed.errors.foreign_text import clean
-from ecofed.methods.transport import Answer, Lost, Transport
+from ecofed.methods.asking import Ask as Ask
+from ecofed.methods.asking import Sent
+from ecofed.methods.at_once import in_order
+from ecofed.methods.refusals import LEFT_OUT, BelowQuorumError, DivergedError, LostError, RefusedError, SaidNoError
+from ecofed.methods.transport import Answer, Transport
 from ecofed.slow_work import counted
 from ecofed.wire import Encoded, Failure, Message, decode, encode
 
@@ -25,50 +28,7 @@ MAX_ATTEMPTS = 5
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """A request to one device."""
-
-    request: Message
-    reply: type[Message] | tuple[type[Message], ...]
-    """What it may answer."""
-    counted: bool = True
-    """``False`` keeps the exchange out of the ledger (a front that is taken to be on the device already)."""
-    retransmission: bool = False
-    """The device was told this before, and has lost it."""
-
-
-class BelowQuorumError(DeviceError):
-    """Too few devices answered for the round to count."""
-
-
-class RefusedError(DeviceError):
-    """No device that was asked can do it: the run itself is at fault."""
-
-
-class DivergedError(DeviceError):
-    """Training with a device's data gave numbers that are not finite."""
-
-
-class _SaidNoError(DeviceError):
-    """A device answered ``Failure``."""
-
-
-class _LostError(DeviceError):
-    """A device did not answer."""
-
-    def __init__(self, lost: Lost) -> None:
-        super().__init__(lost.reason)
-        self.lost = lost
-
-
-@dataclass(frozen=True)
-class _Entry:
-    direction: str
-    by_kind: Mapping[str, int]
-    retransmission: bool
+U = TypeVar("U")
 
 
 class Channel:
@@ -78,6 +38,7 @@ class Channel:
         quorum: the share of the devices asked (at most 1), or their number (above 1), that must answer.
         deadline_seconds: how long devices have in a round.
         availability: simulates devices that come and go; default: all are always there.
+        at_once: how many devices' answers are worked on at the same time; results do not depend on it.
     """
 
     def __init__(
@@ -88,7 +49,9 @@ class Channel:
         quorum: float = 1.0,
         deadline_seconds: float | None = None,
         availability: Availability | None = None,
+        at_once: int = 1,
     ) -> None:
+        self.at_once = at_once
         self._transport = transport
         self.ledger = ledger
         self._quorum = quorum
@@ -96,7 +59,7 @@ class Channel:
         self._deadline: float | None = None
         self._availability = availability
         self._round: int | None = None
-        self._attempt: list[_Entry] = []
+        self._attempt: list[Sent] = []
         self._notes: list[str] = []
         self._last_encoded: tuple[Message, Encoded] | None = None
         self.exchanges: list[Exchange] = []
@@ -151,6 +114,41 @@ class Channel:
             RefusedError: every single one answered that it cannot, or training diverged with every one. One device
                 alone is only believed where nobody has answered otherwise yet.
         """
+        visits = self._visits(devices, opening, use, optional=optional)
+        return self._judged(devices, visits, optional=optional, settled=settled)
+
+    def visit_and_train(
+        self,
+        devices: Sequence[int],
+        opening: Callable[[int], Sequence[Ask]],
+        use: Callable[[int, Sequence[Message]], T],
+        train: Callable[[T], U],
+    ) -> Iterator[tuple[int, U]]:
+        """:meth:`visit`, and ``train`` on what ``use`` made of each device's answers, on several at the same time.
+
+        So ``use`` must not depend on what was trained, and ``train``, whose errors count as those of ``use``, must
+        change nothing and ask nobody.
+        """
+
+        def trained(visit: tuple[int, T | Exception]) -> tuple[int, U | Exception]:
+            device, made = visit
+            try:
+                return device, made if isinstance(made, Exception) else train(made)
+            except LEFT_OUT as error:
+                return device, error
+
+        visits = self._visits(devices, opening, use, optional=False)
+        return self._judged(devices, in_order(trained, visits, self.at_once), optional=False, settled=0)
+
+    def _visits(
+        self,
+        devices: Sequence[int],
+        opening: Callable[[int], Sequence[Ask]],
+        use: Callable[[int, Sequence[Message]], T],
+        *,
+        optional: bool,
+    ) -> Iterator[tuple[int, T | Exception]]:
+        """What was made of each device's answers, or why it is left out."""
         present = self._present(devices)
         pending: dict[int, Sequence[tuple[Ask, Encoded]]] = {}
 
@@ -159,25 +157,36 @@ class Channel:
                 pending[device] = self._prepare(opening(device))
                 yield device, [encoded.data for _, encoded in pending[device]]
 
-        answered, refusals = 0, []
         exchanges = counted(self._transport.exchange_all(outgoing(), self._deadline), len(present), "devices")
         while (arrived := self._wait(lambda: next(exchanges, None))) is not None:
             device, answer = arrived
+            made: T | Exception
             try:
                 before = len(self.exchanges)
-                result = self._visit_one(device, pending.pop(device), answer, opening, use)
+                made = self._visit_one(device, pending.pop(device), answer, opening, use)
                 if not optional:
                     self._check_time(before)
-            except (DeviceError, WireError, ModelError) as error:
-                if isinstance(error, (_SaidNoError, DivergedError)):
-                    refusals.append(f"device {device}: {error}")
-                self._note(device, error, "left out of this round")
-            else:
+            except LEFT_OUT as error:
+                made = error
+            yield device, made
+
+    def _judged(
+        self, devices: Sequence[int], visits: Iterator[tuple[int, T | Exception]], *, optional: bool, settled: int
+    ) -> Iterator[tuple[int, T]]:
+        """Those that went well; then whether they are enough."""
+        asked, answered, refusals = 0, 0, []
+        for device, made in visits:
+            asked += 1
+            if not isinstance(made, Exception):
                 answered += 1
-                yield device, result
+                yield device, made
+                continue
+            if isinstance(made, (SaidNoError, DivergedError)):
+                refusals.append(f"device {device}: {made}")
+            self._note(device, made, "left out of this round")
         if optional:
             return
-        self.asked, self.answered = self.asked + len(present) + settled, self.answered + answered + settled
+        self.asked, self.answered = self.asked + asked + settled, self.answered + answered + settled
         self.ever_answered |= self.answered > 0
         if devices and len(refusals) == len(devices) and not settled and (len(devices) > 1 or not self.ever_answered):
             raise RefusedError(refusals[0])
@@ -226,7 +235,7 @@ class Channel:
             repeated = False
             try:
                 return use(device, self._open(device, prepared, answer))
-            except _LostError as error:
+            except LostError as error:
                 del self.exchanges[before:]
                 attempts += bool(answer.sent)
                 if error.lost.forgot:
@@ -256,7 +265,7 @@ class Channel:
         """Record an exchange and decode its replies."""
         for ask, encoded in prepared[: answer.sent]:
             if ask.counted:
-                self._attempt.append(_Entry("downlink", encoded.by_kind, ask.retransmission))
+                self._attempt.append(Sent("downlink", encoded.by_kind, ask.retransmission))
         messages, problem = [], None
         for (ask, encoded), reply in zip(prepared, answer.replies, strict=False):
             try:
@@ -269,14 +278,14 @@ class Channel:
                 if ask.counted and not ask.retransmission:
                     self._note_exchange(device, ask.request, encoded.by_kind, message, by_kind)
             if ask.counted:
-                self._attempt.append(_Entry("uplink", by_kind, ask.retransmission))
+                self._attempt.append(Sent("uplink", by_kind, ask.retransmission))
         if problem is not None:
             self._transport.drop(device)
             raise problem
         for (ask, _), message in zip(prepared, messages, strict=False):
             self._check(device, ask, message)
         if answer.lost is not None:
-            raise _LostError(answer.lost)
+            raise LostError(answer.lost)
         if len(messages) < len(prepared):
             raise DeviceError(f"answered {len(messages)} of {len(prepared)} requests")
         return messages
@@ -297,7 +306,7 @@ class Channel:
     def _check(self, device: int, ask: Ask, message: Message) -> None:
         """The reply must be one to this request: of its kind, and of its round."""
         if isinstance(message, Failure):
-            raise _SaidNoError(message.reason)
+            raise SaidNoError(message.reason)
         expected = ask.reply if isinstance(ask.reply, tuple) else (ask.reply,)
         if not isinstance(message, expected):
             self._transport.drop(device)

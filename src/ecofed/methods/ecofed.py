@@ -8,7 +8,6 @@ buffer. Only the back is trained. ``pooled`` (ours) trains one back on batches m
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +36,8 @@ from ecofed.costs.steps import FRONT_ID, Step, Stop, Work, labels, split
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError, WireError
 from ecofed.files.json_values import read_as
-from ecofed.methods.base import Context, Keeping, Method, RoundOutcome, mean, train_on, under
+from ecofed.methods.at_once import in_order
+from ecofed.methods.base import Context, Keeping, Method, RoundOutcome, mean, under
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
 from ecofed.methods.pooled import PooledTrainer, has_running_statistics
@@ -232,18 +232,18 @@ class EcoFed(EcoFedFacts, Method):
     def _train_each(self, devices: list[int]) -> float | None:
         """The paper: one copy of the back per device, on its batches as they were uploaded; then the average."""
         average, losses = WeightedAverage(), []
-        for device in devices:
-            view = self.division.latest(device)
-            back = copy.deepcopy(self.back).train()
-            optimiser = self.sgd(back)
-            for batch in self.batches(len(view)):
-                rows_B = np.arange(batch.start, batch.stop)
-                y_B = torch.from_numpy(view.labels_N[rows_B]).to(self.context.torch_device)
-                losses.append(train_on(back, optimiser, self.tensor(self._inputs(view, rows_B, None)), y_B))
+        views = [self.division.latest(device) for device in devices]
+        trained = in_order(self._trained_copy, views, self.channel.at_once)
+        for view, (back, of_device) in zip(views, trained, strict=True):
+            losses += of_device
             average.add(state_arrays(back), self.weight(len(view)))
         if losses:
             load_arrays(self.back, average.result())
         return mean(losses)
+
+    def _trained_copy(self, view: View) -> tuple[nn.Module, list[float]]:
+        batches = (self.trainer.batch(view, np.r_[batch], None) for batch in self.batches(len(view)))
+        return self.trained_copy(self.back, batches)
 
     def _inputs(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
         """Decoded activations (B, C, H, W) of these rows, augmented where there is a generator."""

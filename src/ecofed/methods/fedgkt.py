@@ -46,8 +46,11 @@ class FedGKT(FedGKTFacts, LocalLossMethod):
         request = TrainDistilled(
             round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
         )
-        for device, done in self.channel.visit(
-            sampled, lambda device: self._opening(device, request), self._train_back
+        for device, done in self.channel.visit_and_train(
+            sampled,
+            lambda device: self._opening(device, request),
+            self._checked,
+            lambda checked: self._train_back(*checked),
         ):
             samples[device] = done.samples
             self._to_resend.discard(device)
@@ -66,11 +69,8 @@ class FedGKT(FedGKTFacts, LocalLossMethod):
         self._answer(round_, answers)
         return RoundOutcome(train_loss=mean(losses))
 
-    def _train_back(self, device: int, replies: Sequence[Message]) -> Trained[Distilled]:
+    def _train_back(self, reply: Distilled, samples: int) -> Trained[Distilled]:
         """On a copy: a device on whose activations training diverges costs only itself."""
-        reply = replies[-1]
-        assert isinstance(reply, Distilled)
-        samples = self._check(device, reply)
         labels_N = self.labels(reply.labels_N)
         back = copy.deepcopy(self.halves.back).train()
         optimiser = self.sgd(back)
@@ -99,12 +99,15 @@ class FedGKT(FedGKTFacts, LocalLossMethod):
         logits = ServerLogits(round=request.round, logits_NK=self._logits[device])
         return [Ask(request=logits, reply=Acknowledge, retransmission=True), train]
 
-    def _check(self, device: int, reply: Distilled) -> int:
+    def _checked(self, device: int, replies: Sequence[Message]) -> tuple[Distilled, int]:
+        """What it sent, and how many samples it has."""
+        reply = replies[-1]
+        assert isinstance(reply, Distilled)
         samples = self.check_upload(device, reply, 1)
         if reply.logits_NK.shape != (len(reply.labels_N), self.context.task.classes):
             raise DeviceError(f"logits of shape {reply.logits_NK.shape} for {len(reply.labels_N)} labels")
         check_size("logits", reply.logits_NK)
-        return samples
+        return reply, samples
 
     def _answer(self, round_: int, answers: Mapping[int, np.ndarray]) -> None:
         """The server's logits go down; who cannot be reached is sent them when it takes part again."""

@@ -5,7 +5,6 @@ Activations go up and no gradient comes down. Front and auxiliary classifier are
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -18,10 +17,11 @@ from ecofed.config.schema import Config
 from ecofed.costs.steps import Step, Stop, Work, activation, epochs, labels
 from ecofed.costs.workload import Workload
 from ecofed.errors import DeviceError
-from ecofed.methods.base import Context, Method, RoundOutcome, mean, train_on, under
+from ecofed.methods.base import Context, Method, RoundOutcome, mean, under
+from ecofed.methods.channel import Ask
 from ecofed.methods.plausible import check_loss
 from ecofed.models import AuxiliaryClassifier, WeightedAverage, activation_shape, initialise, load_arrays, state_arrays
-from ecofed.wire import Distilled, LocallyTrained, TrainLocally
+from ecofed.wire import Distilled, LocallyTrained, Message, TrainLocally
 
 R = TypeVar("R", LocallyTrained, Distilled)
 
@@ -89,7 +89,10 @@ class LGL(LGLFacts, LocalLossMethod):
         request = TrainLocally(
             round=round_, front=state_arrays(self.halves.front), auxiliary=state_arrays(self.auxiliary)
         )
-        for device, done in self.channel.broadcast(sampled, request, LocallyTrained, self._train_back):
+        opening = [Ask(request=request, reply=LocallyTrained)]
+        for device, done in self.channel.visit_and_train(
+            sampled, lambda _: opening, self._checked, lambda checked: self._train_back(*checked)
+        ):
             samples[device] = done.samples
             losses += done.losses
             if done.losses:
@@ -104,16 +107,19 @@ class LGL(LGLFacts, LocalLossMethod):
             load_arrays(self.halves.back, backs.result())
         return RoundOutcome(train_loss=mean(losses))
 
-    def _train_back(self, device: int, reply: LocallyTrained) -> Trained[LocallyTrained]:
+    def _checked(self, device: int, replies: Sequence[Message]) -> tuple[LocallyTrained, int]:
+        """What it sent, and how many samples it has."""
+        (reply,) = replies
+        assert isinstance(reply, LocallyTrained)
+        return reply, self.check_upload(device, reply, self.config.local_epochs)
+
+    def _train_back(self, reply: LocallyTrained, samples: int) -> Trained[LocallyTrained]:
         """On a copy: a device on whose activations training diverges costs only itself."""
-        samples = self.check_upload(device, reply, self.config.local_epochs)
         labels_N = self.labels(reply.labels_N)
-        back = copy.deepcopy(self.halves.back).train()
-        optimiser = self.sgd(back)
-        losses = [
-            train_on(back, optimiser, self.tensor(reply.activation_NCHW[batch]), labels_N[batch])
-            for batch in self.batches(len(labels_N))
-        ]
+        batches = (
+            (self.tensor(reply.activation_NCHW[batch]), labels_N[batch]) for batch in self.batches(len(labels_N))
+        )
+        back, losses = self.trained_copy(self.halves.back, batches)
         self.check_trained(back, self.halves.back)
         return Trained(reply, back, samples, losses)
 

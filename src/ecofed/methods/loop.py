@@ -17,7 +17,7 @@ from ecofed.costs.clock import RoundTime
 from ecofed.costs.exchange import Exchange
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome
-from ecofed.methods.channel import BelowQuorumError
+from ecofed.methods.refusals import BelowQuorumError
 from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord

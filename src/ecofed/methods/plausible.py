@@ -14,7 +14,7 @@ import numpy as np
 from ecofed.config.held_out import trained_count
 from ecofed.config.schema import Config
 from ecofed.errors import DeviceError
-from ecofed.methods.channel import DivergedError
+from ecofed.methods.refusals import DivergedError
 
 #: No device has more samples, says a run that does not know how many there are.
 MAX_SAMPLES = 1_000_000

@@ -74,12 +74,18 @@ class PooledTrainer:
         for step in counted(range(steps), steps, "training"):
             self._set_learning_rate(*((round_ - 1 + part / steps) / self._config.rounds for part in (step, step + 1)))
             random = generator(self._config.seed, "feature-augmentation", round_=round_, view=step)
-            h_BCHW, y_B = self._batch(pool, order[step * size : (step + 1) * size], random)
+            h_BCHW, y_B = self.batch(pool, order[step * size : (step + 1) * size], random)
             total += self._step(h_BCHW, y_B, random)
             self._steps += 1
             if self._average is not None and self._steps % AVERAGE_EVERY == 0:
                 self._update_average()
         return total / steps
+
+    def batch(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        """These rows as what is trained takes them, augmented where there is a generator, and labels (B,)."""
+        h_BCHW = torch.from_numpy(self._inputs(view, rows_B, random))
+        y_B = torch.from_numpy(view.labels_N[rows_B])
+        return h_BCHW.to(self._device, memory_format=torch.channels_last), y_B.to(self._device)
 
     @torch.no_grad()
     def loss_on(self, view: View) -> float:
@@ -87,14 +93,9 @@ class PooledTrainer:
         self.back.eval()
         total = 0.0
         for rows_B in np.array_split(np.arange(len(view)), -(-len(view) // 100)):
-            h_BCHW, y_B = self._batch(view, rows_B, None)
+            h_BCHW, y_B = self.batch(view, rows_B, None)
             total += float(F.cross_entropy(self.back(h_BCHW), y_B, reduction="sum"))
         return total / len(view)
-
-    def _batch(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> tuple[Tensor, Tensor]:
-        h_BCHW = torch.from_numpy(self._inputs(view, rows_B, random))
-        y_B = torch.from_numpy(view.labels_N[rows_B])
-        return h_BCHW.to(self._device, memory_format=torch.channels_last), y_B.to(self._device)
 
     def _step(self, h_BCHW: Tensor, y_B: Tensor, random: np.random.Generator) -> float:
         settings = self._settings

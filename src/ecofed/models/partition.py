@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ecofed.errors import ModelError, nearest
+from ecofed.models.tracing import ThreadTracer
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Partition:
     layer: str
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(ThreadTracer):
     """Keeps childless modules whole (what they do may depend on training mode), and notes what every module returns."""
 
     # Without it a buffer that the forward pass computes with would be frozen into a constant.
@@ -41,6 +42,8 @@ class _Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = super().call_module(m, forward, args, kwargs)
+        if self.elsewhere:
+            return output
         self.outputs.setdefault(self.path_of_module(m), []).append(
             output.node if isinstance(output, fx.Proxy) else None
         )

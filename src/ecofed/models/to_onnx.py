@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from ecofed.errors import ModelError
 from ecofed.models.normalisation import FrozenBatchNorm2d, RunningBatchNorm2d
 from ecofed.models.same_conv import SameConv2d
+from ecofed.models.tracing import ThreadTracer
 from ecofed.onnx.activations import hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu
 from ecofed.onnx.graph import Graph, convolution, linear, maximum_pool, normalisation
 
@@ -99,7 +100,7 @@ def _written_call(graph: Graph, function: Any, inputs: list[str], settings: list
     return None
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(ThreadTracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return any(cls in _LAYERS for cls in type(m).__mro__) or super().is_leaf_module(m, module_qualified_name)
 

@@ -30,7 +30,7 @@ from ecofed.errors import CheckpointError, ConfigError, DeviceError
 from ecofed.files.disk import append_text, json_text, remove_unfinished, write_json, write_text
 from ecofed.files.json_values import Count, parse, read_as
 from ecofed.files.ownership import owned, refuse_if_owned
-from ecofed.methods.channel import DivergedError
+from ecofed.methods.refusals import DivergedError
 from ecofed.models import build_model
 from ecofed.models.registry import narrows
 from ecofed.randomness import generator

@@ -26,6 +26,7 @@ from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RunResult
 from ecofed.results.scores import RunScores
 from ecofed.runs.again import Again
+from ecofed.runs.at_once import networks_at_once
 from ecofed.runs.exporting import deliver
 from ecofed.runs.going import Going, start
 from ecofed.runs.inputs import without_devices
@@ -140,8 +141,7 @@ def run_owned(
     checkpoint = begun(folder, config, prepared.inputs, note) if folder is not None and resume else None
     if folder is not None and not resume:  # what another run left there would be mistaken for this one's
         clear(folder)
-    open_own = connect or (lambda made: open_transport(made.task, made.worker, str(made.torch_device)))
-    transport = open_own(prepared)
+    transport = connect(prepared) if connect is not None else _own_transport(prepared)
     try:
         going = start(prepared, transport, folder, checkpoint, again, command, notes, fleet=connect is not None)
         if going.method.asks_devices:  # what was kept of another run bears what that one promised
@@ -168,6 +168,10 @@ def run_owned(
         transport.close()
     observer.finished(result)
     return result
+
+
+def _own_transport(made: Prepared) -> Transport:
+    return open_transport(made.task, made.worker, str(made.torch_device), at_once=networks_at_once(made))
 
 
 def _shown_again(done: RunResult, folder: Path, again: Again | None, observer: Observer, *, report: bool) -> RunResult:

@@ -17,6 +17,7 @@ from ecofed.pretraining.resolve import starts_published
 from ecofed.results import RoundRecord, RunResult
 from ecofed.results.scores import RunScores
 from ecofed.runs.again import Again
+from ecofed.runs.at_once import networks_at_once
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.recording import checkpoint_of, result_of
@@ -99,6 +100,7 @@ def start(
         quorum=config.quorum,
         deadline_seconds=config.deadline_seconds,
         availability=Availability(config),
+        at_once=networks_at_once(prepared),
     )
     samples = None if fleet else [len(part) for part in prepared.parts]
     method = _method(prepared, channel, folder, samples, again)

@@ -25,6 +25,7 @@ from ecofed.config.registry import plugins_to_pass_on
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import parse, read_as
+from ecofed.machine import CORES, cores, free_bytes
 from ecofed.reports.files import read_result
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.interruption import SAID, answers_ctrl_c
@@ -33,7 +34,6 @@ from ecofed.runtimes.lifetime import own_python
 
 #: A run that has begun grows by about so much while it trains.
 _GROWTH = 1.5
-_MEMORY = Path("/proc/meminfo")
 #: Which run says what; ``None``: it has ended. One of its own for Ctrl-C.
 Told: TypeAlias = "queue.SimpleQueue[tuple[int, dict[str, Any] | None]]"
 _CTRL_C = -1
@@ -62,7 +62,8 @@ class Order:
 class _Child:
     """A run in its process."""
 
-    def __init__(self, number: int, order: Order, told: Told) -> None:
+    def __init__(self, number: int, order: Order, told: Told, share: int) -> None:
+        """``share``: of the processor cores."""
         self.config, self.folder = Config.from_dict(order.config), Path(order.folder)
         # A session of its own: Ctrl-C at a terminal is for the process that started it, which passes it on.
         self.process = subprocess.Popen(
@@ -70,6 +71,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            env=os.environ | {CORES: str(share)},
         )
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self.process.stdin as line:  # it is missed when nothing comes back
@@ -153,7 +155,7 @@ class _Runs:
         for number in () if self._stopped else left:
             if len(self._running) >= self._jobs or not self._has_room():
                 break
-            self._children[number] = _Child(number, self._orders[number], self._told)
+            self._children[number] = _Child(number, self._orders[number], self._told, max(1, cores() // self._jobs))
             self._running.add(number)
         return bool(self._running)
 
@@ -164,7 +166,7 @@ class _Runs:
         if not self._begun:  # nobody knows yet
             return False
         each = int(_GROWTH * max(self._children[number].most_bytes() for number in self._begun))
-        free = _free_bytes()
+        free = free_bytes()
         if free is None or free > each:
             return True
         if not self._said_few:
@@ -269,10 +271,3 @@ def _error(name: str, message: str) -> EcoFedError:
     error: EcoFedError = kind.__new__(kind)
     EcoFedError.__init__(error, message)
     return error
-
-
-def _free_bytes() -> int | None:
-    """What new processes may take; ``None`` where the system does not say."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        return 1024 * int(_MEMORY.read_text(encoding="ascii").split("MemAvailable:")[1].split()[0])
-    return None
