@@ -271,6 +271,21 @@ def test_the_servers_batches_have_a_size_of_their_own(method: str, monkeypatch: 
         tiny_config(method, **{key: 0})
 
 
+def test_batches_and_learning_rate_of_auto_suit_each_other() -> None:
+    auto = EcoFedConfig(server_batch_size="auto")
+    assert auto.steps([500] * 10, 20) == 25
+    assert (auto.batch(20), auto.batch(500)) == (200, 500)
+    assert auto.rate(0.01, 20) == pytest.approx(0.01 * 10**0.5)
+    assert auto.rate(0.01, 500) == EcoFedConfig(server_batch_size=200).rate(0.01, 20) == 0.01
+    program, _ = started(tiny_config("ecofed", ecofed__server_batch_size="auto", learning_rate=0.02, rounds=1))
+    assert isinstance(program, EcoFed)
+    assert program.train_round(1, [0, 1]).server_steps == 1
+    (group,) = program.trainer._optimiser.param_groups
+    assert group["lr"] == pytest.approx(0.02 * 5)
+    with pytest.raises(ConfigError, match=r"^ecofed\.server_batch_size = 'many': must be a whole number"):
+        tiny_config("ecofed", ecofed__server_batch_size="many")
+
+
 def test_batches_of_fedavg_stay_as_they_were_uploaded() -> None:
     config = EcoFedConfig(server="fedavg", server_batch_size=1, server_steps=1)
     assert config.steps([20, 20], 8) == 6

@@ -29,7 +29,11 @@ def convert(key: str, value: Any, hint: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None
-        return convert(key, value, next(option for option in options if option is not type(None)))
+        words = [word for option in options for word in typing.get_args(option)]  # of a Literal
+        if value in words:
+            return value
+        plain = [option for option in options if option is not type(None) and not typing.get_args(option)]
+        return convert(key, value, plain[0] if plain else options[0])
     if origin is Literal:
         if value not in options:
             raise ConfigError(f"{key} = {value!r}: must be one of {', '.join(options)}{nearest(str(value), options)}")

@@ -53,6 +53,7 @@ class PooledTrainer:
         self._config = config
         self._settings = settings
         self._device = torch_device
+        self._rate = settings.rate(config.learning_rate, config.batch_size)
         self._optimiser = self._fresh_optimiser()
         self._average = copy.deepcopy(back).requires_grad_(False).eval() if settings.ema else None
         self._steps = 0
@@ -126,7 +127,7 @@ class PooledTrainer:
         return F.nll_loss(said_BK.log(), y_B) * (1 - smoothing) - said_BK.log().mean() * smoothing
 
     def _fresh_optimiser(self) -> Optimizer:
-        rate, decay = self._config.learning_rate, self._settings.weight_decay
+        rate, decay = self._rate, self._settings.weight_decay
         if self._settings.optimiser == "sgd":
             momentum = self._config.momentum
             return SGD(self.back.parameters(), lr=rate, momentum=momentum, weight_decay=decay, fused=True)
@@ -146,7 +147,7 @@ class PooledTrainer:
         if settings.warm_up:
             share *= min(1.0, after / settings.warm_up)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._config.learning_rate * share
+            group["lr"] = self._rate * share
 
     @torch.no_grad()
     def _update_average(self) -> None:

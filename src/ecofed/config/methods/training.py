@@ -9,6 +9,9 @@ from typing import Literal
 
 from ecofed.config.fields import require
 
+#: Samples of a batch that keep a processor's units for matrices busy; more gain little.
+AUTO_BATCH = 200
+
 
 def cosine(progress: float) -> float:
     """A learning rate's share of its start, ``progress`` (0..1) through the whole training."""
@@ -19,9 +22,10 @@ def cosine(progress: float) -> float:
 class PooledTraining:
     """How the server trains on what devices have sent it, all pooled."""
 
-    server_batch_size: int | None = None
+    server_batch_size: int | Literal["auto"] | None = None
     """Samples of a batch when the server trains on what is pooled; ``none``: ``batch_size``. Larger ones suit a
-    server's processor: so many samples take about half the time in batches of 100 instead of 20."""
+    server's processor: so many samples take about half the time in batches of 100 instead of 20. ``auto``: 200, at a
+    learning rate that is larger by the square root of how many times ``batch_size`` that is."""
     server_steps: int | None = None
     """SGD steps a round on the pooled samples; default as many as the sampled devices' samples make batches (what the
     paper does)."""
@@ -52,7 +56,15 @@ class PooledTraining:
 
     def batch(self, config_batch_size: int) -> int:
         """Samples of a batch, where the configuration's ``batch_size`` is this one."""
+        if self.server_batch_size == "auto":
+            return max(AUTO_BATCH, config_batch_size)
         return self.server_batch_size or config_batch_size
+
+    def rate(self, learning_rate: float, config_batch_size: int) -> float:
+        """The learning rate that suits the batches: noise of gradients falls with the square root of their size."""
+        if self.server_batch_size != "auto":
+            return learning_rate
+        return learning_rate * math.sqrt(self.batch(config_batch_size) / config_batch_size)
 
     def steps(self, samples: Iterable[int], config_batch_size: int) -> int:
         """SGD steps of a round about devices with so many samples each; 0 without any device.
@@ -63,7 +75,7 @@ class PooledTraining:
         if not counts or self.server_steps:
             return (self.server_steps or 0) if counts else 0
         if self.server_batch_size:
-            return -(-sum(counts) // self.server_batch_size)
+            return -(-sum(counts) // self.batch(config_batch_size))
         return sum(-(-count // config_batch_size) for count in counts)
 
     def check(self, section: str) -> None:
@@ -72,7 +84,8 @@ class PooledTraining:
         most = 10_000_000
         require(steps is None or 1 <= steps <= most, f"{section}.server_steps", steps, f"must be in 1..{most}")
         size = self.server_batch_size
-        require(size is None or 1 <= size <= 65536, f"{section}.server_batch_size", size, "must be in 1..65536")
+        usable = size in (None, "auto") or (isinstance(size, int) and 1 <= size <= 65536)
+        require(usable, f"{section}.server_batch_size", size, "must be in 1..65536, auto, or none")
         require(0 <= self.mixup < math.inf, f"{section}.mixup", self.mixup, "must not be negative")
         require(
             not (self.fresh_momentum and self.optimiser == "adamw"),
