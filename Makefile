@@ -8,6 +8,7 @@
 # make fuzz         a million mutated messages and bundles, peers that lie, edited files, two minutes guided by coverage
 # make package      build wheel and source package, check them, install them into clean environments and try them
 # make docs         write the pages and pictures that are taken from the code, and build the documentation site
+# make bench        how fast it trains beside a plain loop: ratios, memory, codecs, buffer, where the time goes
 # make results-check   two recorded rows again, at reduced size, and whether the figures of the pages are recorded
 # make notebooks    run the notebooks of docs/notebooks/, and keep what they print and draw
 # make docs-links   look whether the links to other sites lead somewhere
@@ -29,7 +30,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs notebooks results-check docs-links docs-check screenshots clean
+.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs notebooks bench results-check docs-links docs-check screenshots clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -83,6 +84,10 @@ docs: $(VENV)/.docs
 	$(BIN)/python docs/generate_pipelines.py
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs $(SITE)
 	@echo "Documentation: $(CURDIR)/$(SITE)/index.html"
+
+# Other frameworks beside it: make bench WITH=flower,pfl-research (it says what they need).
+bench: $(VENV)/.train
+	$(BIN)/python benchmarks/bench.py --with "$(WITH)" --json runs/bench.json
 
 # Two rows of docs/results.md at reduced size, drawn at random, against what is recorded; and the figures in README and docs.
 results-check: $(VENV)/.dev

@@ -13,7 +13,8 @@ from __future__ import annotations
 import copy
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from statistics import median
 from typing import Annotated
 
@@ -43,22 +44,43 @@ VARIANTS: dict[str, dict[str, object]] = {
 Trainer = Callable[[int], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Of one way to train."""
+
+    width: str
+    name: str
+    rate: float
+    """Samples a second of processor time."""
+    ratio: float
+    """To the plain loop's."""
+
+
+def measured(seconds: float, *, small: bool = False) -> Iterator[Speed]:
+    """Turns of so many seconds, about. ``small``: one turn, a narrow network, the first and the last way."""
+    narrow: dict[str, object] = {"model__width": 0.125, "model__head_width": 32} if small else {}
+    for width, preset in list(WIDTHS.items())[: 1 if small else None]:
+        trainers = {"plain loop": plain_loop(_config(preset, **narrow))}
+        variants = list(VARIANTS.items())[:: len(VARIANTS) - 1 if small else 1]
+        trainers |= {name: pooled(_config(preset, **narrow | changes)) for name, changes in variants}
+        rates: dict[str, list[float]] = {name: [] for name in trainers}
+        first = 200  # a multiple of every batch
+        counts = {name: max(first, int(seconds * _rate(train, first)) // 200 * 200) for name, train in trainers.items()}
+        for _ in range(1 if small else TURNS):
+            for name, train in trainers.items():
+                rates[name].append(_rate(train, counts[name]))
+        for name, own in rates.items():
+            ratio = median(one / plain for one, plain in zip(own, rates["plain loop"], strict=True))
+            yield Speed(width=width, name=name, rate=median(own), ratio=ratio)
+
+
 def main(seconds: Annotated[float, typer.Option(help="Of a turn, about.")] = 4.0) -> None:
     """Print the table."""
     torch.set_num_threads(1)
     found = platform.processor() or platform.machine()
     print(f"{found}, one thread, PyTorch {torch.__version__}, auto precision here: {native_precision()}")
-    for width, preset in WIDTHS.items():
-        trainers = {"plain loop": plain_loop(_config(preset))}
-        trainers |= {name: pooled(_config(preset, **changes)) for name, changes in VARIANTS.items()}
-        rates: dict[str, list[float]] = {name: [] for name in trainers}
-        counts = {name: max(200, int(seconds * _rate(train, 200)) // 200 * 200) for name, train in trainers.items()}
-        for _ in range(TURNS):
-            for name, train in trainers.items():
-                rates[name].append(_rate(train, counts[name]))
-        for name, own in rates.items():
-            ratio = median(one / plain for one, plain in zip(own, rates["plain loop"], strict=True))
-            print(f"{width}: {name:<26} {median(own):7.0f} samples/s  {ratio:5.2f} x the plain loop")
+    for one in measured(seconds):
+        print(f"{one.width}: {one.name:<26} {one.rate:7.0f} samples/s  {one.ratio:5.2f} x the plain loop")
 
 
 def _rate(train: Trainer, samples: int) -> float:
