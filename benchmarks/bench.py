@@ -308,18 +308,18 @@ def buffer_reads(small: bool) -> list[dict[str, Any]]:
 
 
 def where_time_goes(table: Table) -> list[dict[str, Any]]:
-    """Shares of the processor time of a round, by what PyTorch calls it."""
+    """Shares of the time of a round, by what PyTorch calls it."""
     records, rows = [], (("classic-fl", "classic-fl", {}), ("ecofed", "ecofed, bfloat16 and batches of 200", QUICK))
     os.environ[CORES] = "1"  # a profile is one thread's
     for kind, name, sets in rows:
         told = {"width": table.width, "head_width": table.head_width, "batch_size": 20, "rounds": 3, "sets": sets}
         method, _ = _started(kind, told | {"devices": table.devices, "samples": table.samples})
         method.train_round(1, range(table.devices))
-        started = time.process_time()
         with profile(activities=[ProfilerActivity.CPU]) as found:
+            started = time.perf_counter()
             method.train_round(2, range(table.devices))
+            whole = time.perf_counter() - started
         events = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)
-        whole = time.process_time() - started
         shares = {event.key: event.self_cpu_time_total / 1e6 / whole for event in events[:6]}
         records.append({"name": name} | shares)
     return records
@@ -368,7 +368,7 @@ def main(
             lambda: codecs(small),
         ),
         "buffer": ("random rows of the replay buffer a second", lambda: buffer_reads(small)),
-        "profile": ("shares of the processor time of a round", lambda: where_time_goes(made[-1])),
+        "profile": ("shares of the time of a round", lambda: where_time_goes(made[-1])),
     }
     for part, (title, measure) in parts.items():
         if re.search(only, part):
