@@ -85,6 +85,19 @@ def test_new_images_on_old_devices_whenever_it_is_stopped(buffer: str, collected
     assert open_buffer(tmp_path / "again").digest() == kept.digest()
 
 
+@pytest.mark.parametrize("noise", [{"privacy__epsilon": 50.0}, {"privacy__label_epsilon": 3.0}])
+def test_new_images_bear_noise_too_and_old_ones_are_not_asked_for_again(
+    noise: dict[str, float], tmp_path: Path
+) -> None:
+    run(kept_config(rounds=2, **noise), out=tmp_path / "run", report=False)
+    update(tmp_path / "run", out=tmp_path / "more", report=False, data__samples_per_device=20, sampled_devices=4)
+    assert files(tmp_path / "run") < files(tmp_path / "more")
+    kept = open_buffer(tmp_path / "more")
+    assert kept.config.privacy == kept_config(**noise).privacy
+    for device in kept.buffer.devices:
+        assert samples_of(kept, device) == list(range(20))
+
+
 def test_what_was_forgotten_never_comes_back(copied: Callable[[str], Path], tmp_path: Path) -> None:
     folder = copied("run")
     delete(folder, {0: [], 1: [11, 3]})

@@ -107,7 +107,7 @@ class Protection:
             DeviceError: more uploads than the run may ask for, or more than the device's owner allows.
         """
         uploads = self._uploads()
-        if view >= uploads:
+        if not first and view >= uploads:  # of what came later, the account alone knows what was uploaded before
             raise DeviceError(
                 f"privacy: upload number {view + 1} of the same images; this run's epsilon is for {uploads}, and it is "
                 "refused"
