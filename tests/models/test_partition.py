@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -236,3 +238,18 @@ def test_bottleneck_and_expansion_fit_each_other() -> None:
     set_normalisation(halves.front, "group")
     assert halves.front(torch.randn(2, 3, 32, 32)).shape == (2, 3, 8, 8)
     copy.deepcopy(halves.back).train()
+
+
+def test_a_copy_of_a_half_goes_with_its_last_reference() -> None:
+    """A server makes one a device and round: left to the collector of garbage, they pile up."""
+    halves = partition(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), "0", checked=False)
+    x_NI = torch.rand(3, 4)
+    gc.disable()
+    try:
+        copied = copy.deepcopy(halves.back)
+        assert torch.equal(copy.deepcopy(copied)(x_NI), halves.back(x_NI))
+        left = weakref.ref(copied)
+        del copied
+        assert left() is None
+    finally:
+        gc.enable()

@@ -305,6 +305,7 @@ class _Part(fx.GraphModule):
         for kind in self._HOOKS:
             getattr(again, kind).update(getattr(self, kind))
         again.__dict__["layer_nodes"] = self.layer_nodes
+        again.graph.owning_module = None  # in a circle it would keep its weights until garbage is collected
         return again
 
 
