@@ -1,6 +1,6 @@
 """How fast ecofed trains, beside a plain PyTorch loop and other frameworks: ratios within one run.
 
-    python benchmarks/bench.py [--cores 2] [--only PATTERN] [--with flower,pfl-research] [--json FILE] [--small]
+    python benchmarks/bench.py [--cores 2] [--only PATTERN] [--rows PATTERN] [--with flower,pfl-research] [--json FILE]
 
 Every row of the tables of methods is a process of its own that trains one round when it is asked; they take turns, and
 of several turns each the medians count. A ratio is taken in each turn: the row's rate over the plain loop's. There are
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -258,9 +258,9 @@ def _started(kind: str, values: dict[str, Any]) -> tuple[Method, dict[str, Any]]
     return METHOD_CLASSES[kind](context), values
 
 
-def server(small: bool) -> list[dict[str, Any]]:
+def server(small: bool, threads: int) -> list[dict[str, Any]]:
     """:mod:`training_speed`."""
-    found = training_speed.measured(0.05 if small else 4.0, small=small)
+    found = training_speed.measured(0.05 if small else 2.0, threads=threads, small=small)
     return [{"name": f"{one.width}: {one.name}", "samples_per_second": one.rate, "ratio": one.ratio} for one in found]
 
 
@@ -330,6 +330,7 @@ def main(
     with_: Annotated[str, typer.Option("--with", help="flower, pfl-research, or both with a comma.")] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
     only: Annotated[str, typer.Option(help="Tables and parts that match: split, whole, server, codecs, ...")] = "",
+    row_names: Annotated[str, typer.Option("--rows", help="Rows of tables of methods, beside the first.")] = "",
     small: Annotated[bool, typer.Option(help="Seconds instead of minutes: whether it runs, not how fast.")] = False,
 ) -> None:
     """Print the tables."""
@@ -350,7 +351,8 @@ def main(
             continue
         print(f"\n{table.title}: rounds of {table.devices} devices with {table.samples} samples")
         print(f"{'':<40} samples/s of processor time            samples/s          peak memory")
-        records = measured(table, core_count)
+        rows = [row for row in table.rows if row is table.rows[0] or re.search(row_names, row.name)]
+        records = measured(replace(table, rows=rows), core_count)
         figures["methods"] = [*figures.get("methods", []), *records]
         for one in records:
             print(
@@ -360,8 +362,8 @@ def main(
             )
     parts: dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
         "server": (
-            "the server's training alone, one thread: samples/s of processor time, ratio",
-            lambda: server(small),
+            "the server's training alone: samples/s of processor time (of time with several cores), ratio",
+            lambda: server(small, core_count),
         ),
         "codecs": (
             "codecs: MB/s of float32 both ways; range coder: million symbols/s both ways",

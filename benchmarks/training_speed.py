@@ -5,7 +5,8 @@
 The network after the cut is trained alone: VGG11 after ``block2``, of half and of full width. The plain loop is what
 research code of split learning does: a copy of it for each device, batches of 10, float32, SGD with momentum, on float
 activations. The others are ``ecofed``'s pooled training on 2-bit codes, decoding included, with the settings named.
-Everything takes turns on one thread, and processor time counts; of several turns each, the median.
+Everything takes turns on one thread, and processor time counts; of several turns each, the median. With ``--threads 2``
+time counts, which means little while others use the machine.
 """
 
 from __future__ import annotations
@@ -51,13 +52,15 @@ class Speed:
     width: str
     name: str
     rate: float
-    """Samples a second of processor time."""
+    """Samples a second: of processor time with one thread, of time with several."""
     ratio: float
     """To the plain loop's."""
 
 
-def measured(seconds: float, *, small: bool = False) -> Iterator[Speed]:
+def measured(seconds: float, *, threads: int = 1, small: bool = False) -> Iterator[Speed]:
     """Turns of so many seconds, about. ``small``: one turn, a narrow network, the first and the last way."""
+    torch.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
     narrow: dict[str, object] = {"model__width": 0.125, "model__head_width": 32} if small else {}
     for width, preset in list(WIDTHS.items())[: 1 if small else None]:
         trainers = {"plain loop": plain_loop(_config(preset, **narrow))}
@@ -65,28 +68,32 @@ def measured(seconds: float, *, small: bool = False) -> Iterator[Speed]:
         trainers |= {name: pooled(_config(preset, **narrow | changes)) for name, changes in variants}
         rates: dict[str, list[float]] = {name: [] for name in trainers}
         first = 200  # a multiple of every batch
-        counts = {name: max(first, int(seconds * _rate(train, first)) // 200 * 200) for name, train in trainers.items()}
+        counts = {
+            name: max(first, int(seconds * _rate(train, first, clock)) // 200 * 200) for name, train in trainers.items()
+        }
         for _ in range(1 if small else TURNS):
             for name, train in trainers.items():
-                rates[name].append(_rate(train, counts[name]))
+                rates[name].append(_rate(train, counts[name], clock))
         for name, own in rates.items():
             ratio = median(one / plain for one, plain in zip(own, rates["plain loop"], strict=True))
             yield Speed(width=width, name=name, rate=median(own), ratio=ratio)
 
 
-def main(seconds: Annotated[float, typer.Option(help="Of a turn, about.")] = 4.0) -> None:
+def main(
+    seconds: Annotated[float, typer.Option(help="Of a turn, about.")] = 4.0,
+    threads: Annotated[int, typer.Option(help="Of PyTorch.")] = 1,
+) -> None:
     """Print the table."""
-    torch.set_num_threads(1)
     found = platform.processor() or platform.machine()
-    print(f"{found}, one thread, PyTorch {torch.__version__}, auto precision here: {native_precision()}")
-    for one in measured(seconds):
+    print(f"{found}, {threads} threads, PyTorch {torch.__version__}, auto precision here: {native_precision()}")
+    for one in measured(seconds, threads=threads):
         print(f"{one.width}: {one.name:<26} {one.rate:7.0f} samples/s  {one.ratio:5.2f} x the plain loop")
 
 
-def _rate(train: Trainer, samples: int) -> float:
-    started = time.process_time()
+def _rate(train: Trainer, samples: int, clock: Callable[[], float]) -> float:
+    started = clock()
     train(samples)
-    return samples / (time.process_time() - started)
+    return samples / (clock() - started)
 
 
 def _config(preset: str, **changes: object) -> Config:
