@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "bfloat16": {"batch_size": 20, "precision": "bfloat16"},
     "batches of 100": {"batch_size": 20, "ecofed__server_batch_size": 100},
     "bfloat16, batches of 100": {"batch_size": 20, "precision": "bfloat16", "ecofed__server_batch_size": 100},
+    "bfloat16, batches of 400": {"batch_size": 20, "precision": "bfloat16", "ecofed__server_batch_size": 400},
     "bfloat16, batches of 200": {"batch_size": 20, "precision": "bfloat16", "ecofed__server_batch_size": 200},
 }
 #: Trains on so many samples.

@@ -55,10 +55,11 @@ class WeightedAverage:
     def add(self, arrays: Arrays, weight: float) -> None:
         """Add one device's arrays."""
         for name, array in arrays.items():
+            weighted = np.multiply(array, weight, dtype=np.float64)
             if name in self._sums:
-                self._sums[name] += weight * array.astype(np.float64)
+                self._sums[name] += weighted
             else:
-                self._sums[name] = weight * array.astype(np.float64)
+                self._sums[name] = weighted
         self.weight += weight
 
     def result(self) -> dict[str, np.ndarray]:
