@@ -38,6 +38,8 @@ from ecofed.costs.ledger import Ledger
 from ecofed.data.given import give_arrays
 from ecofed.machine import CORES, cores
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Method, sample_devices
+from ecofed.models.fronts import build_front
+from ecofed.pretraining.shipped import shipped_front
 from ecofed.runs.at_once import networks_at_once
 from ecofed.runs.environment import describe_environment, git_commit
 from ecofed.runs.preparation import prepare
@@ -307,6 +309,23 @@ def buffer_reads(small: bool) -> list[dict[str, Any]]:
     return records
 
 
+@torch.no_grad()
+def front_batches(small: bool) -> list[dict[str, Any]]:
+    """Images a second through the front of half-width VGG11, in batches of several sizes."""
+    bundle = shipped_front("vgg11-w0.5-rgb").load()
+    front = build_front(bundle, bundle.normalisation)
+    x_NCHW = torch.rand(100 if small else 500, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    front(x_NCHW[:20])
+    return [
+        {
+            "name": f"batches of {size}",
+            "images_per_second": len(x_NCHW)
+            / _seconds(lambda size=size: [front(x_BCHW) for x_BCHW in x_NCHW.split(size)]),  # type: ignore[misc]
+        }
+        for size in (20, 50, 100, 250, 500)
+    ]
+
+
 def where_time_goes(table: Table) -> list[dict[str, Any]]:
     """Shares of the time of a round, by what PyTorch calls it."""
     records, rows = [], (("classic-fl", "classic-fl", {}), ("ecofed", "ecofed, bfloat16 and batches of 200", QUICK))
@@ -369,6 +388,7 @@ def main(
             "codecs: MB/s of float32 both ways; range coder: million symbols/s both ways",
             lambda: codecs(small),
         ),
+        "front": ("images a second of processor time through a front", lambda: front_batches(small)),
         "buffer": ("random rows of the replay buffer a second", lambda: buffer_reads(small)),
         "profile": ("shares of the time of a round", lambda: where_time_goes(made[-1])),
     }

@@ -27,6 +27,7 @@ def test_every_part_is_measured(tmp_path: Path) -> None:
     assert min(row["peak_bytes"] for row in figures["methods"]) > 50e6  # PyTorch alone takes more
     assert [row["name"] for row in figures["codecs"]] == [f"uniform, {bits} bits" for bits in (8, 4, 2)]
     assert min(value for row in figures["codecs"] for key, value in row.items() if key != "name") > 0
+    assert min(row["images_per_second"] for row in figures["front"]) > 0
     assert {row["name"] for row in figures["buffer"]} == {"memory", "disk"}
     assert all("aten::convolution_backward" in row for row in figures["profile"])
 
