@@ -57,7 +57,7 @@ def test_a_pool_is_in_device_and_view_order_whatever_arrived_first() -> None:
     buffer = ReplayBuffer("front", views_kept=None)
     for device, number in [(5, 1), (2, 0), (5, 0)]:
         buffer.put(device, number, view(10 * device + number, 2), "front")
-    assert buffer.pool([2, 5]).labels_N.tolist() == [20, 20, 50, 50, 51, 51]
+    assert np.asarray(buffer.pool([2, 5]).labels_N).tolist() == [20, 20, 50, 50, 51, 51]
     assert buffer.latest(5).labels_N.tolist() == [51, 51]
 
 

@@ -37,8 +37,8 @@ def assert_equal_content(one: ReplayBuffer, other: ReplayBuffer) -> None:
     first, second = one.pool(one.devices), other.pool(other.devices)
     every = np.arange(len(first))
     np.testing.assert_array_equal(first.rows[every], second.rows[every])
-    for field in ("scale_N", "sample_N", "labels_N"):
-        np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
+    for field in ("scale_N", "sample_N", "labels_N", "device_N"):
+        np.testing.assert_array_equal(np.asarray(getattr(first, field)), np.asarray(getattr(second, field)))
 
 
 uploads = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 6)), max_size=12)
@@ -91,21 +91,56 @@ def test_what_no_checkpoint_names_is_removed(tmp_path: Path) -> None:
     for number in range(6):
         buffer.put(0, number, view(number), "front")
         buffer.state()
-        assert len(list(tmp_path.iterdir())) == min(2, number + 1)
+        assert len(list(tmp_path.iterdir())) == min(2, number + 1) + 1  # and the table of uploads
 
 
-def test_checkpoints_refer_to_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uploads", [3, 300])
+def test_a_checkpoint_writes_one_new_upload_however_many_there_are(uploads: int, tmp_path: Path) -> None:
     buffer = on_disk(tmp_path)
-    for device in range(4):
-        buffer.put(device, 0, view(device, 1000), "front")
-    assert sum(array.nbytes for array in buffer.state().values()) == 4 * 3 * 8
+    for device in range(uploads):
+        buffer.put(device, 0, view(device, 2), "front")
+    buffer.state()
+    before = {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.iterdir()}
+    buffer.put(uploads, 0, view(9, 2), "front")
+    assert sum(array.nbytes for array in buffer.state().values()) == 2 * 8
+    after = {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.iterdir()}
+    (new,) = after.keys() - before.keys()
+    assert new.startswith(f"{uploads}-0-")
+    assert [name for name in before if after[name] != before[name]] == ["uploads.table"]
+    assert after["uploads.table"][1] - before["uploads.table"][1] == 3 * 8
+
+
+def test_a_few_files_are_open_however_many_there_are(tmp_path: Path) -> None:
+    buffer, count = on_disk(tmp_path), 600
+    for device in range(count):
+        buffer.put(device, 0, view(device, 2), "front")
+    rows = buffer.pool(buffer.devices).rows
+    np.testing.assert_array_equal(
+        rows[np.arange(1, 2 * count, 2)], np.stack([np.asarray(view(device, 2).rows)[1] for device in range(count)])
+    )
+    opened = [link.resolve() for link in Path("/proc/self/fd").iterdir()] if Path("/proc/self/fd").is_dir() else []
+    assert sum(path.parent == tmp_path for path in opened) <= 256
+
+
+def test_a_damaged_table_of_uploads_is_one_clear_line(tmp_path: Path) -> None:
+    buffer = on_disk(tmp_path)
+    for device in range(3):
+        buffer.put(device, 0, view(device), "front")
+    state, table = buffer.state(), tmp_path / "uploads.table"
+    whole = table.read_bytes()
+    for content in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], b""):
+        table.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"uploads\.table: damaged .*delete the run's folder"):
+            on_disk(tmp_path).load_state(state)
+    table.write_bytes(whole + b"what a killed process wrote")
+    on_disk(tmp_path).load_state(state)
 
 
 def test_damage_is_one_clear_line(tmp_path: Path) -> None:
     buffer = on_disk(tmp_path)
     buffer.put(0, 0, view(1, scales=True), "front")
     state, draw = buffer.state(), random.Random(0)
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.view")
     whole = path.read_bytes()
     assert len(whole) == 48 + 5 * (7 + 4 + 8 + 8)
     damaged = [whole[:length] for length in (0, 7, 47, 48, len(whole) - 1)] + [whole + b"\0"]

@@ -14,7 +14,8 @@ from PIL import Image
 from tiny import run, started, tiny_config
 
 import ecofed
-from ecofed.activations import View
+from ecofed.activations import Pool, View
+from ecofed.activations.pool import Rows
 from ecofed.config import Settings
 from ecofed.config.held_out import held_out, trained_count
 from ecofed.config.schema import Config
@@ -68,8 +69,8 @@ def test_nothing_learns_from_what_is_held_out(
     seen: dict[int, set[int]] = {}
     trained, each = PooledTrainer.train, EcoFed._inputs
 
-    def train(self: PooledTrainer, round_: int, pool: View, device_N: np.ndarray, steps: int) -> float:
-        for device, sample in zip(device_N.tolist(), pool.sample_N.tolist(), strict=True):
+    def train(self: PooledTrainer, round_: int, pool: Pool, device_N: Rows, steps: int) -> float:
+        for device, sample in zip(np.asarray(device_N), np.asarray(pool.sample_N), strict=True):
             seen.setdefault(device, set()).add(sample)
         return trained(self, round_, pool, device_N, steps)
 
@@ -104,12 +105,12 @@ def test_the_scores_are_those_of_the_network_on_these_samples() -> None:
     method.train_round(1, [0, 2])
     found = method.held_out()
     assert found is not None
-    view, device_N = found
-    own = prepared.parts[2][view.sample_N[device_N == 2]]
-    np.testing.assert_array_equal(view.labels_N[device_N == 2], prepared.dataset.train.labels_N[own])
+    own_N = np.flatnonzero(np.asarray(found.device_N) == 2)
+    own = prepared.parts[2][found.sample_N[own_N]]
+    np.testing.assert_array_equal(found.labels_N[own_N], prepared.dataset.train.labels_N[own])
     front = method.buffer.latest(2)
-    rows = [front.sample_N.tolist().index(sample) for sample in view.sample_N[device_N == 2]]
-    np.testing.assert_array_equal(view.rows[np.flatnonzero(device_N == 2)], front.rows[rows])
+    rows = [front.sample_N.tolist().index(sample) for sample in found.sample_N[own_N]]
+    np.testing.assert_array_equal(found.rows[own_N], front.rows[rows])
 
 
 @pytest.mark.parametrize("cls", [EcoFed, SendImagesMethod])

@@ -241,8 +241,8 @@ def test_a_budget_is_of_codes_scales_and_labels_as_they_travelled(codec: dict[st
     sent = method.channel.ledger.bytes
     for round_ in (1, 2):  # labels travel with the first
         method.train_round(round_, [0])
-        assert method._past(0).views == round_
-        assert method._past(0).bytes == sent["activations"]["uplink"] + sent["labels"]["uplink"]
+        assert method.history.of(0).views == round_
+        assert method.history.of(0).bytes == sent["activations"]["uplink"] + sent["labels"]["uplink"]
     assert sent["labels"]["uplink"] == 20
 
 

@@ -62,7 +62,7 @@ def test_pieces_cannot_be_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     first = 48 + 8
     content[first : first + 2 * piece] = content[first + piece : first + 2 * piece] + content[first : first + piece]
     path.write_bytes(content)
-    found = buffer._open(path.name, 0, 0, check=False)
+    found = buffer.latest(0)
     with pytest.raises(ConfigError, match="does not open with this key: it was encrypted with another one"):
         found.rows[np.arange(3)]
 

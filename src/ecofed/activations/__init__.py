@@ -16,6 +16,8 @@ from ecofed.activations.codecs import (
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer, configured_buffer
 from ecofed.activations.division import Division
 from ecofed.activations.entropy import check_length, compress, decompress
+from ecofed.activations.history import UploadHistory
+from ecofed.activations.pool import Pool, Samples
 from ecofed.activations.refresh import RefreshPolicy, Uploads, make_refresh_policy
 
 __all__ = [
@@ -26,8 +28,11 @@ __all__ = [
     "Division",
     "EncodedActivation",
     "Graph",
+    "Pool",
     "RefreshPolicy",
     "ReplayBuffer",
+    "Samples",
+    "UploadHistory",
     "Uploads",
     "View",
     "check_length",

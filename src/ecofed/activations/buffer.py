@@ -6,26 +6,19 @@ Keyed by (device, view); a buffer belongs to one front and one codec, and a new 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
 
 import numpy as np
 
+from ecofed.activations.pool import Pool, Rows
 from ecofed.errors import WireError
 
 
-class Rows(Protocol):
-    """N rows that can be counted and drawn: an array, or one that lies on disk in pieces."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows_B: Any, /) -> Any: ...
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """One upload: N samples of one device; or several, pooled."""
+    """One upload: N samples of one device."""
 
     rows: Rows
     """Codes, uint8, (N, row_bytes); ``rows[rows_B]`` is an array."""
@@ -49,7 +42,10 @@ class ReplayBuffer:
     def __init__(self, front_id: str, views_kept: int | None = 1) -> None:
         self.front_id = front_id
         self.views_kept = views_kept
+        self.folder: Path | None = None
+        """Where it lies; ``None``: in memory."""
         self._views: dict[int, dict[int, View]] = {}
+        self._changed: set[tuple[int, int]] = set()
 
     def put(self, device: int, view: int, content: View, front_id: str) -> None:
         """Store an upload.
@@ -69,16 +65,23 @@ class ReplayBuffer:
             raise WireError(f"device {device} uploaded a view whose fields have lengths {sorted(lengths)}")
         kept = self._views.setdefault(device, {})
         kept[view] = self._kept(device, view, content)
+        self._changed.add((device, view))
         while self.views_kept is not None and len(kept) > self.views_kept:
-            del kept[min(kept)]
+            self.remove(device, min(kept))
 
     def remove(self, device: int, view: int | None = None) -> None:
         """Take a device's view out, or all of them; ``KeyError`` where there is none."""
         kept = self._views[device]
         for number in [view] if view is not None else list(kept):
             del kept[number]
+            self._changed.add((device, number))
         if not kept:
             del self._views[device]
+
+    def changes(self) -> list[tuple[int, int]]:
+        """Device and number of each view that was put or removed since this was asked the last time, ascending."""
+        changed, self._changed = sorted(self._changed), set()
+        return changed
 
     @property
     def devices(self) -> list[int]:
@@ -94,23 +97,15 @@ class ReplayBuffer:
         kept = self._views[device]
         return kept[max(kept)]
 
-    def pool(self, devices: list[int]) -> View:
-        """All buffered rows of these devices (at least one, all buffered) as one view, in device and view order."""
-        views = [view for device in devices for view in self.views_of(device).values()]
-        return View(
-            rows=self._joined([view.rows for view in views]),
-            scale_N=np.concatenate([view.scale_N for view in views]),
-            sample_N=np.concatenate([view.sample_N for view in views]),
-            labels_N=np.concatenate([view.labels_N for view in views]),
-        )
+    def pool(self, devices: list[int]) -> Pool:
+        """All buffered rows of these devices (at least one, all buffered), in device and view order."""
+        views = [(device, view) for device in devices for view in self.views_of(device).values()]
+        whose, lengths = [device for device, _ in views], [len(view) for _, view in views]
+        return Pool([view for _, view in views], np.array(whose, np.int64), np.array(lengths, np.int64))
 
     def _kept(self, device: int, view: int, content: View) -> View:  # noqa: ARG002 - for buffers that store it
         """What is remembered of an upload."""
         return content
-
-    def _joined(self, pieces: Sequence[Rows]) -> Rows:
-        """The rows of several views as one."""
-        return np.concatenate([np.asarray(piece) for piece in pieces])
 
     def __len__(self) -> int:
         return sum(len(view) for kept in self._views.values() for view in kept.values())
@@ -130,6 +125,11 @@ class ReplayBuffer:
         for name, array in arrays.items():
             device, number, field = name.split("/")
             grouped.setdefault((int(device), int(number)), {})[field] = array
+        self._replace({key: View(**fields) for key, fields in sorted(grouped.items())})
+
+    def _replace(self, views: Mapping[tuple[int, int], View]) -> None:
+        """The whole content, by device and view."""
+        self._changed |= {(device, number) for device, kept in self._views.items() for number in kept} | views.keys()
         self._views = {}
-        for (device_number, view_number), fields in sorted(grouped.items()):
-            self._views.setdefault(device_number, {})[view_number] = View(**fields)
+        for (device, number), view in views.items():
+            self._views.setdefault(device, {})[number] = view

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
 
-from ecofed.activations.buffer import ReplayBuffer, Rows, View
+from ecofed.activations.buffer import ReplayBuffer, View
+from ecofed.activations.pool import Pool, Rows
 from ecofed.config.held_out import held_out
 from ecofed.config.schema import Config
 
 
 class Division:
     """A buffer in two. It goes on to hold everything, as it was uploaded: which samples are held out follows from the
-    configuration, whenever it is asked for."""
+    configuration.
+
+    Both halves are tables with an entry an upload, which follow the buffer's changes: what a round costs does not grow
+    with the devices that uploaded before it.
+    """
 
     def __init__(self, buffer: ReplayBuffer, config: Config) -> None:
         self._buffer = buffer
         self._config = config
+        self._trained, self._held = _Table(), _Table()
 
     @property
     def devices(self) -> list[int]:
         """Devices with at least one sample to train on, ascending."""
-        if not self._config.validation.on_server:
-            return self._buffer.devices
-        return [device for device in self._buffer.devices if len(self.latest(device))]
+        self.follow()
+        return self._trained.devices
 
     def trained(self, device: int, view: View) -> View:
         """An upload without what is held out of it."""
@@ -41,30 +48,69 @@ class Division:
         views = self._buffer.views_of(device).values()
         return len(np.unique(np.concatenate([self.trained(device, view).sample_N for view in views])))
 
-    def pool(self, devices: list[int]) -> tuple[View, np.ndarray]:
-        """All rows of these devices (at least one of them) that may be trained on, and whose each is, int64."""
-        pooled = self._buffer.pool(devices)
-        views = [(device, view) for device in devices for view in self._buffer.views_of(device).values()]
-        device_N = np.repeat([device for device, _ in views], [len(view) for _, view in views])
-        if not self._config.validation.on_server:
-            return pooled, device_N
-        held = [held_out(self._config, device, view.sample_N) for device, view in views]
-        chosen_N = np.flatnonzero(~np.concatenate(held))
-        return _chosen(pooled, chosen_N), device_N[chosen_N]
+    def pool(self, devices: list[int] | None = None) -> Pool:
+        """All rows that may be trained on, of which there are some; or those of these devices."""
+        self.follow()
+        return self._trained.pool(devices)
 
-    def held_out(self) -> tuple[View, np.ndarray] | None:
-        """What is held out, each sample as its device's oldest view has it, and whose it is; ``None`` of nothing."""
-        if not self._config.validation.on_server or not self._buffer.devices:
-            return None
-        pooled, chosen, whose, start = self._buffer.pool(self._buffer.devices), [], [], 0
-        for device in self._buffer.devices:
-            views = list(self._buffer.views_of(device).values())
-            own_N = np.flatnonzero(held_out(self._config, device, views[0].sample_N))
-            chosen.append(start + own_N)
-            whose.append(np.full(len(own_N), device))
-            start += sum(map(len, views))
-        chosen_N = np.concatenate(chosen)
-        return (_chosen(pooled, chosen_N), np.concatenate(whose)) if len(chosen_N) else None
+    def held_out(self) -> Pool | None:
+        """What is held out, each sample as its device's oldest view has it; ``None`` of nothing."""
+        self.follow()
+        return self._held.pool() if self._held.devices else None
+
+    def follow(self) -> None:
+        """Take over what has changed in the buffer; whoever asks for something has it done."""
+        changed = self._buffer.changes()
+        for device, number in changed:
+            view = self._buffer.views_of(device).get(number)
+            self._trained.set(device, number, None if view is None else self.trained(device, view))
+        if self._config.validation.on_server:
+            for device in sorted({device for device, _ in changed}):
+                first = next(iter(self._buffer.views_of(device).values()), None)
+                held = None if first is None else np.flatnonzero(held_out(self._config, device, first.sample_N))
+                self._held.set(device, 0, None if first is None or held is None else _chosen(first, held))
+
+
+class _Table:
+    """Uploads, or parts of them, in device and view order."""
+
+    def __init__(self) -> None:
+        self._keys: list[tuple[int, int]] = []
+        self._parts: list[View] = []
+        self._device_P, self._length_P = array("q"), array("q")
+        self._devices: list[int] | None = None
+
+    @property
+    def devices(self) -> list[int]:
+        """Those with at least one row, ascending."""
+        if self._devices is None:
+            device_P, length_P = self._columns()
+            self._devices = np.unique(device_P[length_P > 0]).tolist()
+        return self._devices
+
+    def set(self, device: int, number: int, part: View | None) -> None:
+        """Put an upload in its place, or take it out."""
+        key, self._devices = (device, number), None
+        at = bisect_left(self._keys, key)
+        if at < len(self._keys) and self._keys[at] == key:
+            for column in (self._keys, self._parts, self._device_P, self._length_P):
+                del column[at]
+        if part is not None:
+            self._keys.insert(at, key)
+            self._parts.insert(at, part)
+            self._device_P.insert(at, device)
+            self._length_P.insert(at, len(part))
+
+    def pool(self, devices: list[int] | None = None) -> Pool:
+        """All rows, or those of some devices."""
+        device_P, length_P = self._columns()
+        if devices is None:
+            return Pool(self._parts.copy(), device_P, length_P)
+        own = np.flatnonzero(np.isin(device_P, devices))
+        return Pool([self._parts[part] for part in own], device_P[own], length_P[own])
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self._device_P, np.int64), np.array(self._length_P, np.int64)
 
 
 class _Chosen:

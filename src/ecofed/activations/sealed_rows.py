@@ -47,7 +47,7 @@ class SealedRows:
     """N rows, drawn as from an array; the last piece that was opened is remembered."""
 
     seal: Seal
-    content: mmap
+    content: mmap | bytes
     head: bytes
     """Of the file, which is authenticated."""
     at: int

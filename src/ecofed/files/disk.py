@@ -8,6 +8,7 @@ there is not followed. Errors name the file that was meant.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -131,6 +133,22 @@ def append_text(path: Path, text: str) -> None:
             raise
 
 
+def append_at(path: Path, length: int, content: bytes) -> None:
+    """Add bytes after the first ``length`` ones of a file, whose others go. They survive a power cut.
+
+    Raises:
+        StorageError: it cannot be written, or is a link.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, flags | _BINARY, 0o666), "r+b") as file:
+            file.truncate(length)
+            file.seek(length)
+            file.write(content)
+            _finish(file, durable=True)
+
+
 def flush(path: Path) -> None:
     """Have a file that is written survive a power cut.
 
@@ -213,8 +231,8 @@ def json_text(
 
     ``ascii_only``: whatever stream it is printed on, it arrives. Otherwise, too, what a terminal would obey is escaped.
     """
-    text = json.dumps(
-        _finite(values),
+    dumps = partial(
+        json.dumps,
         indent=indent,
         ensure_ascii=ascii_only,
         sort_keys=sort_keys,
@@ -222,7 +240,22 @@ def json_text(
         default=default,
         allow_nan=False,
     )
+    try:
+        text = dumps(values)
+    except (ValueError, TypeError):  # a number that is not finite, or a mapping that is no dict
+        text = dumps(_finite(values))
     return json_escaped(text)
+
+
+def plain(value: Any) -> Any:
+    """As :func:`dataclasses.asdict`, without copying every number: there are ten a device, and many devices."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return value[:] if all(type(item) is int for item in value) else [plain(item) for item in value]
+    return value
 
 
 def _finite(value: Any) -> Any:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecofed.activations import ReplayBuffer, Uploads, View
+from ecofed.activations import Pool, ReplayBuffer, Samples, Uploads
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
 from ecofed.costs.steps import Script
@@ -80,10 +80,8 @@ class Keeping:
     """The front that made it, with the back's matching expansion."""
     front_id: str
     """Of the front as devices run it."""
-    rounds: Mapping[int, Sequence[int]]
-    """In which round each view of a device came, by its number; empty where a run of an earlier version began it."""
     uploads: Mapping[int, Uploads]
-    """What each device ever uploaded."""
+    """What each device ever uploaded, and when."""
     seen: Mapping[int, int]
     """How many samples each device has offered so far: those from this number on are new."""
     forgotten: Mapping[int, list[int]] = field(default_factory=dict)
@@ -123,11 +121,11 @@ class Method(Script):
         output: Tensor = self.model(x_NCHW)
         return output
 
-    def held_out(self) -> tuple[View, np.ndarray] | None:
-        """Of a method that keeps uploads, what is not trained on, and whose each row is; ``None`` of nothing."""
+    def held_out(self) -> Pool | None:
+        """Of a method that keeps uploads, what is not trained on; ``None`` of nothing."""
         return None
 
-    def kept_input(self, view: View, rows_B: np.ndarray) -> Tensor:
+    def kept_input(self, view: Samples, rows_B: np.ndarray) -> Tensor:
         """What :meth:`logits` is called with for these rows of an upload that the server keeps."""
         raise NotImplementedError(f"{self.config.method} keeps no uploads")
 

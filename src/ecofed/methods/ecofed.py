@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from ecofed.activations import (
     Division,
+    Pool,
     ReplayBuffer,
-    Uploads,
+    Samples,
+    UploadHistory,
     View,
     check_length,
     configured_buffer,
@@ -41,8 +43,8 @@ from ecofed.methods.base import Context, Keeping, Method, RoundOutcome, mean, un
 from ecofed.methods.channel import Ask
 from ecofed.methods.completion import Completion, completions_of
 from ecofed.methods.pooled import PooledTrainer, has_running_statistics
-from ecofed.methods.replay import EcoFedAgenda, Opened, ReplayState, replayed_devices, saturation_note
-from ecofed.methods.restoring import check_labels, check_view
+from ecofed.methods.replay import EcoFedAgenda, Opened, ReplayState, labels_in_order, replayed_devices, saturation_note
+from ecofed.methods.restoring import check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.models.registry import input_side
 from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
@@ -75,30 +77,23 @@ class EcoFed(EcoFedFacts, Method):
         )
         self._installed: set[int] = set()
         self._to_reinstall: set[int] = set()
-        self._uploaded: dict[int, Uploads] = {}
-        self._rounds: dict[int, list[int]] = {}
-        """In which round each view of a device came, by its number."""
+        self.history = self._empty_history()
         self._saturation_noted = False
-        self._labels: dict[int, np.ndarray] = {}
-        """Each device's labels in its own sample order: they travel once."""
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         asked = [device for device in sampled if self._wants(round_, device)]
         uploads: dict[int, Opened] = {}
-        done = sum(device in self._uploaded for device in sampled if device not in asked)
+        done = sum(device in self.history.past for device in sampled if device not in asked)
         visit = self.channel.visit(asked, lambda device: self._opening(device, round_), self._opened, settled=done)
         for device, upload in visit:
             self._installed.add(device)
             self._to_reinstall.discard(device)
             uploads[device] = upload
         for device, upload in uploads.items():
-            past = self._past(device)
-            self._labels[device] = upload.own_labels_N
-            self.counts.keep({device: len(upload.own_labels_N)})
+            self.counts.keep({device: len(upload.view)})
             if len(upload.view) or not self._first(device):
-                self.buffer.put(device, past.views, upload.view, self.bundle.id)
-            self._uploaded[device] = Uploads(views=past.views + 1, bytes=past.bytes + upload.content_bytes)
-            self._rounds.setdefault(device, []).append(round_)
+                self.buffer.put(device, self.history.of(device).views, upload.view, self.bundle.id)
+            self.history.add(device, round_, upload.content_bytes, len(upload.view))
         fresh_losses = []
         if self.refresh.watches_fresh_loss:
             fresh = [self.division.trained(device, upload.view) for device, upload in uploads.items()]
@@ -125,17 +120,24 @@ class EcoFed(EcoFedFacts, Method):
         own, sealed = self.config.ecofed, self.config.encrypt_buffer
         return configured_buffer(own, self.bundle.id, self.context.folder, sealed=sealed)
 
+    def _empty_history(self) -> UploadHistory:
+        return UploadHistory(self.buffer.folder)
+
     # --- uploads ---
 
     def _wants(self, round_: int, device: int) -> bool:
-        return self.refresh.wants(round_, self._past(device))
+        return self.refresh.wants(round_, self.history.of(device))
 
     def _first(self, device: int) -> int:  # noqa: ARG002 - for runs that add to what is there
         return 0  # from which of its samples on the device is asked
 
     def _request(self, device: int, round_: int) -> Message:
-        front_id, view = self._front_of(device).id, self._past(device).views
-        return Refresh(round=round_, view=view, front_id=front_id, want_labels=device not in self._labels)
+        front_id, view = self._front_of(device).id, self.history.of(device).views
+        return Refresh(round=round_, view=view, front_id=front_id, want_labels=self._own_labels(device) is None)
+
+    def _own_labels(self, device: int) -> np.ndarray | None:
+        """The device's labels in its own sample order, as its first upload brought them; ``None`` before that."""
+        return labels_in_order(self.buffer.latest(device)) if device in self.history.samples else None
 
     def _opening(self, device: int, round_: int) -> list[Ask]:
         """The front for a device that has none, and what it is asked."""
@@ -160,7 +162,7 @@ class EcoFed(EcoFedFacts, Method):
                 raise DeviceError(f"installed another front than {front_id}")
         reply = replies[-1]
         assert isinstance(reply, Upload)
-        number = self._past(device).views
+        number = self.history.of(device).views
         if reply.view != number:
             raise WireError(f"upload of view {reply.view} where view {number} was asked for")
         if reply.front_id != front_id:
@@ -168,7 +170,7 @@ class EcoFed(EcoFedFacts, Method):
         if not 0 <= reply.saturated_fraction <= 1:
             raise WireError(f"upload whose saturated fraction is {reply.saturated_fraction}")
         # Counts and lengths first: the claimed sample count decides how much work what follows is.
-        entropy, batch_size, own_order_N = self.config.codec.entropy, self.config.batch_size, self._labels.get(device)
+        entropy, batch_size, own_order_N = self.config.codec.entropy, self.config.batch_size, self._own_labels(device)
         check_length(reply.codes, reply.samples, codec, entropy)
         self.counts.check(device, self._first(device) + reply.samples)
         if len(reply.labels_N) != (reply.samples if own_order_N is None else 0):
@@ -188,7 +190,6 @@ class EcoFed(EcoFedFacts, Method):
             scale_N = np.repeat(completed.scales, batch_size)[: reply.samples]
         return Opened(
             view=View(rows=rows, scale_N=scale_N, sample_N=sample_N, labels_N=own_order_N[order_N]),
-            own_labels_N=own_order_N,
             saturated_fraction=saturated,
             content_bytes=len(reply.codes) + reply.scales.nbytes + reply.labels_N.nbytes,
         )
@@ -200,9 +201,6 @@ class EcoFed(EcoFedFacts, Method):
         """What the device is sent and runs."""
         completion = self._completion_of(device)
         return self.bundle if completion is None else completion.bundle
-
-    def _past(self, device: int) -> Uploads:
-        return self._uploaded.get(device, Uploads())
 
     def device_forgot(self, device: int) -> None:
         if device in self._installed:
@@ -226,8 +224,8 @@ class EcoFed(EcoFedFacts, Method):
     def _train_pooled(self, round_: int, devices: list[int]) -> float:
         """SGD on batches mixed over the whole buffer."""
         settings = self.config.ecofed
-        pool, device_N = self.division.pool(self.division.devices if settings.replay else devices)
-        return self.trainer.train(round_, pool, device_N, self._server_steps(devices))
+        pool = self.division.pool(None if settings.replay else devices)
+        return self.trainer.train(round_, pool, pool.device_N, self._server_steps(devices))
 
     def _train_each(self, devices: list[int]) -> float | None:
         """The paper: one copy of the back per device, on its batches as they were uploaded; then the average."""
@@ -245,7 +243,7 @@ class EcoFed(EcoFedFacts, Method):
         batches = (self.trainer.batch(view, np.r_[batch], None) for batch in self.batches(len(view)))
         return self.trained_copy(self.back, batches)
 
-    def _inputs(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
+    def _inputs(self, view: Samples, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
         """Decoded activations (B, C, H, W) of these rows, augmented where there is a generator."""
         scale_B = view.scale_N[rows_B] if len(view.scale_N) else None
         h_BCHW = self.codec.decode(view.rows[rows_B], scale_B)
@@ -294,10 +292,10 @@ class EcoFed(EcoFedFacts, Method):
     def _trained(self) -> nn.Module:
         return self.trainer.evaluated if self.config.ecofed.server == "pooled" else self.back
 
-    def held_out(self) -> tuple[View, np.ndarray] | None:
+    def held_out(self) -> Pool | None:
         return self.division.held_out()
 
-    def kept_input(self, view: View, rows_B: np.ndarray) -> Tensor:
+    def kept_input(self, view: Samples, rows_B: np.ndarray) -> Tensor:
         return self.tensor(self._inputs(view, rows_B, None))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
@@ -311,15 +309,13 @@ class EcoFed(EcoFedFacts, Method):
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, trainer = self.trainer.state()
         arrays |= {f"buffer/{name}": array for name, array in self.buffer.state().items()}
-        arrays |= {f"labels/{device}": labels_N for device, labels_N in self._labels.items()}
+        arrays["history"] = self.history.state()
         values = {
             "front_id": self.bundle.id,
             "trainer": trainer,
             "refresh": self.refresh.state(),
             "saturation_noted": self._saturation_noted,
-            "installed": sorted(self._installed),
-            "uploaded": [(device, past.views, past.bytes) for device, past in self._uploaded.items()],
-            "rounds": list(self._rounds.items()),
+            "installed": sorted(self._installed - self.history.past.keys()),
         }
         return arrays, values
 
@@ -334,17 +330,15 @@ class EcoFed(EcoFedFacts, Method):
         for device in self.buffer.devices:
             for view in self.buffer.views_of(device).values():
                 check_view(f"buffer/{device}", view, self.codec.row_bytes, self.context.task.classes)
-        self._labels = {int(device): labels_N for device, labels_N in under("labels/", arrays).items()}
-        self.counts.keep({device: len(labels_N) for device, labels_N in self._labels.items()})
-        for device, labels_N in self._labels.items():
-            check_labels(f"labels/{device}", labels_N, len(labels_N), self.context.task.classes)
+        self.history.load_state(arrays["history"])
+        for device in self.history.samples:
+            self._own_labels(device)  # which a checkpoint of something else does not have
+        self.counts.keep(self.history.samples)
+        self.division.follow()
         # Devices may have lost the front meanwhile: it is sent again, as a retransmission.
-        self._installed = set(kept.installed)
+        self._installed = {*kept.installed, *self.history.past}
         self._to_reinstall = set(self._installed)
-        self._uploaded = {device: Uploads(views=views, bytes=count) for device, views, count in kept.uploaded}
-        self._rounds = dict(kept.rounds)
 
     def keeping(self) -> Keeping | None:
         assert self.context.bundle is not None
-        seen = {device: len(labels_N) for device, labels_N in self._labels.items()}
-        return Keeping(self.buffer, self.context.bundle, self.bundle.id, self._rounds, self._uploaded, seen)
+        return Keeping(self.buffer, self.context.bundle, self.bundle.id, self.history.past, self.history.samples)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 from ecofed.activations import DiskBuffer, ReplayBuffer, View
-from ecofed.activations.buffer import Rows
 from ecofed.files.json_values import read_as
 from ecofed.methods.base import Context, Keeping, Method, RoundOutcome
 from ecofed.methods.ecofed import EcoFed
@@ -21,17 +20,6 @@ from ecofed.methods.replay import replayed_devices
 from ecofed.methods.restoring import check_view
 
 Order = Literal["all", "as-uploaded"]
-
-
-class _Present(ReplayBuffer):
-    """Those uploads of a kept buffer that have come, all views of them; their rows stay on disk."""
-
-    def __init__(self, kept: DiskBuffer) -> None:
-        super().__init__(kept.front_id, views_kept=None)
-        self._kept_on_disk = kept
-
-    def _joined(self, pieces: Sequence[Rows]) -> Rows:
-        return self._kept_on_disk._joined(pieces)
 
 
 class FromKept(EcoFed):
@@ -66,8 +54,7 @@ class FromKept(EcoFed):
         self._arriving = {key: rounds[key] if as_uploaded else 1 for key in kept.files}
 
     def _empty_buffer(self) -> ReplayBuffer:
-        on_disk = self.config.ecofed.buffer == "disk"
-        return _Present(self._kept_on_disk) if on_disk else ReplayBuffer(self.bundle.id, views_kept=None)
+        return ReplayBuffer(self.bundle.id, views_kept=None)
 
     def train_round(self, round_: int, sampled: Sequence[int]) -> RoundOutcome:
         for device, number in sorted(key for key, came in self._arriving.items() if came <= round_):

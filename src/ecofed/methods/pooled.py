@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ecofed.activations import View
+from ecofed.activations import Samples
+from ecofed.activations.pool import Rows
 from ecofed.config.accountant import kept_share
 from ecofed.config.methods import PooledTraining, cosine
 from ecofed.config.schema import Config
@@ -28,7 +29,7 @@ from ecofed.randomness import generator
 from ecofed.slow_work import counted
 
 #: Rows of a view as float32 input (B, C, H, W) of what is trained; augmented where there is a generator.
-Inputs = Callable[[View, np.ndarray, np.random.Generator | None], np.ndarray]
+Inputs = Callable[[Samples, np.ndarray, np.random.Generator | None], np.ndarray]
 #: Weights enter the average every so many steps: as good as every step, and ten times cheaper.
 AVERAGE_EVERY = 10
 #: What an optimiser remembers of a parameter, and what it is called in checkpoints.
@@ -63,13 +64,13 @@ class PooledTrainer:
         """The back to test and to save: the average where there is one."""
         return self.back if self._average is None else self._average
 
-    def train(self, round_: int, pool: View, device_N: np.ndarray, steps: int) -> float:
+    def train(self, round_: int, pool: Samples, device_N: Rows, steps: int) -> float:
         """``steps`` SGD steps on batches drawn from ``pool``, whose rows come from devices ``device_N``; mean loss."""
         settings, size = self._settings, self._settings.batch(self._config.batch_size)
         if settings.fresh_momentum:
             self._optimiser = self._fresh_optimiser()
-        groups_N = {"class": pool.labels_N, "device": device_N}.get(settings.sampling, np.zeros(len(pool), np.int64))
-        order = balanced_rows(self._config.seed, round_, groups_N, steps * size)
+        groups_N = {"class": pool.labels_N, "device": device_N}.get(settings.sampling)
+        order = drawn_rows(self._config.seed, round_, len(pool), groups_N, steps * size)
         self.back.train()
         total = 0.0
         for step in counted(range(steps), steps, "training"):
@@ -82,14 +83,14 @@ class PooledTrainer:
                 self._update_average()
         return total / steps
 
-    def batch(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    def batch(self, view: Samples, rows_B: np.ndarray, random: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """These rows as what is trained takes them, augmented where there is a generator, and labels (B,)."""
         h_BCHW = torch.from_numpy(self._inputs(view, rows_B, random))
         y_B = torch.from_numpy(view.labels_N[rows_B])
         return h_BCHW.to(self._device, memory_format=torch.channels_last), y_B.to(self._device)
 
     @torch.no_grad()
-    def loss_on(self, view: View) -> float:
+    def loss_on(self, view: Samples) -> float:
         """Mean cross-entropy of the back as it is, on a view that it need not have seen."""
         self.back.eval()
         total = 0.0
@@ -190,11 +191,17 @@ class PooledTrainer:
         self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": slots})
 
 
+def drawn_rows(seed: int, round_: int, rows: int, groups_N: Rows | None, wanted: int) -> np.ndarray:
+    """``wanted`` of so many row numbers, in which every group comes equally often, or, without groups, every row."""
+    if groups_N is None:
+        return _in_turn(seed, round_, 0, np.arange(rows), wanted)
+    return balanced_rows(seed, round_, np.asarray(groups_N), wanted)
+
+
 def balanced_rows(seed: int, round_: int, groups_N: np.ndarray, wanted: int) -> np.ndarray:
     """``wanted`` row numbers in which every group comes equally often; with one group every row does.
 
-    Each group's rows follow keyed permutations of it, one after the other, so that none is used twice too early; the
-    groups take turns, in a new keyed order each turn.
+    The groups take turns, in a new keyed order each turn.
     """
     groups, group_of_N = np.unique(groups_N, return_inverse=True)
     turns = -(-wanted // len(groups))
@@ -202,11 +209,16 @@ def balanced_rows(seed: int, round_: int, groups_N: np.ndarray, wanted: int) -> 
     turn_of_slot = draw.permuted(np.tile(np.arange(len(groups)), (turns, 1)), axis=1).reshape(-1)[:wanted]
     chosen = np.empty(wanted, np.int64)
     for group in range(len(groups)):
-        rows, slots = np.flatnonzero(group_of_N == group), np.flatnonzero(turn_of_slot == group)
-        passes = -(-len(slots) // len(rows))
-        orders = [
-            generator(seed, "pooled-batches", round_=round_, view=number, sample=group).permutation(len(rows))
-            for number in range(passes)
-        ]
-        chosen[slots] = rows[np.concatenate(orders)[: len(slots)]] if len(slots) else rows[:0]
+        rows_N, slots = np.flatnonzero(group_of_N == group), np.flatnonzero(turn_of_slot == group)
+        chosen[slots] = _in_turn(seed, round_, group, rows_N, len(slots))
     return chosen
+
+
+def _in_turn(seed: int, round_: int, group: int, rows_N: np.ndarray, wanted: int) -> np.ndarray:
+    """A group's rows follow keyed permutations of it, one after the other, so that none is used twice too early."""
+    passes = -(-wanted // len(rows_N))
+    orders = [
+        generator(seed, "pooled-batches", round_=round_, view=number, sample=group).permutation(len(rows_N))
+        for number in range(passes)
+    ]
+    return rows_N[np.concatenate(orders)[:wanted]] if wanted else rows_N[:0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,7 @@ class ReplayState:
     refresh: dict[str, Any]
     saturation_noted: bool
     installed: list[Count]
-    uploaded: list[tuple[Count, Count, Count]]
-    """Device, views, bytes."""
-    rounds: list[tuple[Count, list[Count]]] = field(default_factory=list)
-    """Device, and in which round each of its views came. Not in checkpoints of earlier versions."""
+    """Devices that have the front and have uploaded nothing yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +32,6 @@ class Opened:
     """One device's upload, checked."""
 
     view: View
-    own_labels_N: np.ndarray
-    """The device's labels in its own sample order."""
     saturated_fraction: float
     content_bytes: int
 
@@ -51,6 +46,15 @@ def replayed_devices(
     count = min(len(sampled), len(buffered))
     drawn = generator(config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
     return sorted(int(device) for device in drawn)
+
+
+def labels_in_order(view: View) -> np.ndarray:
+    """Of all of a device's samples, in its own order. Raises ``ValueError`` for a view that is not of all of them."""
+    if not np.array_equal(np.sort(view.sample_N), np.arange(len(view))):
+        raise ValueError("an upload is not of all samples of its device")
+    labels_N = np.empty_like(view.labels_N)
+    labels_N[view.sample_N] = view.labels_N
+    return labels_N
 
 
 def saturation_note(worst: float, most: float) -> str:

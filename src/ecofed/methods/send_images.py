@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ecofed.activations import Division, ReplayBuffer, View
+from ecofed.activations import Division, Pool, ReplayBuffer, Samples, View
 from ecofed.config.methods import SendImagesFacts
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import OnceAgenda
@@ -81,7 +81,8 @@ class SendImagesMethod(SendImagesFacts, Method):
             return RoundOutcome(notes=["no images have arrived: nothing to train on"])
         sizes = [len(self.division.latest(device)) for device in known]
         steps = self._settings.server_steps or self._settings.steps(sizes, self.config.batch_size)
-        loss = self.trainer.train(round_, *self.division.pool(self.division.devices), steps) if steps else None
+        pool = self.division.pool()
+        loss = self.trainer.train(round_, pool, pool.device_N, steps) if steps else None
         return RoundOutcome(train_loss=loss, server_steps=steps)
 
     def _opened(self, device: int, reply: Images) -> View:
@@ -108,7 +109,7 @@ class SendImagesMethod(SendImagesFacts, Method):
             labels_N=labels_N,
         )
 
-    def _inputs(self, view: View, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
+    def _inputs(self, view: Samples, rows_B: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
         """Pixels of these rows as network input, with a fresh crop and mirror image."""
         task = self.context.task
         images_BHWC = view.rows[rows_B].reshape(len(rows_B), *self._size, task.in_channels)
@@ -159,10 +160,10 @@ class SendImagesMethod(SendImagesFacts, Method):
         )
         return self.tensor(to_input(received_NHWC, task.mean, task.std, task.input_size))
 
-    def held_out(self) -> tuple[View, np.ndarray] | None:
+    def held_out(self) -> Pool | None:
         return self.division.held_out()
 
-    def kept_input(self, view: View, rows_B: np.ndarray) -> Tensor:
+    def kept_input(self, view: Samples, rows_B: np.ndarray) -> Tensor:
         return self.tensor(self._inputs(view, rows_B, None))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:

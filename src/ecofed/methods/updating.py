@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.activations import ReplayBuffer, Uploads, View
+from ecofed.activations import ReplayBuffer, UploadHistory, Uploads, View
 from ecofed.activations.disk_buffer import BUFFER_FOLDER, DiskBuffer
 from ecofed.files.sealing import seal_if
 from ecofed.methods.base import Context, Keeping, RoundOutcome
@@ -48,11 +48,6 @@ class Updating(EcoFed):
         for device in before.buffer.devices:
             for view in before.buffer.views_of(device).values():
                 check_view(f"buffer/{device}", view, self.codec.row_bytes, len(before.class_of_K))
-        self._uploaded = {device: Uploads(views=views, bytes=sent) for device, (views, sent) in before.sent.items()}
-        self._rounds = {
-            device: [before.rounds.get((device, number), 0) for number in range(past.views)]
-            for device, past in self._uploaded.items()
-        }
         self._installed = set(before.sent)  # and what they have lost meanwhile is sent again, as a retransmission
         self._to_reinstall = set(self._installed)
 
@@ -80,6 +75,16 @@ class Updating(EcoFed):
         folder, seal = self.context.folder / BUFFER_FOLDER, seal_if(self.config.encrypt_buffer)
         return DiskBuffer(self.bundle.id, None, folder, settings.buffer_bytes, seal=seal)
 
+    def _empty_history(self) -> UploadHistory:
+        before = {}
+        for device, (views, sent) in self._before.sent.items():
+            rounds = tuple(self._before.rounds.get((device, number), 0) for number in range(views))
+            before[device] = Uploads(views=views, bytes=sent, rounds=rounds)
+        return UploadHistory(self.buffer.folder, before)
+
+    def _own_labels(self, device: int) -> np.ndarray | None:  # noqa: ARG002
+        return None  # a device is asked once, for what is new, and sends its labels with it
+
     def _wants(self, round_: int, device: int) -> bool:  # noqa: ARG002
         """Once, unless it was forgotten, or the server itself knows that there is nothing new."""
         if self._before.forgotten.get(device) == [] or self._asked(device):
@@ -88,7 +93,7 @@ class Updating(EcoFed):
         return known is None or device not in self._before.seen or known[device] > self._first(device)
 
     def _asked(self, device: int) -> bool:
-        return len(self._rounds.get(device, ())) > self._views_before(device)
+        return self.history.of(device).views > self._views_before(device)
 
     def _views_before(self, device: int) -> int:
         return self._before.sent.get(device, (0, 0))[0]
@@ -99,7 +104,7 @@ class Updating(EcoFed):
     def _request(self, device: int, round_: int) -> Message:
         if not self._first(device):
             return super()._request(device, round_)
-        front_id, view = self._front_of(device).id, self._past(device).views
+        front_id, view = self._front_of(device).id, self.history.of(device).views
         return RefreshNew(round=round_, view=view, front_id=front_id, first=self._first(device))
 
     def _samples_of(self, device: int) -> int:
@@ -109,11 +114,12 @@ class Updating(EcoFed):
         own = super().keeping()
         assert own is not None
         seen = {**self._before.seen, **{device: self._first(device) + new for device, new in own.seen.items()}}
-        before, rounds = self._before.total_rounds, {}
-        for device, came in self._rounds.items():
+        before, uploads = self._before.total_rounds, {}
+        for device, past in self.history.past.items():
             then = self._views_before(device)
-            rounds[device] = [*came[:then], *(before + round_ for round_ in came[then:])]
-        return replace(own, seen=seen, rounds=rounds, forgotten=self._before.forgotten, before=before)
+            rounds = (*past.rounds[:then], *(before + round_ for round_ in past.rounds[then:]))
+            uploads[device] = replace(past, rounds=rounds)
+        return replace(own, seen=seen, uploads=uploads, forgotten=self._before.forgotten, before=before)
 
 
 def updating(own: type) -> type[Updating]:

@@ -27,19 +27,18 @@ class HeldOutEvaluator:
         pooled = method.held_out()
         if pooled is None:
             return None, None
-        view, device_N = pooled
         modules = (method.model, method.halves.front, method.halves.back)
         for module in modules:
             module.eval()
         loss, tally = 0.0, Tally(method.context.task.classes)
         # A network that normalises by the batch needs mixed ones.
-        order_N = mixed_order(len(view))
+        order_N = mixed_order(len(pooled))
         for rows_B in np.array_split(order_N, -(-len(order_N) // test_batch(method.config))):
-            logits_BK = method.logits(method.kept_input(view, rows_B))
-            y_B = torch.from_numpy(view.labels_N[rows_B]).to(logits_BK.device)
+            logits_BK = method.logits(method.kept_input(pooled, rows_B))
+            y_B = torch.from_numpy(pooled.labels_N[rows_B]).to(logits_BK.device)
             loss += float(F.cross_entropy(logits_BK, y_B, reduction="sum"))
-            add_answers(tally, logits_BK, y_B, device_N[rows_B])
+            add_answers(tally, logits_BK, y_B, pooled.device_N[rows_B])
         for module in modules:
             module.train()
         self.scores = tally.scores()
-        return self.scores.accuracy, loss / len(view)
+        return self.scores.accuracy, loss / len(pooled)

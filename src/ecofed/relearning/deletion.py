@@ -170,7 +170,7 @@ def _left(kept: KeptBuffer, selection: Selection) -> dict[int, list[int]]:
 def _take_out(kept: KeptBuffer, what: Selection) -> None:
     """Write the buffer without them; the old files are gone at the end."""
     buffer, origin = kept.buffer, kept.origin
-    buffer.state()  # files of an attempt that was killed before its index was there
+    buffer.save()  # files of an attempt that was killed before its index was there
     for device, samples in what.items():
         for number, view in list(buffer.views_of(device).items()):
             rest = np.setdiff1d(np.arange(len(view)), _rows_of(view, samples))
@@ -189,7 +189,7 @@ def _take_out(kept: KeptBuffer, what: Selection) -> None:
         forgotten={**origin.forgotten, **gone},
     )
     kept.write_index()
-    buffer.state()  # the old files, which the index on disk names no more
+    buffer.save()  # the old files, which the index on disk names no more
     flush_folder(kept.run / KEPT_FOLDER)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ecofed.errors import EcoFedError
-from ecofed.files.disk import write_json
+from ecofed.files.disk import json_text, write_text
 from ecofed.files.json_values import parse
 from ecofed.reports.files import RESULT_FILE, read_file, result_of
 from ecofed.results import DIRECTIONS, LAST_ROUNDS, SCHEMA, RoundRecord, RunResult, Totals
@@ -45,7 +45,7 @@ def totals_of(records: Sequence[RoundRecord], wall_seconds: float) -> Totals:
 def write_unfinished(result: RunResult, folder: str | Path) -> Path:
     """Write what is known of a run at its start. Returns the file's path."""
     values = {name: value for name, value in result.to_dict().items() if name not in _LATER}
-    return write_json(Path(folder) / UNFINISHED_FILE, values | {"schema": UNFINISHED_SCHEMA})
+    return write_text(Path(folder) / UNFINISHED_FILE, json_text(values | {"schema": UNFINISHED_SCHEMA}) + "\n")
 
 
 def read_unfinished(folder: str | Path) -> RunResult:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ecofed.config.methods import REFERENCE
 from ecofed.errors import ConfigError
 from ecofed.errors.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
-from ecofed.files.disk import json_text
+from ecofed.files.disk import json_text, plain
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 from ecofed.results.audits import Leakage
 from ecofed.results.scores import RunScores
@@ -166,7 +166,7 @@ class RunResult(Shown):
         return f"<RunResult {self.method}: accuracy {moved}, {len(self.rounds)} rounds, {self.data.name}>"
 
     def to_dict(self) -> dict[str, Any]:
-        values = dataclasses.asdict(self)
+        values: dict[str, Any] = plain(self)
         del values["leakage"]
         return values
 

@@ -41,7 +41,7 @@ def keep(
         front_id=keeping.front_id,
         bundle=keeping.bundle,
         rounds={
-            (device, number): came[number] if number < len(came := keeping.rounds.get(device, ())) else 0
+            (device, number): came[number] if number < len(came := keeping.uploads[device].rounds) else 0
             for device in buffer.devices
             for number in buffer.views_of(device)
         },

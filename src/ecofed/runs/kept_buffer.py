@@ -114,7 +114,8 @@ class KeptBuffer:
 
     def write_index(self) -> None:
         """Have the folder hold what the buffer does now. Files that the index on disk named stay until next time."""
-        arrays = self.buffer.state() | {"front": np.frombuffer(self.origin.bundle.encode(), np.uint8)}
+        self.buffer.save()
+        arrays = {"index": self.buffer.index, "front": np.frombuffer(self.origin.bundle.encode(), np.uint8)}
         write_bytes(self.run / KEPT_FOLDER / INDEX_FILE, pack(arrays, _described(self.origin, self.buffer)))
 
 
@@ -173,7 +174,7 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
     config = origin.task.config
     memory_bytes, seal = config.ecofed.buffer_bytes, seal_if(config.encrypt_buffer, f"{folder}")
     buffer = DiskBuffer(origin.front_id, None, folder, memory_bytes, cure=_CURE, seal=seal)
-    buffer.load_state({"index": index})
+    buffer.open_files(index.tolist())
     _check(buffer, origin, folder)
     return KeptBuffer(run, buffer, origin)
 

@@ -18,6 +18,8 @@ class Uploads:
     views: int = 0
     bytes: int = 0
     """Of its codes, scales and labels, as they travelled."""
+    rounds: tuple[int, ...] = ()
+    """In which round each view came, by its number; empty where nobody asks."""
 
 
 class RefreshPolicy(ABC):
