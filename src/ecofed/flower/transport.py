@@ -20,6 +20,8 @@ POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 600.0
 #: How long a round waits for a device whose SuperNode has gone; as in the processes runtime.
 REJOIN_SECONDS = 60.0
+#: Of devices that did not come so many are named.
+MOST_NAMED = 20
 #: Flower's code for a node that stopped reporting while a message was with it.
 NODE_UNAVAILABLE = 5
 
@@ -73,9 +75,11 @@ class FlowerTransport:
         self._invite()
         while missing := wanted - self._nodes.keys() - self._refused.keys():
             if time.monotonic() > end:
+                named, more = sorted(missing)[:MOST_NAMED], len(missing) - MOST_NAMED
+                others = f" and {more:,} others" if more > 0 else ""
                 raise DeviceError(
                     f"after {self._patience:.0f} s no SuperNode has taken the place of device "
-                    f"{', '.join(map(str, sorted(missing)))}; start each with its own --node-config 'device=NUMBER'"
+                    f"{', '.join(map(str, named))}{others}; start each with its own --node-config 'device=NUMBER'"
                 )
             time.sleep(self._poll)
             self._invite()
@@ -153,11 +157,11 @@ class FlowerTransport:
         new = [node for node in self._grid.get_node_ids() if node not in self._known]
         content = [self._invitation.encode()]
         messages = [Message(pack(content), node, f"query.{HELLO}") for node in new]
-        ids = [str(id_) for id_ in self._grid.push_messages(messages) if id_] if messages else []
+        ids = {str(id_) for id_ in self._grid.push_messages(messages) if id_} if messages else set()
         self._known |= set(new)
         end = time.monotonic() + self._patience
         while ids and time.monotonic() < end:
-            for reply in self._grid.pull_messages(ids):
+            for reply in self._grid.pull_messages(list(ids)):
                 if reply.metadata.reply_to_message_id in ids:
                     ids.remove(reply.metadata.reply_to_message_id)
                     self._welcome(reply)
