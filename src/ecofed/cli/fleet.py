@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -100,6 +99,8 @@ def try_(
     need_torch("ecofed fleet try")
     if find_spec("flwr") is None:
         raise MissingExtraError("flwr", "flower", "ecofed fleet try")
+    from importlib.resources import files
+
     from ecofed.fleet.machine import NAME, Fleet, unused_folder
     from ecofed.reports.files import read_result
     from ecofed.runs.experiment import run as train

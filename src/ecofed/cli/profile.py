@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import Overwrite, add_command, check_file, named_path
-from ecofed.costs.profiles import FOLDERS, Link, Machine, load_device, load_link, load_server, profile_names
 from ecofed.errors import ConfigError
 from ecofed.files.disk import write_text
 from ecofed.files.replacing import refuse_existing
+
+if TYPE_CHECKING:
+    from ecofed.costs.profiles import Link, Machine
 
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", parser=named_path)
@@ -22,12 +24,6 @@ Accelerator = Annotated[str, typer.Option("--accelerator", metavar="cpu|cuda", h
 Threads = Annotated[int | None, typer.Option("--threads", help="PyTorch threads; default: as many as it takes.", min=1)]
 Listing = Annotated[bool, typer.Option("--list", help="List the shipped profiles of devices, servers and links.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-
-_LOADERS: dict[str, Callable[[str], Machine | Link]] = {
-    "devices": load_device,
-    "servers": load_server,
-    "links": load_link,
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +71,11 @@ def profile(
 
 
 def _list(*, json: bool) -> None:
-    profiles = [(folder, _LOADERS[folder](name)) for folder in FOLDERS for name in profile_names(folder)]
+    from ecofed.costs.profiles import FOLDERS, load_device, load_link, load_server, profile_names
+
+    load: dict[str, Callable[[str], Machine | Link]]
+    load = {"devices": load_device, "servers": load_server, "links": load_link}
+    profiles = [(folder, load[folder](name)) for folder in FOLDERS for name in profile_names(folder)]
     if json:
         print_json([{"kind": folder.removesuffix("s"), **_values(one)} for folder, one in profiles])
     else:
@@ -91,6 +91,8 @@ def _values(profile: Machine | Link) -> dict[str, object]:
 
 
 def _figures(one: Machine | Link) -> str:
+    from ecofed.costs.profiles import Link
+
     if isinstance(one, Link):
         up, down = one.uplink_bits_per_second / 1e6, one.downlink_bits_per_second / 1e6
         return f"{up:g} up, {down:g} Mbit/s down, {1000 * one.latency_seconds:g} ms"

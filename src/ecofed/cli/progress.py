@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ecofed.cli.slow_work import Patience, WorkLines
 from ecofed.cli.streams import say
@@ -20,6 +19,8 @@ from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.slow_work import told_to
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from ecofed.results import RoundRecord, RunResult
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -82,6 +83,8 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self._narrow = console.width < _ROOM_FOR_BARS
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             *([] if self._narrow else [BarColumn(bar_width=None)]),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ecofed.cli.streams import say
 from ecofed.slow_work import Listener
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 #: Work that is done before is not worth a word.
 PATIENCE_SECONDS = 1.0
@@ -72,6 +75,8 @@ class WorkBar:
         elif self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done)
         elif slow:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),

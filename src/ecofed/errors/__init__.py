@@ -21,10 +21,8 @@ reason) is cleaned when the error is made, so that it can go to a terminal, a lo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from ecofed.errors.foreign_text import clean
-from ecofed.errors.installation import install_command
 
 
 class EcoFedError(Exception):
@@ -60,6 +58,8 @@ class MissingExtraError(EcoFedError):
     exit_code = 2
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        from ecofed.errors.installation import install_command
+
         super().__init__(f"{purpose} needs the package '{package}': {install_command(extra)}")
 
 
@@ -89,5 +89,7 @@ class CheckpointError(EcoFedError):
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string."""
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(valid), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""

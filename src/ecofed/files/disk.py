@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -179,7 +178,7 @@ def _unfinished(place: Path, mode: int) -> Iterator[tuple[BinaryIO, Path]]:
         if not stat.S_ISREG(place.stat().st_mode):
             raise IsADirectoryError(None, "it is a folder" if place.is_dir() else "it is not a regular file")
     kept = os.fsencode(place.name)[:_KEPT_OF_NAME].decode("utf-8", "ignore")
-    temporary = place.with_name(f".{kept}.{secrets.token_hex(8)}{_SUFFIX}")
+    temporary = place.with_name(f".{kept}.{os.urandom(8).hex()}{_SUFFIX}")
     stream = os.fdopen(os.open(temporary, _NEW | _BINARY, mode), "wb")
     try:
         with stream:

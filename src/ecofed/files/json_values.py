@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tomllib
 import types
 import typing
 from collections import Counter
@@ -83,6 +82,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: not TOML, or beyond the bounds of :func:`parse`.
     """
+    import tomllib  # not needed to say how the command is used
+
     if len(text) > MOST_TOML:
         raise ValueError(f"is {len(text):,} characters long; settings have at most {MOST_TOML:,}")
     try:

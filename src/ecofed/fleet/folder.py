@@ -6,7 +6,6 @@ stays as it is; the app and the instructions are written anew.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +49,8 @@ class Plan:
     @property
     def address(self) -> str:
         """Host and port, as Flower takes them."""
+        import ipaddress
+
         host = self.hosts[0]
         try:
             six = ipaddress.ip_address(host).version == 6

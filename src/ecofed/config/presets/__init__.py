@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import read_text
 from ecofed.files.json_values import parse_toml
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+def _folder() -> Traversable:
+    """Where they lie."""
+    from importlib import resources
+
+    return resources.files(__name__)
+
 
 def preset_names() -> list[str]:
     """Names of the shipped presets, sorted."""
-    folder = resources.files(__name__)
+    folder = _folder()
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
@@ -27,7 +36,7 @@ def preset_text(name: str) -> str:
     names = preset_names()
     if name not in names:
         raise ConfigError(f"unknown preset '{name}'{nearest(name, names)}; presets: {', '.join(names)}")
-    return (resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
+    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def preset_description(name: str) -> str:

@@ -7,7 +7,6 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,8 @@ def from_module(name: str) -> tuple[Origin, Callable[[], Any]]:
 
 
 def digest(file: Path) -> str:
+    from hashlib import sha256
+
     return sha256(file.read_bytes()).hexdigest()[:32]
 
 
