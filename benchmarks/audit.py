@@ -2,6 +2,8 @@
 
     python benchmarks/audit.py run [--only PATTERN]      the audits that are missing, one after the other
     python benchmarks/audit.py train [--only PATTERN]    the accuracies of runs beside them that are missing
+    ecofed pretrain --start vgg11-w0.5-rgb --width 0.5 --channels 16 --bits 2 --epochs 2 --limit 40000 --threads 1 \\
+        --adversary W --probe cifar10 --out runs/against-W.safetensors        for each weight W of an adversary
     python benchmarks/audit.py write                     docs/results/privacy.json, the page's tables, plot and pictures
 
 Needs CIFAR-10 and TrashNet where ``ecofed data list`` finds them. An audit of 32-pixel images takes two to five minutes
@@ -141,6 +143,16 @@ def settings() -> list[Setting]:
         for sends, title in _SENDS.items()
         for epsilon in ("none", "8", "2", "1")
     ]
+    every += [
+        Setting(
+            table="adversary",
+            label=f"256 B, weight {weight}",
+            preset="cpu-vgg11-cifar10",
+            sets={"front.name": f"runs/against-{weight}.safetensors", "codec.bits": "2", "threads": "1"},
+            options={"--attacks": "black-box-4096", "--passes": "1500", "--images": "128"},
+        )
+        for weight in (0, 1)
+    ]
     every.append(
         Setting(
             table="photos",
@@ -215,7 +227,7 @@ def write() -> None:
     RECORDS.parent.mkdir(exist_ok=True)
     text = PAGE.read_text(encoding="utf-8")
     tables = {"attackers": _attackers(records), "sums": _sums(records)}
-    tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "noise", "photos")}
+    tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "noise", "adversary", "photos")}
     for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = f"{re.escape(begin)}.*?{end}"
