@@ -1,6 +1,7 @@
 """The audits behind docs/results-privacy.md: what uploads give away, at which bits, cuts and sizes.
 
     python benchmarks/audit.py run [--only PATTERN]      the audits that are missing, one after the other
+    python benchmarks/audit.py probe [--only PATTERN]    the linear probes that are missing
     python benchmarks/audit.py train [--only PATTERN]    the accuracies of runs beside them that are missing
     ecofed pretrain --start vgg11-w0.5-rgb --width 0.5 --channels 16 --bits 2 --epochs 2 --limit 40000 --threads 1 \\
         --adversary W --probe cifar10 --out runs/against-W.safetensors        for each weight W of an adversary
@@ -195,6 +196,27 @@ def run_missing(only: str = "") -> None:
 
 
 @app.command()
+def probe(only: str = "") -> None:
+    """Of audits without one, what a linear classifier reads from the uploads: the audit's own step, by itself."""
+    from ecofed.auditing.probing import probed
+    from ecofed.auditing.steps import Workbench
+    from ecofed.auditing.target import target_of
+    from ecofed.runs.environment import git_commit
+
+    known = _load()
+    for setting in settings():
+        command = " ".join(["ecofed", *setting.command])
+        has = setting.probe or setting.run or command in _runs() or (known.get(setting.name) or {}).get("probe")
+        if has or not re.search(only, setting.name):
+            continue
+        target = target_of(setting.preset, [f"{key}={value}" for key, value in setting.sets.items()], print)
+        found = probed(Workbench(target, images=12, passes=0, unlike="fractals", seed=0))
+        row = {"probe": found.accuracy, "commit": git_commit()}
+        RUNS.write_text(json.dumps(_runs() | {command: row}, indent=1) + "\n", encoding="utf-8")
+        print(setting.name, found, flush=True)
+
+
+@app.command()
 def train(only: str = "") -> None:
     """The runs whose accuracies are missing."""
     for setting in settings():
@@ -315,7 +337,8 @@ def _table(records: Mapping[str, Any], name: str) -> str:
         record = records[setting.name]
         row, jpeg = _strongest(record), record["rows"]["jpeg-equal"]
         own = f"{jpeg['ssim']:.3f}" if jpeg["bytes_per_image"] <= row["bytes_per_image"] else "none so small"
-        probe = "-" if record["probe"] is None else f"{record['probe']:.3f}"
+        read = record["probe"] or _runs().get(record["command"], {}).get("probe")
+        probe = "-" if read is None else f"{read:.3f}"
         control = record["rows"]["control"]["reidentified"]
         lines.append(
             f"| {record['label']} | {_figures(row)} ({record['recognised_originals']:.1%}) | {own} | {probe} | "
