@@ -32,6 +32,8 @@ class LocalGrid(Grid):
         self._replies: dict[str, Message] = {}
         self.messages: list[Message] = []
         """Everything that was pushed."""
+        self.most_out = 0
+        """How many messages were out at a time, at most: pushed, and not asked for."""
         self.contexts = {
             1000 + index: Context(
                 run_id=1, node_id=1000 + index, node_config=dict(config), state=RecordDict(), run_config={}
@@ -64,6 +66,7 @@ class LocalGrid(Grid):
             ids.append(id_)
             if not self._lose(message):
                 self._replies[id_] = self._answer(message)
+        self.most_out = max(self.most_out, len(self._replies))
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:

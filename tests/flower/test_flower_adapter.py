@@ -196,6 +196,32 @@ def test_a_lost_message_costs_one_device() -> None:
     assert len(result.rounds) == 4
 
 
+@pytest.mark.parametrize(("at_once", "most"), [(0, 3), (1, 1), (2, 2)])
+def test_no_more_messages_are_out_than_allowed(at_once: int, most: int) -> None:
+    grid = LocalGrid([{"device": index} for index in range(3)])
+    result = train(grid, {"set": f"{SETS} sampled_devices=3", "at-once": at_once}, patience_seconds=20)
+    assert grid.most_out == most
+    assert result.ledger == in_process("sampled_devices=3").ledger
+
+
+def test_who_was_not_asked_before_the_deadline_is_named() -> None:
+    def lose(message: Message) -> bool:
+        return message.metadata.message_type == "query.requests"
+
+    sets = f"{SETS} quorum=0 deadline_seconds=1 rounds=1 sampled_devices=3"
+    grid = LocalGrid([{"device": index} for index in range(3)], lose=lose)
+    notes = train(grid, {"set": sets, "at-once": 1}, patience_seconds=20).rounds[0].notes
+    assert "device 0: no answer before the round's deadline; left out of this round" in notes
+    assert "device 2: nothing was sent to it before the round's deadline; left out of this round" in notes
+    assert [message.metadata.message_type for message in grid.messages].count("query.requests") == 1
+
+
+@pytest.mark.parametrize("at_once", [-1, "many", 1.5, True])
+def test_an_impossible_number_of_messages_is_one_line(at_once: Any) -> None:
+    with pytest.raises(ConfigError, match=r"run config at-once = .*: must be a number of messages, or 0"):
+        train(LocalGrid([]), {"set": SETS, "at-once": at_once})
+
+
 def test_missing_devices_are_named() -> None:
     with pytest.raises(DeviceError, match=r"device 2; .*device=NUMBER"):
         train(LocalGrid([{"device": 0}, {"device": 1}]), {"set": SETS}, patience_seconds=0.2)

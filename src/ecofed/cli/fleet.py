@@ -15,7 +15,7 @@ from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.errors import EcoFedError, MissingExtraError
 from ecofed.files.disk import write_text
-from ecofed.fleet.folder import MOST_DEVICES, PORT, Plan, make_fleet
+from ecofed.fleet.folder import MOST_DEVICES, MOST_SECONDS, PORT, Plan, make_fleet
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.", parser=named_path)]
 Hosts = Annotated[
@@ -56,16 +56,28 @@ def init(
     ] = Plan.environment,
     data: Annotated[str, typer.Option("--data", metavar="PATH", help="On a device: its images.")] = Plan.data,
     worker: Worker = "auto",
+    start_within: Annotated[
+        int,
+        typer.Option("--start-within", metavar="SECONDS", min=0, max=MOST_SECONDS, help="Spread the devices' starts."),
+    ] = Plan.start_within,
     json: Json = False,
 ) -> None:
-    """Write certificates and keys, services for server and devices, Flower's app, and what to do with them.
+    """Write certificates and keys, services, a container file, Flower's app, and what to do with them.
 
     The server gets a certificate, every device a key of its own. The same command with a larger --devices adds devices;
     what is there is checked and kept. DIR/README.md has the commands for each machine.
     """
     if find_spec("cryptography") is None:
         raise MissingExtraError("cryptography", "fleet", "ecofed fleet init")
-    plan = Plan(hosts=tuple(hosts), devices=devices, port=port, environment=environment, data=data, worker=worker)
+    plan = Plan(
+        hosts=tuple(hosts),
+        devices=devices,
+        port=port,
+        environment=environment,
+        data=data,
+        worker=worker,
+        start_within=start_within,
+    )
     made = make_fleet(folder, plan)
     if json:
         print_json({"written": made.written, "kept": made.kept})
@@ -117,8 +129,8 @@ def try_(
     started = time.monotonic()
     preset = source if not Path(source).is_file() else str(Path(source).resolve())
     with Fleet(folder, config.devices) as fleet:
+        fleet.register(*(fleet.certificates / f"device-{device}.pub" for device in range(config.devices)))
         for device in range(config.devices):
-            fleet.register(fleet.certificates / f"device-{device}.pub")
             fleet.add_device(device, config=f'worker="{worker}"')
         say(f"SuperLink and {config.devices} SuperNodes are up after {time.monotonic() - started:.0f} s")
         run = fleet.run(preset, flower, sets=" ".join(sets or ()))

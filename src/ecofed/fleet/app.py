@@ -38,6 +38,7 @@ preset = ""
 set = ""
 out = ""
 resume = false
+at-once = 0
 update = ""
 from-back = false
 """

@@ -1,4 +1,5 @@
-"""The folder that ``ecofed fleet init`` writes: keys, services for server and devices, Flower's app, and what to do.
+"""The folder that ``ecofed fleet init`` writes: keys, services and containers for server and devices, Flower's app,
+and what to do with them.
 
 Written again with more devices it adds what is missing. A service or configuration that somebody has changed since
 stays as it is; the app and the instructions are written anew.
@@ -13,9 +14,11 @@ from ecofed._version import __version__
 from ecofed.errors import ConfigError
 from ecofed.files.disk import read_text, write_text
 from ecofed.fleet.app import APP
+from ecofed.fleet.containers import CONTAINERFILE, USER_ID
 
 PORT = 9091
 MOST_DEVICES = 100_000
+MOST_SECONDS = 86_400
 _QUIET = "FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1"
 
 
@@ -33,12 +36,16 @@ class Plan:
     """On a device: its images."""
     worker: str = "auto"
     """``onnx``, ``torch`` or ``auto``."""
+    start_within: int = 0
+    """Seconds over which the devices' services spread their starts, when power comes back for all of them."""
 
     def __post_init__(self) -> None:
         if not self.hosts:
             raise ConfigError("--host: say under which name or address devices reach the server")
         if not 0 <= self.devices <= MOST_DEVICES:
             raise ConfigError(f"--devices {self.devices}: must be in 0..{MOST_DEVICES}")
+        if not 0 <= self.start_within <= MOST_SECONDS:
+            raise ConfigError(f"--start-within {self.start_within}: must be in 0..{MOST_SECONDS}")
         for name in ("environment", "data"):
             path = getattr(self, name)
             if not path.startswith("/") or any(not letter.isprintable() or letter in "\"'\\% " for letter in path):
@@ -99,6 +106,7 @@ def files(plan: Plan) -> dict[str, str]:
     texts = {"README.md": _readme(plan), **{f"app/{name}": text for name, text in APP.items()}}
     texts["server/ecofed-superlink.service"] = _server_unit(plan)
     texts["server/flwr-config.toml"] = _flower_config(plan)
+    texts["containers/Containerfile"] = CONTAINERFILE
     for device in range(plan.devices):
         texts[f"devices/device-{device}.service"] = _device_unit(plan, device)
     return texts
@@ -138,7 +146,10 @@ def _device_unit(plan: Plan, device: int) -> str:
     command = f"""{plan.environment}/bin/flower-supernode --superlink {plan.address} \\
     --root-certificates /etc/ecofed/ca.crt --auth-supernode-private-key /etc/ecofed/device-{device}.key \\
     --node-config 'device={device} data="{plan.data}" numbers="/var/lib/ecofed/numbers" worker="{plan.worker}"'"""
-    return _unit(plan, f"EcoFed device {device} (Flower SuperNode)", command, "Restart=always\nRestartSec=10")
+    restart = "Restart=always\nRestartSec=10"
+    if wait := plan.start_within * device // plan.devices:
+        restart += f"\nExecStartPre=/bin/sleep {wait}\nTimeoutStartSec={wait + 90}"
+    return _unit(plan, f"EcoFed device {device} (Flower SuperNode)", command, restart)
 
 
 def _flower_config(plan: Plan) -> str:
@@ -188,6 +199,22 @@ Test images, with class names, go to `/var/lib/ecofed/data`.
 Its images are in `{plan.data}`, one sub-folder a class. What its owner does not allow no server gets:
 `images-may-leave`, `max-epsilon` and other keys of `--node-config` in the service (the documentation's page "Deploy a
 fleet").
+
+## In containers instead
+
+`containers/Containerfile` makes both images; put the wheel of ecofed beside it. What is mounted must be readable by
+user {USER_ID}. With docker instead of podman the words are the same.
+
+    cd containers
+    podman build --target server --tag ecofed-server .
+    podman build --target device --tag ecofed-device .
+    podman run --detach --name ecofed-server --publish {plan.port}:9091 \\
+        --volume /etc/ecofed:/etc/ecofed:ro --volume ecofed-server:/var/lib/ecofed \\
+        --env ECOFED_DATA=/var/lib/ecofed/data ecofed-server
+    podman run --detach --name ecofed-device --restart always --volume ecofed-device:/var/lib/ecofed \\
+        --volume /etc/ecofed/ca.crt:/etc/ecofed/ca.crt:ro --volume /etc/ecofed/device-N.key:/etc/ecofed/device.key:ro \\
+        --volume {plan.data}:/photos:ro ecofed-device --superlink {plan.address} \\
+        --node-config 'device=N data="/photos" numbers="/var/lib/ecofed/numbers"'
 
 ## Let the devices in, and train
 

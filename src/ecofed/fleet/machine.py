@@ -26,6 +26,21 @@ LOOPBACK = "127.0.0.1"
 NAME = "fleet"
 START_SECONDS = 60
 FINISHED = "finished"
+#: ``flwr supernode register KEY NAME`` for each key, in one process: the command takes seconds to start.
+_REGISTER = """
+import sys
+from importlib.metadata import entry_points
+name, *keys = sys.argv[1:]
+(command,) = entry_points(group="console_scripts", name="flwr")
+flwr = command.load()
+for key in keys:
+    sys.argv = ["flwr", "supernode", "register", key, name]
+    try:
+        flwr()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
 
 
 class Fleet:
@@ -81,9 +96,10 @@ class Fleet:
         wait_for_port(self._port, self.superlink)
         return self.superlink
 
-    def register(self, key: Path) -> None:
-        """Let the SuperNode with this public key in."""
-        self.flwr("supernode", "register", key, NAME)
+    def register(self, *keys: Path) -> None:
+        """Let the SuperNodes with these public keys in."""
+        words = [str(key) for key in keys]
+        self._call([sys.executable, "-c", _REGISTER, NAME, *words], 120 + 2 * len(keys))
 
     def add_device(
         self,
@@ -130,9 +146,9 @@ class Fleet:
     def _stop_all(self) -> None:
         stop(self._processes)
 
-    def run(self, settings: str | Path, out: Path, *, sets: str = "", resume: bool = False) -> int:
+    def run(self, settings: str | Path, out: Path, *, sets: str = "", resume: bool = False, at_once: int = 0) -> int:
         """Start a training; returns Flower's number of it."""
-        words = f'preset="{settings}" set="{sets}" out="{out}" resume={str(resume).lower()}'
+        words = f'preset="{settings}" set="{sets}" out="{out}" resume={str(resume).lower()} at-once={at_once}'
         answer = self.flwr("run", self.folder / "app", NAME, "--run-config", words, "--format", "json")
         return int(json.loads(answer[answer.index("{") :])["run-id"])
 
@@ -158,12 +174,21 @@ class Fleet:
 
     def flwr(self, *words: str | Path) -> str:
         """Run one ``flwr`` command and return what it prints."""
-        command = ["flwr", *(str(word) for word in words)]
+        return self._call(["flwr", *(str(word) for word in words)], 120)
+
+    def _call(self, command: list[str], patience: float) -> str:
         done = subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
+            command,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+            check=False,
+            cwd=self.folder,
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
+            words = " ".join(command[:6])
+            raise RuntimeError(f"{words}: {(done.stderr or done.stdout).strip()[-500:]}")
         return done.stdout
 
     def _file(self, name: str) -> Path:

@@ -1,9 +1,9 @@
 """The ServerApp: the same engine as ``ecofed run``, with devices behind Flower's Grid.
 
 Run configuration (``flwr run --run-config``): ``preset`` (a preset or a TOML file), ``set`` (``key=value`` words, as
-after ``--set``), ``out`` (folder for the results), ``resume``. ``update`` instead of ``preset``: the folder of an
-earlier run, with whose settings it goes on: devices are asked for what is new since; ``from-back``: starting from its
-network.
+after ``--set``), ``out`` (folder for the results), ``resume``, ``at-once`` (how many messages may be out at a time;
+0, the default: those of all devices). ``update`` instead of ``preset``: the folder of an earlier run, with whose
+settings it goes on: devices are asked for what is new since; ``from-back``: starting from its network.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
         DeviceError: devices that never came, or too few that answered.
     """
     source, voice = str(run_config.get("update", "")) or None, Voice()
+    at_once = _at_once(run_config)
     if source is None:
         config = config_of(run_config)
         check_method(config.method)
@@ -51,7 +52,7 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
     def connect(prepared: Prepared) -> FlowerTransport:
         invitation = Invitation(task=prepared.task)
         patience = {} if patience_seconds is None else {"patience_seconds": patience_seconds, "poll_seconds": 0.01}
-        transport = FlowerTransport(grid, invitation, voice.note, **patience)
+        transport = FlowerTransport(grid, invitation, voice.note, at_once=at_once, **patience)
         transport.wait_for_devices()
         return transport
 
@@ -71,6 +72,13 @@ def config_of(run_config: Any) -> Config:
     source = str(run_config.get("preset", "")) or None
     settings = Settings.load(source, str(run_config.get("set", "")).split())
     return settings.for_method(settings.method)
+
+
+def _at_once(run_config: Any) -> int | None:
+    wanted = run_config.get("at-once", 0)
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise ConfigError(f"run config at-once = {wanted!r}: must be a number of messages, or 0 for all of a round")
+    return wanted or None
 
 
 class Voice:

@@ -1,8 +1,13 @@
-"""Bytes to devices over Flower's Grid: one Flower message per device and visit, all devices at the same time."""
+"""Bytes to devices over Flower's Grid: one Flower message per device and visit, all devices at the same time.
+
+``at_once`` limits how many messages are out at a time: where one machine runs many SuperNodes, each message there is a
+process; and where uploads are large, a server holds that many of them.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flwr.app import Message
@@ -40,6 +45,7 @@ class FlowerTransport:
         grid: Flower's.
         invitation: what every device is told once.
         note: is told which device came, and which node cannot take part.
+        at_once: how many messages are out at a time; ``None``: all of a round.
         patience_seconds: how long to wait for what has no deadline.
     """
 
@@ -49,6 +55,7 @@ class FlowerTransport:
         invitation: Invitation,
         note: Callable[[str], None],
         *,
+        at_once: int | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
@@ -56,6 +63,7 @@ class FlowerTransport:
         self._invitation = invitation
         self._devices = invitation.task.config.devices
         self._note = note
+        self._at_once = at_once
         self._patience = patience_seconds
         self._poll = poll_seconds
         self._nodes: dict[int, int] = {}
@@ -102,15 +110,23 @@ class FlowerTransport:
     ) -> Iterator[tuple[int, Answer]]:
         outgoing = list(requests)
         self._look_for([device for device, _ in outgoing])
-        ids = self._push({device: data for device, data in outgoing if device in self._nodes})
+        unsent = {
+            device: Message(pack(data), self._nodes[device], f"query.{REQUESTS}")
+            for device, data in outgoing
+            if device in self._nodes
+        }
+        connected = set(unsent)
         end = deadline if deadline is not None else time.monotonic() + self._patience
-        replies: dict[int, Message] = {}
-        for device, sent in outgoing:
-            while device in ids.values() and device not in replies and time.monotonic() < end:
-                replies |= self._pull({id_: other for id_, other in ids.items() if other not in replies})
-                if device not in replies:
-                    time.sleep(self._poll)
-            yield device, self._answer(device, len(sent), replies.get(device), pushed=device in ids.values())
+        coming, early = self._send(unsent, end), dict[int, Message]()
+        for device, data in outgoing:
+            while device in connected and device not in early and (arrival := next(coming, None)) is not None:
+                early[arrival[0]] = arrival[1]
+            if device not in connected:
+                yield device, _not_sent(self._refused.get(device, "no SuperNode is connected for it"))
+            elif device in unsent:
+                yield device, _not_sent("nothing was sent to it before the round's deadline")
+            else:
+                yield device, self._answer(device, len(data), early.pop(device, None))
 
     def drop(self, device: int) -> None:
         """A late reply has another message's id and is never asked for, so there is nothing to forget."""
@@ -118,10 +134,7 @@ class FlowerTransport:
     def close(self) -> None:
         """Nodes belong to Flower."""
 
-    def _answer(self, device: int, sent: int, reply: Message | None, *, pushed: bool) -> Answer:
-        if not pushed:
-            why = self._refused.get(device, "no SuperNode is connected for it")
-            return Answer(replies=[], sent=0, lost=Lost(reason=why, again=False))
+    def _answer(self, device: int, sent: int, reply: Message | None) -> Answer:
         if reply is None:
             return Answer(replies=[], sent=sent, lost=Lost(reason="no answer before the round's deadline", again=False))
         if reply.has_error():
@@ -156,16 +169,10 @@ class FlowerTransport:
         """Tell every node that is new about the run, and learn its device number."""
         new = [node for node in self._grid.get_node_ids() if node not in self._known]
         content = [self._invitation.encode()]
-        messages = [Message(pack(content), node, f"query.{HELLO}") for node in new]
-        ids = {str(id_) for id_ in self._grid.push_messages(messages) if id_} if messages else set()
+        messages = {node: Message(pack(content), node, f"query.{HELLO}") for node in new}
         self._known |= set(new)
-        end = time.monotonic() + self._patience
-        while ids and time.monotonic() < end:
-            for reply in self._grid.pull_messages(list(ids)):
-                if reply.metadata.reply_to_message_id in ids:
-                    ids.remove(reply.metadata.reply_to_message_id)
-                    self._welcome(reply)
-            time.sleep(self._poll if ids else 0)
+        for _, reply in self._send(messages, time.monotonic() + self._patience):
+            self._welcome(reply)
 
     def _welcome(self, reply: Message) -> None:
         node = reply.metadata.src_node_id
@@ -189,16 +196,30 @@ class FlowerTransport:
             self._nodes[device] = node
             self._refused.pop(device, None)
 
-    def _push(self, outgoing: dict[int, Sequence[bytes]]) -> dict[str, int]:
-        """Send; returns which message id belongs to which device."""
-        messages = [Message(pack(data), self._nodes[device], f"query.{REQUESTS}") for device, data in outgoing.items()]
-        ids = list(self._grid.push_messages(messages)) if messages else []
-        return {str(id_): device for id_, device in zip(ids, outgoing, strict=False) if id_}
+    # --- messages ---
 
-    def _pull(self, ids: dict[str, int]) -> dict[int, Message]:
-        """Replies that are there, each once."""
-        arrived = {}
-        for reply in self._grid.pull_messages(list(ids)):
-            if reply.metadata.reply_to_message_id in ids:
-                arrived[ids[reply.metadata.reply_to_message_id]] = reply
-        return arrived
+    def _send(self, unsent: dict[int, Message], end: float) -> Iterator[tuple[int, Message]]:
+        """Send each, which leaves ``unsent`` then; replies as they come, with the key of what they answer.
+
+        Over when everything is answered, or at ``end`` (monotonic seconds).
+        """
+        waiting, out = deque(unsent), dict[str, int]()
+        while (waiting or out) and time.monotonic() < end:
+            room = len(waiting) if self._at_once is None else min(len(waiting), self._at_once - len(out))
+            keys = [waiting.popleft() for _ in range(room)]
+            ids = list(self._grid.push_messages([unsent[key] for key in keys])) if keys else []
+            for id_, key in zip(ids, keys, strict=False):
+                if id_:  # Flower has taken it
+                    del unsent[key]
+                    out[str(id_)] = key
+            arrived = list(self._grid.pull_messages(list(out))) if out else []
+            for reply in arrived:
+                answered = str(reply.metadata.reply_to_message_id)
+                if answered in out:
+                    yield out.pop(answered), reply
+            if out and not arrived:
+                time.sleep(self._poll)
+
+
+def _not_sent(reason: str) -> Answer:
+    return Answer(replies=[], sent=0, lost=Lost(reason=reason, again=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from ecofed.reports.plots.kinds import kinds_figure
 from ecofed.reports.plots.labels import labels_figure
 from ecofed.reports.plots.line_ends import lay_out
 from ecofed.reports.plots.names import short
-from ecofed.reports.plots.style import drawing, png, vector
+from ecofed.reports.plots.style import drawing, png, svg, vector
 from ecofed.reports.plots.timeline import timeline_figure
 from ecofed.reports.tables import as_comparison
 from ecofed.results import Comparison, RunResult
@@ -65,11 +64,11 @@ def draw_plots(result: Comparison | RunResult, papers: Sequence[str] = ()) -> li
             figure = draw(comparison)
             if figure is not None:
                 lay_out(figure)
-                svg = _svg(figure)  # first: the page has headings of its own
+                inline = _svg(figure)  # first: the page has headings of its own
                 vectors = {name: vector(figure, name) for name in papers}
                 data = comparison.results[0].data
                 _add_title(figure, title, f"{short(data.name, 40)}, {len(data.label_counts)} devices")
-                plots.append(Plot(name=name, title=title, png=png(figure), svg=svg, papers=vectors))
+                plots.append(Plot(name=name, title=title, png=png(figure), svg=inline, papers=vectors))
     return plots
 
 
@@ -98,9 +97,7 @@ def _add_title(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
+    text = svg(figure)
     text = text[text.index("<svg") :]
     # Only what the page needs: no addresses (name spaces, licences), no style sheet that would leak into it.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
