@@ -3,10 +3,11 @@
 # make test-slow    the tests that take minutes
 # make fleet        a server and four devices on this machine, over Flower with TLS: a complete training, compared
 # make fleet-photos PHOTOS=FOLDER   the same on your photographs, with devices that run ONNX and no PyTorch
-# make test-flower  the tests of the Flower adapter, those of fleets with intruders and kills too
+# make test-flower  the tests of the Flower adapter, those of fleets with intruders and kills too, with the oldest and newest Flower
 # make chaos        kill servers and devices at random moments; every run must end with the identical result
 # make fuzz         a million mutated messages and bundles, peers that lie, edited files, two minutes guided by coverage
 # make package      build wheel and source package, check them, install them into clean environments and try them
+# make release-notes   what CHANGELOG.md says of this version, for its tag
 # make docs         write the pages and pictures that are taken from the code, and build the documentation site
 # make bench        how fast it trains beside a plain loop: ratios, memory, codecs, buffer, where the time goes
 # make results-check   two recorded rows again, at reduced size, and whether the figures of the pages are recorded
@@ -19,6 +20,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 FLOWER := .venv-flower
+FLOWER_NEWEST := .venv-flower-newest
 RELEASE := .venv-release
 OUT := runs/quickstart
 SITE := build/site
@@ -30,7 +32,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package lint docs notebooks bench results-check docs-links docs-check screenshots clean
+.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package release-notes lint docs notebooks bench results-check docs-links docs-check screenshots clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -58,11 +60,15 @@ fleet-photos: $(FLOWER)/.installed
 	$(FLOWER)/bin/ecofed fleet try photos-trial --worker onnx \
 	    --set "data.name=$(PHOTOS)" --out runs/fleet-photos --minutes 15
 
-test-flower: $(FLOWER)/.installed
+test-flower: $(FLOWER)/.installed $(FLOWER_NEWEST)/.installed
 	$(FLOWER)/bin/python -m pytest -m "slow or not slow" tests/flower
+	$(FLOWER_NEWEST)/bin/python -m pytest tests/flower
 
 package: $(RELEASE)/.installed
 	$(RELEASE)/bin/python tests/package.py dist
+
+release-notes:
+	@"$(PYTHON)" docs/release_notes.py
 
 chaos: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python tests/runtimes/chaos.py
@@ -109,7 +115,7 @@ docs-check: $(VENV)/.dev
 	$(BIN)/pytest tests/docs
 
 clean:
-	rm -rf $(VENV) $(FLOWER) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(FLOWER) $(FLOWER_NEWEST) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 
 # Stamps: an installation is repeated only when what it installs has changed.
 $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/pip
@@ -127,6 +133,14 @@ $(VENV)/.docs: $(VENV)/.dev
 $(FLOWER)/.installed: pyproject.toml constraints-flower.txt
 	@test -x $(FLOWER)/bin/pip || "$(PYTHON)" -m venv $(FLOWER)
 	$(FLOWER)/bin/pip install --quiet -c constraints-flower.txt -e '.[flower,train,device,digits]' pytest hypothesis
+	@touch $@
+
+# The newest Flower that pyproject.toml allows; all else as in the other one.
+$(FLOWER_NEWEST)/.installed: pyproject.toml constraints-flower.txt
+	@test -x $(FLOWER_NEWEST)/bin/pip || "$(PYTHON)" -m venv $(FLOWER_NEWEST)
+	grep -v '^flwr==' constraints-flower.txt > $(FLOWER_NEWEST)/constraints.txt
+	$(FLOWER_NEWEST)/bin/pip install --quiet --upgrade -c $(FLOWER_NEWEST)/constraints.txt \
+	    -e '.[flower,train,device,digits]' pytest hypothesis
 	@touch $@
 
 $(RELEASE)/.installed: pyproject.toml

@@ -31,6 +31,7 @@ from ecofed.fleet.machine import Fleet, descendants
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "docs" / "results" / "capacity.json"
 PAGE = ROOT / "docs" / "results-capacity.md"
+START, END = "<!-- table -->\n", "<!-- end -->"
 ROUNDS = 3
 SETTINGS = """
 method = "ecofed"
@@ -214,9 +215,8 @@ def write() -> None:
     """Put the table into its page."""
     records = json.loads(RECORDS.read_text(encoding="utf-8"))
     page = PAGE.read_text(encoding="utf-8")
-    start, end = "<!-- table -->\n", "\n<!-- end -->"
-    before, rest = page.split(start)
-    PAGE.write_text(before + start + table(records) + end + rest.split(end)[1], encoding="utf-8")
+    before, _, rest = page.partition(START)
+    PAGE.write_text(f"{before}{START}{table(records)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ CONTENTS = {
         "results-privacy",
         "results-time",
         "results-speed",
+        "results-capacity",
     ),
     "Look up": (
         "reference/command-line",

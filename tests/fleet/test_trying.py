@@ -35,6 +35,7 @@ def test_the_command_says_where_the_second_fleet_goes(
 
     monkeypatch.setattr(machine, "Fleet", start)
     monkeypatch.setattr(command, "find_spec", lambda _: True)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.42.0")
     with pytest.raises(StartedError) as first:
         command.try_(out=tmp_path / "fleet")
     assert first.value.args == (tmp_path / "fleet", 4)
@@ -45,3 +46,7 @@ def test_the_command_says_where_the_second_fleet_goes(
     assert second.value.args == (tmp_path / "fleet-2", 4)
     told = f"{tmp_path}/fleet holds an earlier fleet, which stays; this one goes to {tmp_path}/fleet-2\n"
     assert capsys.readouterr().err == told
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.43.0")
+    with pytest.raises(StartedError):
+        command.try_(out=tmp_path / "another")
+    assert capsys.readouterr().err.startswith("Flower 1.43.0 is not tested with this version of ecofed (from 1.43")

@@ -111,12 +111,16 @@ def try_(
     need_torch("ecofed fleet try")
     if find_spec("flwr") is None:
         raise MissingExtraError("flwr", "flower", "ecofed fleet try")
+    from importlib import metadata
     from importlib.resources import files
 
     from ecofed.fleet.machine import NAME, Fleet, unused_folder
+    from ecofed.fleet.versions import untested
     from ecofed.reports.files import read_result
     from ecofed.runs.experiment import run as train
 
+    if (line := untested(metadata.version("flwr"))) is not None:
+        say(line)
     if source in (None, "photos-trial"):
         source = str(files("ecofed.fleet") / ("trial.toml" if source is None else "trial-photos.toml"))
     assert source is not None

@@ -9,6 +9,7 @@ settings it goes on: devices are asked for what is new since; ``from-back``: sta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 from flwr.app import Context
@@ -17,6 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 from ecofed.config import Config, Settings
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
+from ecofed.fleet.versions import untested
 from ecofed.flower.content import Invitation
 from ecofed.flower.transport import FlowerTransport, check_method
 from ecofed.relearning.updating import Start, update
@@ -30,6 +32,8 @@ app = ServerApp()
 @app.main()  # type: ignore[untyped-decorator]
 def main(grid: Grid, context: Context) -> None:
     """Train, write the results, say where they are. A user's mistake ends the run with one line."""
+    if (line := untested(metadata.version("flwr"))) is not None:
+        Voice().note(line)
     try:
         train(grid, context.run_config)
     except EcoFedError as error:
