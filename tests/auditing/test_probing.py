@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pytest
 from attacked import WORDS
 
 from ecofed.auditing.probing import probed
@@ -30,12 +29,13 @@ def labels_of(target: Target) -> np.ndarray:
 
 
 def test_whose_an_image_is_is_told_as_its_class_is() -> None:
-    """Where each device has one class, both are the same question."""
+    """Where each device has one class, both are the same question, but of images that are shifted."""
     labels_N = labels_of(bench().target)
     found = probed(bench(owners_N=labels_N))
     assert found.accuracy is not None
     assert 0.5 < found.accuracy < 1
-    assert found.device_told == pytest.approx(found.accuracy, abs=0.05)
+    assert found.device_told is not None
+    assert 0.6 < found.device_told < found.accuracy
     assert found.device_guessed is not None
     assert found.device_guessed < 0.2
 

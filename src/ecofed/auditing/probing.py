@@ -28,8 +28,8 @@ class Probed:
 
 
 def probed(bench: Workbench) -> Probed:
-    """Fitted on one half of the public images' uploads, tested on the other; those bear no noise where the class is
-    asked, as test images do."""
+    """Fitted on one half of the public images' uploads, tested on the other: where the class is asked, on those of images
+    as test images are, which are not shifted and bear no noise."""
     target = bench.target
     method = target.config.method
     if not uploads_images(method) or facts_of(method).images_leave_device:
@@ -37,10 +37,8 @@ def probed(bench: Workbench) -> Probed:
     whole = bench.public
     half = min(MOST, len(whole) // 2)
     fitted_N, tested_N = np.arange(half), np.arange(half, 2 * half)
-    tested = fitted = whole
-    if target.config.privacy.epsilon is not None:
-        images_NHWC, labels_N, _ = target.alike()
-        tested = target.without_noise().pairs(images_NHWC, labels_N, "uploads of public images without noise")
+    images_NHWC, labels_N, _ = target.alike()
+    fitted, tested = whole, target.as_tested().pairs(images_NHWC, labels_N, "uploads of public images as they are")
     classes = target.prepared.task.classes
     accuracy = _right(fitted.part(fitted_N), tested.part(tested_N), fitted.labels_N, tested.labels_N, classes)
     owners_N = target.owners()

@@ -126,9 +126,9 @@ class Target:
         ]
         return joined(parts)
 
-    def without_noise(self) -> Target:
-        """The same, as what nobody has to hide is sent: test images."""
-        config = dataclasses.replace(self.config, privacy=PrivacyConfig())
+    def as_tested(self) -> Target:
+        """The same, as test images pass it: as they are, and without noise."""
+        config = dataclasses.replace(self.config, privacy=PrivacyConfig()).replace(data__augment=False)
         task = dataclasses.replace(self.prepared.task, config=config)
         return dataclasses.replace(self, config=config, prepared=dataclasses.replace(self.prepared, task=task))
 
