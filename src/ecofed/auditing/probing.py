@@ -28,8 +28,8 @@ class Probed:
 
 
 def probed(bench: Workbench) -> Probed:
-    """Fitted on one half of the public images' uploads, tested on the other: where the class is asked, on those of images
-    as test images are, which are not shifted and bear no noise."""
+    """Fitted on one half of the public images' uploads, tested on the other: where the class is asked, on those of
+    images as test images are, which are not shifted and bear no noise."""
     target = bench.target
     method = target.config.method
     if not uploads_images(method) or facts_of(method).images_leave_device:
