@@ -296,7 +296,7 @@ def _record(setting: Setting) -> dict[str, Any]:
         "recognised_originals": found["recognised_originals"],
         "rows": {row["name"]: {key: row[key] for key in kept} for row in found["rows"]},
         "curve": [[row["bytes_per_image"], row["ssim"]] for row in found["curve"]],
-        "probe": _probe(setting.probe) or found.get("probe"),
+        "probe": _probe(setting.probe) or _runs().get(" ".join(["ecofed", *setting.command]), found).get("probe"),
         "sums": found.get("sums"),
         "processor": found["environment"]["processor"],
     }
@@ -337,7 +337,7 @@ def _table(records: Mapping[str, Any], name: str) -> str:
         record = records[setting.name]
         row, jpeg = _strongest(record), record["rows"]["jpeg-equal"]
         own = f"{jpeg['ssim']:.3f}" if jpeg["bytes_per_image"] <= row["bytes_per_image"] else "none so small"
-        read = record["probe"] or _runs().get(record["command"], {}).get("probe")
+        read = _runs().get(record["command"], record).get("probe")
         probe = "-" if read is None else f"{read:.3f}"
         control = record["rows"]["control"]["reidentified"]
         lines.append(
