@@ -14,7 +14,7 @@ from ecofed.activations.augmentation import FeatureAugmentation, shifted
 from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import ConfigError
 from ecofed.methods.ecofed import EcoFed
-from ecofed.methods.pooled import PooledTrainer, balanced_rows, has_running_statistics
+from ecofed.methods.pooled import PooledTrainer, balanced_rows, drawn_rows, has_running_statistics
 from ecofed.models import state_arrays
 
 BATCH_NORM: dict[str, Any] = {"model__name": "vgg11", "model__width": 0.0625, "model__head_width": 8}
@@ -207,6 +207,20 @@ def test_bounded_views_all_stay_in_the_buffer_and_are_trained_on() -> None:
     for round_ in (1, 2, 3, 4):
         method.train_round(round_, [0, 2])
     assert {device: list(method.buffer.views_of(device)) for device in (0, 2)} == {0: [0, 1, 2], 2: [0, 1, 2]}
+
+
+def test_of_very_many_rows_as_many_different_ones_are_drawn_without_permuting_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = drawn_rows(3, 1, 5000, None, 400)
+    np.testing.assert_array_equal(few, balanced_rows(3, 1, np.zeros(5000, np.int64), 400))
+    monkeypatch.setattr("ecofed.methods.pooled.MANY_ROWS", 4999)
+    many = drawn_rows(3, 1, 5000, None, 400)
+    assert len(set(many.tolist())) == 400
+    assert 0 <= many.min() < 500 < 4500 < many.max() < 5000
+    np.testing.assert_array_equal(many, drawn_rows(3, 1, 5000, None, 400))
+    assert not np.array_equal(many, drawn_rows(3, 2, 5000, None, 400))
+    assert len(drawn_rows(3, 1, 5000, None, 6000)) == 6000  # more than there are: in turn, as ever
 
 
 def test_balanced_rows_bring_every_group_equally_often_and_every_row_of_a_group() -> None:

@@ -85,7 +85,8 @@ class _Table:
         """Those with at least one row, ascending."""
         if self._devices is None:
             device_P, length_P = self._columns()
-            self._devices = np.unique(device_P[length_P > 0]).tolist()
+            some_P = device_P[length_P > 0]  # ascending
+            self._devices = some_P[np.diff(some_P, prepend=-1) > 0].tolist()
         return self._devices
 
     def set(self, device: int, number: int, part: View | None) -> None:

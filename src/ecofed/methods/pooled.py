@@ -32,6 +32,8 @@ from ecofed.slow_work import counted
 Inputs = Callable[[Samples, np.ndarray, np.random.Generator | None], np.ndarray]
 #: Weights enter the average every so many steps: as good as every step, and ten times cheaper.
 AVERAGE_EVERY = 10
+#: Above so many a permutation of all rows costs more than what is done with its start.
+MANY_ROWS = 1 << 20
 #: What an optimiser remembers of a parameter, and what it is called in checkpoints.
 _SLOTS = {"momentum_buffer": "momentum", "exp_avg": "first-moment", "exp_avg_sq": "second-moment"}
 
@@ -194,7 +196,7 @@ class PooledTrainer:
 def drawn_rows(seed: int, round_: int, rows: int, groups_N: Rows | None, wanted: int) -> np.ndarray:
     """``wanted`` of so many row numbers, in which every group comes equally often, or, without groups, every row."""
     if groups_N is None:
-        return _in_turn(seed, round_, 0, np.arange(rows), wanted)
+        return _in_turn(seed, round_, 0, rows, wanted)
     return balanced_rows(seed, round_, np.asarray(groups_N), wanted)
 
 
@@ -210,15 +212,17 @@ def balanced_rows(seed: int, round_: int, groups_N: np.ndarray, wanted: int) -> 
     chosen = np.empty(wanted, np.int64)
     for group in range(len(groups)):
         rows_N, slots = np.flatnonzero(group_of_N == group), np.flatnonzero(turn_of_slot == group)
-        chosen[slots] = _in_turn(seed, round_, group, rows_N, len(slots))
+        chosen[slots] = rows_N[_in_turn(seed, round_, group, len(rows_N), len(slots))]
     return chosen
 
 
-def _in_turn(seed: int, round_: int, group: int, rows_N: np.ndarray, wanted: int) -> np.ndarray:
-    """A group's rows follow keyed permutations of it, one after the other, so that none is used twice too early."""
-    passes = -(-wanted // len(rows_N))
-    orders = [
-        generator(seed, "pooled-batches", round_=round_, view=number, sample=group).permutation(len(rows_N))
-        for number in range(passes)
+def _in_turn(seed: int, round_: int, group: int, rows: int, wanted: int) -> np.ndarray:
+    """Positions in a group of so many rows: keyed permutations of it, one after the other, so that none comes twice too
+    early. Of very many rows the start of a permutation is drawn without the rest of it."""
+    passes = -(-wanted // rows)
+    draws = [
+        generator(seed, "pooled-batches", round_=round_, view=number, sample=group) for number in range(max(1, passes))
     ]
-    return rows_N[np.concatenate(orders)[:wanted]] if wanted else rows_N[:0]
+    if rows > MANY_ROWS and wanted <= rows:
+        return draws[0].choice(rows, wanted, replace=False)
+    return np.concatenate([draw.permutation(rows) for draw in draws])[:wanted]

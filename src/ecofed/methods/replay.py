@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +40,14 @@ class Opened:
 def replayed_devices(
     config: Config, round_: int, sampled: Sequence[int], uploaded: Sequence[int], buffered: Sequence[int]
 ) -> list[int]:
-    """Whose activations a round is about: the sampled devices' if any uploaded, otherwise as many drawn (ascending)."""
+    """Whose activations a round is about: the sampled devices' if any uploaded, otherwise as many drawn (ascending).
+
+    ``buffered``: who has some in the buffer, ascending.
+    """
     if uploaded or not config.ecofed.replay:
         known = sampled if config.ecofed.replay else uploaded
-        return [device for device in known if device in buffered]
+        places = ((device, bisect_left(buffered, device)) for device in known)
+        return [device for device, at in places if at < len(buffered) and buffered[at] == device]
     count = min(len(sampled), len(buffered))
     drawn = generator(config.seed, "replayed-devices", round_=round_).choice(buffered, count, replace=False)
     return sorted(int(device) for device in drawn)
