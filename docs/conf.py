@@ -66,6 +66,7 @@ CONTENTS = {
         "results-again",
         "results-privacy",
         "results-time",
+        "results-scale",
         "results-speed",
         "results-capacity",
     ),
