@@ -55,7 +55,7 @@ def _import_matplotlib(purpose: str) -> None:
     with contextlib.suppress(Exception):  # the user's own plots, later in this process, are drawn as the user set
         theirs = matplotlib.rc_params()
         backend = os.environ.get("MPLBACKEND") or theirs.pop("backend", None)
-        theirs.pop("backend", None)  # to touch it imports pyplot, a second of work, so only where one is wanted
+        theirs.pop("backend", None)  # to touch it imports pyplot, so only where one is wanted
         matplotlib.rcParams.update(theirs)
         if isinstance(backend, str):
             matplotlib.rcParams["backend"] = backend
@@ -127,7 +127,7 @@ def svg(figure: Figure) -> str:
 @contextmanager
 def _inked(figure: Figure, dpi: float, background: str, *others: Patch) -> Iterator[None]:
     """What ``savefig`` arranges for a drawing. It would draw twice, the first time without ink, for the layout: ours
-    is done by then, and that costs a quarter of a report's time."""
+    is done by then, and that costs a tenth of a report's time."""
     before = [(patch, patch.get_facecolor(), patch.get_edgecolor()) for patch in (figure.patch, *others)]
     resolution = figure.dpi
     figure.set_dpi(dpi)
