@@ -14,5 +14,5 @@ def untested(version: str) -> str | None:
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if OLDEST <= numbers <= NEWEST:
         return None
-    why = "from 1.43 on it speaks HTTP only" if numbers > NEWEST else "its commands have other options"
+    why = "from 1.43 on it speaks HTTP only" if numbers > NEWEST else "older than 1.41"
     return f"Flower {version} is not tested with this version of ecofed ({why}); if it fails: pip install '{PIN}'"
