@@ -140,7 +140,7 @@ def test_planted_links_are_not_followed(tmp_path: Path) -> None:
 
 def test_temporary_names_cannot_be_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that is there already, whatever it is, is left alone."""
-    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "0" * 2 * count)
+    monkeypatch.setattr(files.os, "urandom", bytes)
     mine = write_bytes(tmp_path / "diary", b"dear diary")
     taken = tmp_path / f".x.{'0' * 16}.tmp"
     taken.symlink_to(mine)

@@ -53,9 +53,10 @@ def _import_matplotlib(purpose: str) -> None:
     with _settings_as_shipped():
         import matplotlib
     with contextlib.suppress(Exception):  # the user's own plots, later in this process, are drawn as the user set
-        theirs = matplotlib.rc_params()
-        backend = os.environ.get("MPLBACKEND") or theirs.pop("backend", None)
-        theirs.pop("backend", None)  # to touch it imports pyplot, so only where one is wanted
+        theirs = dict(matplotlib.rc_params().items())
+        # To set a backend imports pyplot, a second of work: only where somebody wants one.
+        backend = os.environ.get("MPLBACKEND") or theirs["backend"]
+        del theirs["backend"]
         matplotlib.rcParams.update(theirs)
         if isinstance(backend, str):
             matplotlib.rcParams["backend"] = backend
