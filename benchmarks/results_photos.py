@@ -180,7 +180,7 @@ def picture() -> None:
         axes.axvline(size, color="#999", ls=":", lw=1)
         axes.text(size, 0.86, f" all as JPEG, {name}", rotation=90, fontsize=8, color="#555", ha="right", va="bottom")
     axes.set(xscale="log", xlabel="bytes that devices send, per photograph", ylabel="test accuracy", ylim=(0.78, 0.95))
-    axes.set_xlim(70, 8000)
+    axes.set_xlim(50, 8000)
     axes.set_xticks([100, 200, 500, 1000, 2000, 5000], ["100", "200", "500", "1,000", "2,000", "5,000"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
