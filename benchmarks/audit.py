@@ -154,24 +154,16 @@ def settings() -> list[Setting]:
         )
         for weight in (0, 1)
     ]
-    every.append(
+    every += [
         Setting(
             table="photos",
-            label="512 B (preset photos)",
+            label=label,
             preset="photos",
-            sets=_PHOTOS,
+            sets=sets,
             options={"--attacks": "black-box-4096", "--images": "64", "--passes": "320"},
         )
-    )
-    every.append(
-        Setting(
-            table="photos",
-            label="DeepWeeds (preset photos)",
-            preset="photos",
-            sets=_WEEDS,
-            options={"--attacks": "black-box-4096", "--images": "64", "--passes": "320"},
-        )
-    )
+        for label, sets in (("512 B (preset photos)", _PHOTOS), ("DeepWeeds (preset photos)", _WEEDS))
+    ]
     return every
 
 

@@ -49,7 +49,9 @@ def test_an_image_installs_the_wheel_and_runs_as_a_user_of_its_own(target: str, 
     assert any(f"ecofed-*.whl)[flower,{extra}]" in rest for rest in installs)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert {"flower", extra} <= extras.keys()
-    assert (target == "device") == ("torch" not in str(image))
+    brought = [need for name in ("flower", extra) for need in extras[name]]
+    assert any(need.startswith("torch") for need in brought) == (target == "server")
+    assert "torch" not in " ".join(installs)  # nothing but the wheel and what it asks for
 
 
 def test_no_secret_goes_into_an_image() -> None:

@@ -19,10 +19,11 @@ ENV FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 FLWR_HOME=/var/lib/ecof
 RUN useradd --system --uid {USER_ID} --create-home --home-dir /var/lib/ecofed ecofed
 COPY ecofed-*.whl /wheels/
 
-# The server trains. Without a GPU, PyTorch's CPU build is much smaller; with one: --build-arg TORCH=https://pypi.org/simple
+# The server trains. Where there is no GPU, PyTorch's CPU build is much smaller: --build-arg PIP_EXTRA_INDEX_URL=...
+# names the index that has it, as PyTorch's own installation page gives it.
 FROM base AS server
-ARG TORCH=https://download.pytorch.org/whl/cpu
-RUN pip install --index-url "$TORCH" torch && pip install "$(ls /wheels/ecofed-*.whl)[flower,train]"
+ARG PIP_EXTRA_INDEX_URL
+RUN pip install "$(ls /wheels/ecofed-*.whl)[flower,train]"
 USER ecofed
 WORKDIR /var/lib/ecofed
 EXPOSE 9091
