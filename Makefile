@@ -14,7 +14,7 @@
 # make notebooks    run the notebooks of docs/notebooks/, and keep what they print and draw
 # make docs-links   look whether the links to other sites lead somewhere
 # make docs-check   the examples of the documentation, and that its generated pages are up to date
-# make screenshots RUN=runs/quickstart   the documentation's pictures of a report and a terminal; needs Chromium, tmux
+# make screenshots RUN=runs/quickstart   the documentation's pictures of a report, a terminal and itself; needs Chromium, tmux
 # make clean        remove the environment and the caches; results in runs/ stay
 
 VENV := .venv
@@ -32,7 +32,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow chaos fuzz fleet fleet-photos test-flower package release-notes lint docs notebooks bench results-check docs-links docs-check screenshots clean
+.PHONY: quickstart test test-slow tutorial chaos fuzz fleet fleet-photos test-flower package release-notes lint docs notebooks bench results-check docs-links docs-check screenshots clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -48,6 +48,10 @@ test: lint
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist worksteal -m slow
+
+# The presets that the page names, with installation, a fleet at its end. PICTURES=FOLDER stands in for its pictures/.
+tutorial: $(VENV)/.dev
+	$(BIN)/python tests/tutorial.py $(if $(PICTURES),--pictures "$(PICTURES)")
 
 # Flower wants older versions of some packages, so it has an environment of its own.
 fleet: $(FLOWER)/.installed
@@ -107,7 +111,7 @@ notebooks: $(VENV)/.docs
 docs-links: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -b linkcheck docs build/linkcheck
 
-screenshots: $(VENV)/.dev
+screenshots: docs
 	$(BIN)/python docs/generate_screenshots.py $(RUN)
 	$(BIN)/python docs/generate_terminal.py
 

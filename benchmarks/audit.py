@@ -215,7 +215,7 @@ def train(only: str = "") -> None:
         if not setting.run or setting.run in _runs() or not re.search(only, setting.name):
             continue
         folder = FOLDER / f"{setting.name}-run"
-        words = [*setting.run.split()[1:], "--set", "threads=1", "--out", str(folder), "--overwrite"]
+        words = [*setting.run.split()[1:], "--set", "threads=1", "--out", str(folder), "--resume"]
         subprocess.run([sys.executable, "-m", "ecofed", *words], check=True, cwd=ROOT)
         found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         row = {

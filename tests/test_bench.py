@@ -18,7 +18,7 @@ def test_every_part_is_measured(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text(encoding="utf-8"))
     assert figures["schema"] == "ecofed-bench/1"
-    names = ["plain loop: classic-fl", "classic-fl", "ecofed, as in the paper", "ecofed, bfloat16 and batches of 200"]
+    names = ["plain loop: classic-fl", "ecofed, bfloat16 and batches of 200"]
     assert [row["name"] for row in figures["methods"]] == names
     assert all(name in done.stdout for name in names)
     assert (figures["methods"][0]["ratio"], figures["server"][0]["ratio"]) == (1, 1)

@@ -1,13 +1,8 @@
 """Every example of the README and the documentation runs.
 
-``sh`` and ``python`` blocks of a page run from top to bottom in one empty folder, ``python`` blocks in one namespace.
-In the Markdown source, just before a block:
-
-- ``<!-- not run: REASON -->`` leaves it out;
-- ``<!-- file: NAME -->`` writes it to a file instead;
-- ``<!-- setup ... -->`` is Python that runs without being shown.
-
-The presets ``quickstart`` and ``photos`` are replaced by tiny ones, so that the pages can show what a user would type.
+``sh`` and ``python`` blocks of a page (``doc_blocks``) run from top to bottom in one empty folder, ``python`` blocks in
+one namespace. The presets ``quickstart`` and ``photos`` are replaced by tiny ones, so that the pages can show what a
+user would type.
 """
 
 from __future__ import annotations
@@ -17,13 +12,12 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from doc_blocks import Block, blocks
 from ecofed.cli import main
 from ecofed.config import registry
 from ecofed.config import settings as config
@@ -56,11 +50,9 @@ def small(source: Any) -> dict[str, Any]:
     return values
 
 
-BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>not run|file): (?P<word>[^\n]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
-    r"|^<!-- setup\n(?P<setup>.*?)^-->$",
-    re.MULTILINE | re.DOTALL,
-)
+def run_here(page: Path) -> list[Block]:
+    """What a page's author has not left out."""
+    return [block for block in blocks(page) if not block.left_out]
 
 
 def a_page(_: object, folder: Path) -> None:
@@ -68,30 +60,8 @@ def a_page(_: object, folder: Path) -> None:
     Path(folder, "report.html").write_text("<p class='kicker'>EcoFed report", encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Block:
-    """What a page asks to be done: ``python``, ``sh`` or ``file``."""
-
-    kind: str
-    text: str
-    line: int
-    name: str = ""
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    for match in BLOCK.finditer(text):
-        line = text.count("\n", 0, match.start()) + 1
-        if match["setup"] is not None:
-            yield Block("python", match["setup"], line)
-        elif match["mark"] == "file":
-            yield Block("file", match["text"], line, match["word"])
-        elif match["mark"] is None and match["language"] in ("python", "sh"):
-            yield Block(match["language"], match["text"], line)
-
-
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(blocks(p))], ids=lambda page: page.relative_to(ROOT).as_posix()
+    "page", [p for p in PAGES if any(run_here(p))], ids=lambda page: page.relative_to(ROOT).as_posix()
 )
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -105,7 +75,7 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def _run_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"Path": Path}
-    for block in blocks(page):
+    for block in run_here(page):
         if block.kind == "file":
             Path(block.name).write_text(block.text, encoding="utf-8")
         elif block.kind == "python":
@@ -142,7 +112,7 @@ def test_the_readmes_python_needs_only_what_make_quickstart_installs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(config, "read_toml", lambda _: TINY)
     monkeypatch.setattr(experiment, "write_report", a_page)
-    shown = [block for block in blocks(ROOT / "README.md") if block.kind == "python"]
+    shown = [block for block in run_here(ROOT / "README.md") if block.kind == "python"]
     assert "to_pandas()" in "".join(block.text for block in shown)
     names: dict[str, Any] = {}
     for block in shown:

@@ -58,12 +58,12 @@ def plan(
     if plots is not None:
         make_folder(plots, "--plots")
         refuse_strange(*(plots / name for name in ("plan.png", "timeline.png")), option="--plots")
+    settings = Settings.load(source, sets or ())
+    names = method_names(methods, settings)
     gc.disable()  # PyTorch's import and a plan make many small objects, hardly one of them in a circle
     try:
         from ecofed.planning.planner import plan as make_plan
 
-        settings = Settings.load(source, sets or ())
-        names = method_names(methods, settings)
         say_what_changes_nothing(settings, names)
         result = make_plan(settings, names, every_layer=every_layer)
     finally:

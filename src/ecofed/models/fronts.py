@@ -15,6 +15,7 @@ from ecofed.config.problem import ModelConfig
 from ecofed.config.registry import forget_when_new
 from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
+from ecofed.models.blank import blank
 from ecofed.models.bottleneck import add_bottleneck
 from ecofed.models.normalisation import set_normalisation
 from ecofed.models.partition import between, partition
@@ -65,7 +66,7 @@ def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Mod
         raise ModelError(
             f"the front's weight '{wrong[:100]}' has shape {_shape(weights, wrong)}, not {_shape(state, wrong)}"
         )
-    front = front.to_empty(device="cpu")
+    front = blank(front)
     load_arrays(front, weights)
     return front.requires_grad_(False).eval()
 
@@ -74,7 +75,7 @@ def empty_front(
     config: ModelConfig, in_channels: int, cut: str, normalisation: str, *, after: str | None = None
 ) -> nn.Module:
     """A front (of it, what follows layer ``after``) whose values are still to be loaded; the back takes no memory."""
-    return _unfilled(config, in_channels, cut, normalisation, after).to_empty(device="cpu")
+    return blank(_cut(config, in_channels, cut, normalisation, after))
 
 
 def _unfilled(config: ModelConfig, in_channels: int, cut: str, normalisation: str, after: str | None) -> nn.Module:

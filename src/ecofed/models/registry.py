@@ -12,6 +12,7 @@ from ecofed.config.problem import ModelConfig
 from ecofed.config.registry import networks as plugin_networks
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
+from ecofed.models.blank import blank
 from ecofed.models.blocks import Width
 from ecofed.models.efficientnet import efficientnet_lite0
 from ecofed.models.given import given_cut, given_module
@@ -167,7 +168,7 @@ def _unknown(name: str) -> str:
 
 
 def _zeroed(model: nn.Module) -> nn.Module:
-    model = model.to_empty(device=torch.get_default_device())
+    model = blank(model, torch.get_default_device())
     with torch.no_grad():
         for module in model.modules():
             if is_norm(module):

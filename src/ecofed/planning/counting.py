@@ -8,7 +8,6 @@ takes seconds.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import operator
@@ -22,6 +21,7 @@ from torch import Tensor, fx, nn
 
 from ecofed.costs.workload import Layer, Segment
 from ecofed.errors import ModelError
+from ecofed.models.blank import blank
 from ecofed.models.partition import _objection, _possible, _trace, _Traced
 
 _SAMPLES = 2
@@ -139,13 +139,8 @@ def count_segment(module: nn.Module, input_shape: Collection[int]) -> Segment:
 
 def _blank(module: nn.Module) -> nn.Module:
     """A copy in training mode whose values are never set; where it is huge, without values (which is slower)."""
-    values = [*module.parameters(), *module.buffers()]
-    device = "cpu" if sum(value.numel() for value in values) <= _MOST_ENTRIES else "meta"
-    empty: dict[int, Tensor] = {
-        id(value): torch.empty(value.shape, dtype=value.dtype, device=device) for value in values
-    }
-    empty |= {id(value): nn.Parameter(empty[id(value)]) for value in values if isinstance(value, nn.Parameter)}
-    return copy.deepcopy(module, empty).requires_grad_(True).train()
+    entries = sum(value.numel() for value in (*module.parameters(), *module.buffers()))
+    return blank(module, "cpu" if entries <= _MOST_ENTRIES else "meta").requires_grad_(True).train()
 
 
 def _count(traced: _Traced, input_shape: Collection[int]) -> dict[fx.Node, _Node]:
