@@ -72,7 +72,8 @@ _WEEDS = {
     "data.name": "deepweeds",
     "data.partition": "column",
     "data.device_column": "client",
-    "devices": "auto",
+    "devices": "99",
+    "sampled_devices": "99",
     "threads": "1",
 }
 _LITE = {

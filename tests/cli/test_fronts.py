@@ -14,7 +14,7 @@ from PIL import Image
 from ecofed.config import Config
 from ecofed.config.problem import ModelConfig
 from ecofed.data import load_dataset
-from ecofed.planning.private import audit_notes
+from ecofed.planning.private import audit_of
 from ecofed.pretraining import fractal_images, published
 from ecofed.pretraining.audited import audited_front
 from ecofed.pretraining.bundling import random_front
@@ -106,8 +106,9 @@ def test_what_audits_of_shipped_fronts_found_is_of_those_fronts(cli: Cli) -> Non
     assert known is not None
     assert f" {known.ssim:.2f} " in row
     plan = Config().replace(codec__bits=2)
-    assert audit_notes(plan, known.front) == [f"ecofed: {known}"]
-    assert not audit_notes(plan.replace(method="classic-fl"), known.front)
+    assert audit_of(plan, known.front) == known
+    for change in ({"method": "classic-fl"}, {"privacy__epsilon": 8.0}, {"ecofed__device_cuts": "block1,block2"}):
+        assert audit_of(plan.replace(**change), known.front) is None
 
 
 def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path) -> None:

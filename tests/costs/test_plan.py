@@ -20,6 +20,7 @@ from ecofed.planning.cut_network import build_workload, counted_network, stand_i
 from ecofed.planning.method_plan import MethodPlan
 from ecofed.planning.planner import plan, plan_run
 from ecofed.planning.recommend import recommend
+from ecofed.pretraining.audited import audited_front
 from ecofed.runs import experiment
 from plain import PLAIN_SETS
 
@@ -279,3 +280,15 @@ def test_codes_of_a_backbone_stay_what_they_are_and_its_front_may_outweigh_them(
     assert best.changes == expected
     assert best.reasons[1].startswith(f"{expected.get('front.bytes_per_image', 512)} B an image: links take ")
     assert len(best.reasons) == 2 + best.preinstalled
+
+
+def test_what_an_audit_found_stands_in_the_row_of_that_front_and_cut_only() -> None:
+    small = ["data.samples_per_device=20", "devices=2", "sampled_devices=1", "rounds=1"]
+    settings = Settings.load("cpu-vgg11-cifar10", [*small, "front.name=vgg11-w0.5-rgb-256b", "codec.bits=2"])
+    planned = plan(settings, ["lgl", "ecofed"])
+    known = audited_front("vgg11-w0.5-rgb-256b", 2)
+    assert known is not None
+    leaks = {(row.method, row.cut): row.leakage_ssim for row in planned.methods}
+    assert leaks.pop(("ecofed", planned.cut)) == known.ssim
+    assert set(leaks.values()) == {None}
+    assert f"ecofed: {known}" in planned.notes

@@ -28,7 +28,7 @@ Plots = Annotated[
 
 COLUMNS = (
     *("cut", "method", "device FLOPs", "device memory", "up a round", "down a round", "per device", "time a round"),
-    *("server computes", "energy", "replay buffer"),
+    *("server computes", "energy", "replay buffer", "leakage"),
 )
 
 
@@ -117,6 +117,7 @@ def _cells(row: MethodPlan) -> tuple[str, ...]:
         human_seconds(row.server_seconds_per_round),
         "-" if row.joules_per_round is None else f"{row.joules_per_round:,.0f} J",
         human_bytes(row.replay_bytes) if row.replay_bytes else "-",
+        "-" if row.leakage_ssim is None else f"{row.leakage_ssim:.2f}",
     )
 
 

@@ -66,6 +66,8 @@ class MethodPlan:
     """What the server's replay buffer holds at the end."""
     timeline: list[list[Any]] = dataclasses.field(repr=False)
     """Of the busiest round: ``[actor, kind, start, end]``."""
+    leakage_ssim: float | None = None
+    """Of the images that an attacker makes from what is sent, where an audit of the front is known."""
 
 
 def plan_method(

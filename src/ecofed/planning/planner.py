@@ -29,7 +29,7 @@ from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
-from ecofed.planning.private import audit_notes, privacy_notes
+from ecofed.planning.private import audit_of, privacy_notes
 from ecofed.planning.recommend import Narrow, Recommendation, recommend
 from ecofed.planning.unequal import device_cuts
 from ecofed.pretraining.bundling import early_bundle
@@ -156,7 +156,7 @@ class _Planner:
             self._sampled[draw] = [sample_devices(config, round_) for round_ in range(1, config.rounds + 1)]
         # Of the other cuts a rough time will do.
         most_rounds = MOST_ROUNDS if cut == self.cut else 3
-        return plan_method(
+        row = plan_method(
             method_class(config.method),
             config,
             cut,
@@ -168,6 +168,8 @@ class _Planner:
             self._courses,
             self.held_out,
         )
+        known = audit_of(config, bundle.id)
+        return row if known is None else dataclasses.replace(row, leakage_ssim=known.ssim)
 
     def _delivered(self, config: Config) -> int:
         """Length of the trained network on its way, cut as configured: elsewhere it is nearly the same."""
@@ -224,7 +226,8 @@ class _Planner:
             self.notes.append,
             stand_in=lambda: stand_in_bundle(config, network, cut, self.channels),
         )
-        self.notes += audit_notes(config, bundle.id)
+        if known := audit_of(config, bundle.id):
+            self.notes.append(f"{config.method}: {known}")
         return bundle
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:

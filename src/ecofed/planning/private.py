@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ecofed.config.methods import facts_of
 from ecofed.config.privacy import check_privacy, promise
 from ecofed.config.schema import Config
-from ecofed.pretraining.audited import audited_front
+from ecofed.pretraining.audited import AuditedFront, audited_front
 
 
 def privacy_notes(configs: Sequence[Config], most_samples: int) -> list[str]:
@@ -25,8 +25,12 @@ def privacy_notes(configs: Sequence[Config], most_samples: int) -> list[str]:
     return lines
 
 
-def audit_notes(config: Config, front: str) -> list[str]:
-    """What an audit found of the codes of a front, by its id, where there was one."""
+def audit_of(config: Config, front: str) -> AuditedFront | None:
+    """What an audit found of the codes of a front, by its id, where there was one.
+
+    None of codes with noise was audited, nor any of devices that stop before the front's end.
+    """
     coded = facts_of(config.method).coded(config)
-    known = None if coded is None else audited_front(front, coded.bits)
-    return [] if known is None else [f"{config.method}: {known}"]
+    if coded is None or config.privacy.epsilon is not None or config.ecofed.device_cuts is not None:
+        return None
+    return audited_front(front, coded.bits)
