@@ -68,9 +68,10 @@ def measured(seconds: float, *, threads: int = 1, small: bool = False) -> Iterat
         variants = list(VARIANTS.items())[:: len(VARIANTS) - 1 if small else 1]
         trainers |= {name: pooled(_config(preset, **narrow | changes)) for name, changes in variants}
         rates: dict[str, list[float]] = {name: [] for name in trainers}
-        first = 200  # a multiple of every batch
+        first = 400  # a multiple of every batch
         counts = {
-            name: max(first, int(seconds * _rate(train, first, clock)) // 200 * 200) for name, train in trainers.items()
+            name: max(first, int(seconds * _rate(train, first, clock)) // first * first)
+            for name, train in trainers.items()
         }
         for _ in range(1 if small else TURNS):
             for name, train in trainers.items():

@@ -47,6 +47,7 @@ from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, sa
 from ecofed.config.registry import load_plugin
 from ecofed.errors import EcoFedError
 from ecofed.errors.foreign_text import clean
+from ecofed.machine import wait_briefly
 from ecofed.slow_work import told_to
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
@@ -121,6 +122,7 @@ def main() -> NoReturn:
     """Run this process's command line and exit with its code."""
     words, plugins = _without_plugins(sys.argv[1:])
     debug = "--debug" in words
+    wait_briefly()
     take_any_text()
     try:
         for plugin in plugins:
