@@ -69,10 +69,8 @@ def measured(seconds: float, *, threads: int = 1, small: bool = False) -> Iterat
         trainers |= {name: pooled(_config(preset, **narrow | changes)) for name, changes in variants}
         rates: dict[str, list[float]] = {name: [] for name in trainers}
         first = 400  # a multiple of every batch
-        counts = {
-            name: max(first, int(seconds * _rate(train, first, clock)) // first * first)
-            for name, train in trainers.items()
-        }
+        fitting = {name: int(seconds * _rate(train, first, clock)) // first for name, train in trainers.items()}
+        counts = {name: first * max(1, times) for name, times in fitting.items()}
         for _ in range(1 if small else TURNS):
             for name, train in trainers.items():
                 rates[name].append(_rate(train, counts[name], clock))
