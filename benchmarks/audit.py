@@ -453,15 +453,17 @@ def _grids() -> None:
         return unpack(setting.folder / "steps" / f"{step}.safetensors").arrays["shown"]
 
     finished = [each for each in settings() if (each.folder / "audit.json").exists()]
-    wanted = {
-        "privacy-grid.png": [("attackers", None)],
-        "privacy-sizes.png": [("bits", STRONGEST), ("sizes", STRONGEST), ("cuts", STRONGEST), ("noise", STRONGEST)],
-        "privacy-photos.png": [("photos", None)],
+    sizes = [(table, "", STRONGEST) for table in ("bits", "sizes", "cuts", "noise")]
+    wanted: dict[str, list[tuple[str, str, str | None]]] = {
+        "privacy-grid.png": [("attackers", "", None)],
+        "privacy-sizes.png": sizes,
+        "privacy-photos.png": [("photos", "512 B", None)],
+        "privacy-deepweeds.png": [("photos", "DeepWeeds", None)],
     }
     for name, parts in wanted.items():
         strips: list[tuple[str, np.ndarray]] = []
-        for table, step in parts:
-            for each in (one for one in finished if one.table == table):
+        for table, label, step in parts:
+            for each in (one for one in finished if one.table == table and one.label.startswith(label)):
                 if not strips:
                     strips.append(("the image", strip(each, "originals")))
                 if step is not None:
