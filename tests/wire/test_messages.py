@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import struct
 import zlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from ecofed.wire import (
     encode,
     payload_length,
 )
+from ecofed.wire import messages as wire_messages
 from ecofed.wire.messages import REGISTRY, Message, label_dtype, schema
 
 
@@ -171,3 +174,38 @@ def test_every_field_of_every_message_has_a_place_in_the_schema() -> None:
         assert all(field.kind in LEDGER_KINDS for _, field in schema(cls))
     assert {name for name, _ in schema(Refresh)} == {"round", "view", "front_id", "want_labels"}
     assert "logits_NK" in {name for name, _ in schema(Distilled)}
+
+
+class _Watched(dict[int, Any]):
+    """A registry that says what it lacked after each change."""
+
+    lacked: ClassVar[set[int]] = set()
+
+    def _look(self) -> None:
+        self.lacked |= {cls.number for cls in (Failure, InstallFront, Refresh)} - self.keys()
+
+    def clear(self) -> None:
+        super().clear()
+        self._look()
+
+    def pop(self, *arguments: Any) -> Any:
+        found = super().pop(*arguments)
+        self._look()
+        return found
+
+
+def test_a_message_is_known_at_every_moment_while_another_worker_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not: a device of many, answering beside others, was left out of a round now and then."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Own(wire_messages.Message):
+        number: ClassVar[int] = 201
+
+    watched = _Watched(wire_messages.REGISTRY)
+    monkeypatch.setattr(wire_messages, "REGISTRY", watched)
+    wire_messages.speak([Own])
+    assert watched[201] is Own
+    wire_messages.speak([Own])
+    wire_messages.speak([])
+    assert 201 not in watched
+    assert not watched.lacked

@@ -324,9 +324,14 @@ REGISTRY = dict(_BUILT_IN)
 
 
 def speak(own: Sequence[type[Message]]) -> None:
-    """Let this process take a plug-in's messages too, and no other plug-in's: a run is about one method."""
-    REGISTRY.clear()
-    REGISTRY.update(_BUILT_IN | {cls.number: cls for cls in own})
+    """Let this process take a plug-in's messages too, and no other plug-in's: a run is about one method.
+
+    Devices' workers are made while others, in other threads, read messages: what stays is there at every moment.
+    """
+    wanted = _BUILT_IN | {cls.number: cls for cls in own}
+    REGISTRY.update(wanted)
+    for number in REGISTRY.keys() - wanted.keys():
+        REGISTRY.pop(number, None)
 
 
 def schema(cls: type[Message]) -> list[tuple[str, Field]]:
