@@ -427,7 +427,7 @@ def _tables(records: Mapping[str, Any]) -> dict[str, str]:
     presets = dict.fromkeys(run.preset for run in table_runs())
     tables = {preset: _table(records, "table", preset) for preset in presets}
     tables |= {group: _table(records, group, SKEWED) for group in GROUPS if group != "table"}
-    return tables | {"paper-bytes": _paper_bytes()}
+    return tables | {"long-iid": _table(records, "long", "cpu-vgg11-cifar10"), "paper-bytes": _paper_bytes()}
 
 
 def _paper_bytes() -> str:
