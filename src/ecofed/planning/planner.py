@@ -169,7 +169,10 @@ class _Planner:
             self.held_out,
         )
         known = audit_of(config, bundle.id)
-        return row if known is None else dataclasses.replace(row, leakage_ssim=known.ssim)
+        if known is None:
+            return row
+        self.notes.append(f"{config.method}: {known}")
+        return dataclasses.replace(row, leakage_ssim=known.ssim)
 
     def _delivered(self, config: Config) -> int:
         """Length of the trained network on its way, cut as configured: elsewhere it is nearly the same."""
@@ -219,16 +222,13 @@ class _Planner:
             return stand_in_bundle(config, network, cut, self.channels)
         if config.front.name == "pretrain" and config.initialisation != "random":
             self.notes.append("the pre-trained front's length is that of a random one, give or take a few bytes")
-        bundle = resolve_front(
+        return resolve_front(
             config,
             cut,
             self.channels,
             self.notes.append,
             stand_in=lambda: stand_in_bundle(config, network, cut, self.channels),
         )
-        if known := audit_of(config, bundle.id):
-            self.notes.append(f"{config.method}: {known}")
-        return bundle
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
         """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""
