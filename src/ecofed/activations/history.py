@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +57,7 @@ class UploadHistory:
 
     def _count(self, device: int, round_: int, content_bytes: int, samples: int) -> None:
         past = self.of(device)
-        self.past[device] = replace(
-            past, views=past.views + 1, bytes=past.bytes + content_bytes, rounds=(*past.rounds, round_)
+        self.past[device] = Uploads(
+            views=past.views + 1, bytes=past.bytes + content_bytes, rounds=(*past.rounds, round_)
         )
         self.samples[device] = samples
