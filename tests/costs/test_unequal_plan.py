@@ -53,6 +53,14 @@ def test_bytes_and_time_are_those_of_the_run(sets: tuple[str, ...]) -> None:
     assert row.total_seconds == pytest.approx(result.totals.simulated_seconds)
 
 
+def test_a_compact_fronts_delivery_is_foreseen_to_the_byte() -> None:
+    sets = ("front.precision=compact", "normalisation=frozen")
+    row = only_ecofed(*sets)
+    result = experiment.run(Settings.load(None, [*TINY, *sets]).for_method("ecofed"), report=False)
+    assert row.ledger["front"]["downlink"] == result.ledger["front"]["downlink"]
+    assert row.ledger["front"]["downlink"] < 0.55 * only_ecofed("normalisation=frozen").ledger["front"]["downlink"]
+
+
 def test_entropy_coded_early_uploads_are_foreseen_within_five_percent() -> None:
     small = ("data.samples_per_device=50", "model.width=0.5")
     sets = ("ecofed.device_cuts=block1,block2", "codec.entropy=deflate", *small)

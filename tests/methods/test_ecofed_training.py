@@ -241,12 +241,14 @@ def test_without_groups_no_row_comes_twice_before_all_have_come() -> None:
     assert sorted(rows[:10]) == sorted(rows[10:20]) == list(range(10))
 
 
-def test_an_int8_front_costs_less_to_deliver_and_is_the_one_that_is_tested() -> None:
-    results = {kind: run(tiny_config("ecofed", front__precision=kind)) for kind in ("full", "int8")}
-    assert results["int8"].ledger["front"]["downlink"] < results["full"].ledger["front"]["downlink"]
-    assert results["int8"].front is not None
-    assert results["int8"].front["delivered_bytes"] * 4 == results["int8"].ledger["front"]["downlink"]
-    method, _ = started(tiny_config("ecofed", front__precision="int8"))
+@pytest.mark.parametrize(("kind", "longer"), [("int8", "full"), ("compact", "int8")])
+def test_a_shorter_front_costs_less_to_deliver_and_is_the_one_that_is_tested(kind: str, longer: str) -> None:
+    results = {name: run(tiny_config("ecofed", front__precision=name)) for name in (kind, longer)}
+    assert results[kind].ledger["front"]["downlink"] < results[longer].ledger["front"]["downlink"]
+    front = results[kind].front
+    assert front is not None
+    assert front["delivered_bytes"] * 4 == results[kind].ledger["front"]["downlink"]
+    method, _ = started(tiny_config("ecofed", front__precision=kind))
     assert isinstance(method, EcoFed)
     assert len(method.bundle.weights) >= 4
     for name, array in method.bundle.weights.items():

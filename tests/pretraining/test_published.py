@@ -20,7 +20,7 @@ from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
 from ecofed.data import to_input
 from ecofed.errors import ConfigError, MissingExtraError, ModelError
-from ecofed.models import build_front, build_model, initialise, load_arrays
+from ecofed.models import build_front, build_model, initialise, load_arrays, with_precision
 from ecofed.models.bottleneck import Expansion
 from ecofed.models.timm_networks import separated
 from ecofed.pretraining import published
@@ -140,6 +140,23 @@ def test_in_eight_bits_it_arrives_as_it_was_sent() -> None:
     received = FrontBundle.decode(sent)
     assert received.id == bundle.id
     assert all(np.array_equal(received.weights[name], array) for name, array in bundle.weights.items())
+
+
+def test_compact_it_is_a_third_shorter_and_as_close_as_in_eight_bits() -> None:
+    plain = published_front(LITE0, "block6", 3, input_size=32, code=Code(128, 2, False))
+    x_NCHW = np.random.default_rng(0).normal(size=(8, 3, 32, 32)).astype(np.float32)
+    h_NCHW = activations(build_front(plain, "frozen"), x_NCHW)
+    error, sent = {}, {}
+    for precision in ("int8", "compact"):
+        front = with_precision(plain, precision)
+        sent[precision] = front.for_device(2).encode()
+        received = FrontBundle.decode(sent[precision])
+        assert received.id == front.id
+        error[precision] = (activations(build_front(received, "frozen"), x_NCHW) - h_NCHW).std() / h_NCHW.std()
+    assert len(sent["compact"]) < 0.72 * len(sent["int8"])
+    assert error["compact"] < 1.3 * error["int8"] < 0.02
+    assert with_precision(with_precision(plain, "compact"), "compact").id == with_precision(plain, "compact").id
+    assert with_precision(plain, "full") is plain
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
 from ecofed.errors import ConfigError, EcoFedError, WireError
-from ecofed.wire import FrontBundle
+from ecofed.wire import FrontBundle, packing
 from ecofed.wire.fields import read_tensors
 from ecofed.wire.sizes import bundle_size
 
@@ -217,3 +217,39 @@ def test_int8_weights_are_rounded_once_for_all(seed: int, size: float) -> None:
     twice = once.with_int8_weights()
     np.testing.assert_array_equal(once.weights["conv.weight"], twice.weights["conv.weight"])
     assert FrontBundle.decode(once.encode()).encode() == once.encode()
+
+
+def test_a_packed_bundle_arrives_and_its_id_does_not_depend_on_the_compression() -> None:
+    plain = bundle(
+        weights={"conv.weight": np.ones((64, 1, 3, 3), np.float32), "conv.bias": np.full(64, 1 / 3, np.float32)}
+    )
+    sent = dataclasses.replace(plain, packed=True)
+    received = FrontBundle.decode(sent.encode())
+    assert len(sent.encode()) < len(plain.encode()) / 2
+    assert received.packed
+    assert received.id == sent.id != plain.id
+    np.testing.assert_array_equal(received.weights["conv.bias"], plain.weights["conv.bias"])
+    assert FrontBundle.decode(packing.unpack(sent.encode())).id == sent.id
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda sent: sent[:-3], "end too early or too late"),
+        (lambda sent: sent + b"more", "end too early or too late"),
+        (lambda sent: sent[:4] + b"not deflate", "cannot be decompressed"),
+        (lambda sent: sent[:4], "end too early or too late"),
+        (lambda _: packing.pack(b"nothing of the kind"), "header length is impossible"),
+        (lambda sent: packing.pack(sent), "header length is impossible"),
+    ],
+)
+def test_damage_to_a_packed_bundle_is_one_error(damage: Callable[[bytes], bytes], told: str) -> None:
+    sent = dataclasses.replace(bundle(), packed=True).encode()
+    with pytest.raises(WireError, match=told):
+        FrontBundle.decode(damage(sent))
+
+
+def test_a_packed_bundle_that_grows_without_end_is_stopped() -> None:
+    with pytest.raises(WireError, match="more than 1,000 bytes"):
+        packing.unpack(packing.pack(bytes(1_000_000)), limit=1000)
+    assert packing.unpack(packing.pack(bytes(1000)), limit=1000) == bytes(1000)

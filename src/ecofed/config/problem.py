@@ -75,9 +75,10 @@ class FrontConfig:
     bytes_per_image: int = 256
     """Of the bottleneck that a backbone's own front ends in (``name=auto``): as many channels as so many bytes of
     codes can say, before entropy coding. Shipped fronts have their own (``ecofed front list``)."""
-    precision: Literal["full", "int8"] = "int8"
+    precision: Literal["full", "int8", "compact"] = "int8"
     """Of a front that stays as it is: ``int8``: its convolution weights are rounded to 8 bits, for the server and the
-    tests as for devices; its delivery is half as long. ``full``: as the front was made."""
+    tests as for devices; its delivery is half as long. ``compact``: so they are, two numbers of 16 bits for each
+    channel stand for four of 32, and the delivery is compressed: a third less. ``full``: as the front was made."""
     delivery: Literal["download", "preinstalled"] = "download"
     """Of a front that stays as it is: ``download``: its encoded bytes count once per device. ``preinstalled``: not
     counted, as in the paper."""

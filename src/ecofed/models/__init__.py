@@ -2,7 +2,15 @@
 
 from ecofed.models.arrays import WeightedAverage, load_arrays, parameter_arrays, state_arrays
 from ecofed.models.bottleneck import Bottleneck, Expansion, add_bottleneck, add_expansion
-from ecofed.models.fronts import AuxiliaryClassifier, build_front, build_middle, empty_front, front_by_bytes
+from ecofed.models.fronts import (
+    AuxiliaryClassifier,
+    build_front,
+    build_middle,
+    compact,
+    empty_front,
+    front_by_bytes,
+    with_precision,
+)
 from ecofed.models.initialisation import initialise
 from ecofed.models.normalisation import (
     FrozenBatchNorm2d,
@@ -33,6 +41,7 @@ __all__ = [
     "build_middle",
     "build_model",
     "calibrate",
+    "compact",
     "default_cut",
     "empty_front",
     "front_by_bytes",
@@ -46,4 +55,5 @@ __all__ = [
     "set_normalisation",
     "set_precision",
     "state_arrays",
+    "with_precision",
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
 from ecofed.models.blank import blank
 from ecofed.models.bottleneck import add_bottleneck
-from ecofed.models.normalisation import set_normalisation
+from ecofed.models.normalisation import FrozenBatchNorm2d, set_normalisation
 from ecofed.models.partition import between, partition
 from ecofed.models.registry import build_model
 from ecofed.wire.bundle import FrontBundle
@@ -69,6 +71,62 @@ def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Mod
     front = blank(front)
     load_arrays(front, weights)
     return front.requires_grad_(False).eval()
+
+
+def with_precision(bundle: FrontBundle, precision: str) -> FrontBundle:
+    """As ``front.precision`` says: ``full``, ``int8`` or ``compact``."""
+    if precision == "full":
+        return bundle
+    return (compact(bundle) if precision == "compact" else bundle).with_int8_weights()
+
+
+def compact(bundle: FrontBundle) -> FrontBundle:
+    """The front with a scale and an offset for each channel, in 16 bits each, instead of four float32 numbers.
+
+    Its constant statistics become means of 0 and variances of 1, which compress to nothing.
+
+    Raises:
+        ModelError: the weights do not fit.
+    """
+    if bundle.packed:
+        return bundle
+    weights = {name: np.asarray(array, np.float32) for name, array in bundle.weights.items()}
+    for name, layer in build_front(bundle, bundle.normalisation).named_modules():
+        if isinstance(layer, FrozenBatchNorm2d):
+            weights |= {f"{name}.{kind}": array for kind, array in _settled(layer).items()}
+    return replace(bundle, weights={name: _short(name, array) for name, array in weights.items()}, packed=True)
+
+
+def _short(name: str, array: np.ndarray) -> np.ndarray:
+    """Of a vector 16 significant bits of each offset, and of a scale what float16 holds, where that is close.
+
+    Offsets of linear layers are large and cancel each other: rounded to float16 they cost three times what int8 does.
+    """
+    if array.ndim != 1:
+        return array
+    if not name.endswith(".bias"):
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16).astype(np.float32)
+        if np.allclose(half, array, rtol=2**-10, atol=1e-6):
+            return half
+    bits = (np.ascontiguousarray(array).view(np.uint32) + np.uint32(0x80)) & np.uint32(0xFFFFFF00)
+    short = bits.view(np.float32)
+    return short if bool(np.isfinite(short).all()) else array
+
+
+def _settled(layer: FrozenBatchNorm2d) -> dict[str, np.ndarray]:
+    """Of a layer with a mean of 0 and a variance of 1 that does the same."""
+    mean, var, weight, offset = (
+        getattr(layer, kind).double() for kind in ("running_mean", "running_var", "weight", "bias")
+    )
+    slope = weight / torch.sqrt(var + layer.eps)
+    settled = {
+        "running_mean": torch.zeros_like(mean),
+        "running_var": torch.ones_like(var),
+        "weight": slope * math.sqrt(1 + layer.eps),
+        "bias": offset - mean * slope,
+    }
+    return {kind: tensor.numpy().astype(np.float32) for kind, tensor in settled.items()}
 
 
 def empty_front(

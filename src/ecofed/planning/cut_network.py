@@ -67,7 +67,7 @@ def build_workload(
         back = _expanded_back(
             config.model, cut, in_channels, classes, narrow, channels, linear, bundle.activation_shape
         )
-    bits, int8 = config.codec.limit_bits, config.front.precision == "int8"
+    bits, int8 = config.codec.limit_bits, config.front.precision != "full"
     row_bytes, scaled_batches = code_size(config.codec, bundle.activation_shape)
     whole = replace(bundle, int8=bundle.int8 or int8)
     early = {name: _early_front(config, network, name, whole) for name in dict.fromkeys(device_cuts) if name != cut}

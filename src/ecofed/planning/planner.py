@@ -23,6 +23,7 @@ from ecofed.data.transforms import centre
 from ecofed.devices.starting import make_worker
 from ecofed.errors import ConfigError, DataError, ModelError
 from ecofed.methods import method_class, sample_devices
+from ecofed.models.fronts import with_precision
 from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.answer import Plan
 from ecofed.planning.counting import CountedNetwork
@@ -147,6 +148,8 @@ class _Planner:
             coded = method_class(config.method).coded(config)
             if coded is not None and coded.entropy != "none" and config.privacy.epsilon is None:  # noise is not shorter
                 work = self._entropy_coded(config, cut, work)
+            if config.front.precision == "compact" and work.coded:
+                work = self._compact(config, cut, work)
             work = self._compressed(config, work)
             delivered = self._delivered(_cut_at(config, self.cut))
             self._works[key] = dataclasses.replace(work, network_bytes=delivered)
@@ -230,6 +233,15 @@ class _Planner:
             stand_in=lambda: stand_in_bundle(config, network, cut, self.channels),
         )
 
+    def _compact(self, config: Config, cut: str, work: Workload) -> Workload:
+        """With the front's length after compression, where there is a front to compress."""
+        if cut != self.cut or config.front.name == "pretrain":
+            self.notes.append("compact fronts are compressed for the configured cut only; at others an upper bound")
+            return work
+        whole = with_precision(resolve_front(config, cut, self.channels, self.notes.append), "compact")
+        sent = whole.for_device(config.codec.limit_bits).encode()
+        return dataclasses.replace(work, bundle_bytes=len(sent))
+
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
         """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""
         if cut != self.cut:
@@ -247,8 +259,7 @@ class _Planner:
             return work
         settings = config.ecofed
         whole = resolve_front(config, cut, self.channels, self.notes.append)
-        if config.front.precision == "int8":
-            whole = whole.with_int8_weights()
+        whole = with_precision(whole, config.front.precision)
         bits = None if settings.lossless_early else settings.early_bits
         early = {one.cut: one for one in work.early if one is not None}
         for name, one in early.items():

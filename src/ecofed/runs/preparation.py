@@ -46,6 +46,7 @@ from ecofed.models import (
     load_arrays,
     native_precision,
     set_precision,
+    with_precision,
 )
 from ecofed.models import partition as cut_in_two
 from ecofed.models.bottleneck import narrow
@@ -244,8 +245,8 @@ def _initial_network(
     if facts.needs_frozen_front or config.initialisation != "random":
         bundle = front or resolve_front(config, cut, channels, note)
         fronts = front_inputs(bundle)
-        if front is None and facts.needs_frozen_front and config.front.precision == "int8":
-            bundle = bundle.with_int8_weights()
+        if front is None and facts.needs_frozen_front:
+            bundle = with_precision(bundle, config.front.precision)
         mean, std = bundle.mean, bundle.std
         if coded is not None and bundle.expansion:
             narrow(halves, bundle.weights["bottleneck.conv.weight"].shape, bundle.expansion, config.normalisation)

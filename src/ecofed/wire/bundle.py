@@ -23,6 +23,7 @@ from ecofed.errors import ConfigError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import Within, parse, read_as
 from ecofed.files.tensor_files import pack, verify
+from ecofed.wire import packing
 from ecofed.wire.fields import MAX_TENSORS_HEADER_BYTES, check_finite, read_tensors
 
 _DESCRIPTION = (
@@ -70,6 +71,8 @@ class FrontBundle:
     """``frozen`` (BatchNorm with constant statistics) or ``group``."""
     int8: bool = False
     """Whether convolution weights are sent as 8-bit codes; they are exact multiples of their channel's scale then."""
+    packed: bool = False
+    """Whether it travels compressed, and every value that float16 can hold in that (:func:`ecofed.models.compact`)."""
     completed_to: str = ""
     """Of a front that stops early, for a weak device: the cut up to which the server runs the rest; otherwise empty."""
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +81,8 @@ class FrontBundle:
     @cached_property
     def id(self) -> str:
         """Hash of what decides an activation's codes; part of every upload, so that fronts cannot be mixed."""
-        return sha256(self.for_device().encode()).hexdigest()[:32]
+        tensors, text = self.for_device()._parts()  # not compressed: zlib's versions may differ
+        return sha256(save_tensors(tensors, metadata={"ecofed": text})).hexdigest()[:32]
 
     def for_device(self, bits: int | None = None) -> FrontBundle:
         """What a device is sent: no expansion, no card, and only the limits for ``bits`` (all when ``None``)."""
@@ -120,7 +124,8 @@ class FrontBundle:
     def encode(self) -> bytes:
         """The bundle as bytes; the same bundle always gives the same bytes."""
         tensors, text = self._parts()
-        return save_tensors(tensors, metadata={"ecofed": text})
+        content: bytes = save_tensors(tensors, metadata={"ecofed": text})
+        return packing.pack(content) if self.packed else content
 
     def file_content(self) -> bytes:
         """The same for a file: with a checksum, which messages have of their own."""
@@ -133,7 +138,9 @@ class FrontBundle:
         description = {name: getattr(self, name) for name in _DESCRIPTION} | {"card": dict(self.card)}
         if self.completed_to:  # fronts that do not stop early are described as they always were, and keep their ids
             description["completed_to"] = self.completed_to
-        ordered = {name: _compact(tensors[name]) for name in sorted(tensors)}
+        if self.packed:
+            description["packed"] = True
+        ordered = {name: _compact(tensors[name], self.packed) for name in sorted(tensors)}
         if self.int8:
             for name in [name for name, array in tensors.items() if name.startswith("front.") and array.ndim == 4]:
                 ordered[name], ordered[f"scale.{name.removeprefix('front.')}"] = int8_codes(tensors[name])
@@ -146,6 +153,7 @@ class FrontBundle:
         Raises:
             WireError: anything that is not a complete, finite bundle.
         """
+        data = packing.unpack(data)
         tensors = read_tensors(data)
         length = int.from_bytes(data[:8], "little")
         if length > MAX_TENSORS_HEADER_BYTES:
@@ -159,7 +167,7 @@ class FrontBundle:
             raise WireError(f"front bundle: malformed ({error})") from error
         parts = _rooms(tensors)
         bundle = cls(
-            **{name: getattr(said, name) for name in (*_DESCRIPTION, "completed_to", "card")},
+            **{name: getattr(said, name) for name in (*_DESCRIPTION, "completed_to", "packed", "card")},
             weights=parts["front"],
             int8=bool(parts["scale"]),
             expansion=parts["expansion"],
@@ -212,6 +220,7 @@ class _Description:
     std: tuple[float, ...]
     activation_shape: tuple[_Entries, _Entries, _Entries]
     completed_to: str = ""
+    packed: bool = False
     card: dict[str, Any]
 
 
@@ -257,12 +266,14 @@ def _rounded(weight: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def _compact(array: np.ndarray) -> np.ndarray:
+def _compact(array: np.ndarray, packed: bool = False) -> np.ndarray:
     """Float16 for convolution weights that lose nothing by it (bundles are made with such weights), else float32.
+
+    Of a packed bundle so is every array.
 
     The front's delivery costs half as much then; every reader turns them back into float32.
     """
     single = np.ascontiguousarray(array, np.float32)
     with np.errstate(over="ignore"):
         half = single.astype(np.float16)
-    return half if single.ndim == 4 and np.array_equal(half.astype(np.float32), single) else single
+    return half if (packed or single.ndim == 4) and np.array_equal(half.astype(np.float32), single) else single

@@ -69,7 +69,9 @@ def tensors_size(
 
 
 def bundle_size(bundle: FrontBundle) -> int:
-    """Length of ``bundle.encode()``; arrays without memory (broadcast ones) will do."""
+    """Length of ``bundle.encode()``; arrays without memory (broadcast ones) will do, of one that is not packed."""
+    if bundle.packed:
+        return len(bundle.encode())
     arrays = {f"front.{name}": array for name, array in bundle.weights.items()}
     arrays |= {f"expansion.{name}": array for name, array in bundle.expansion.items()}
     arrays |= {f"upper.{bits}": array for bits, array in bundle.upper.items()}
