@@ -47,9 +47,12 @@ class Answering:
             if handler is None:
                 raise WireError(f"{type(message).__name__} {self._refusal}")
             self._protect(message)
-            return encode(handler(message)).data
+            return encode(self._answer(handler, message)).data
         except EcoFedError as error:
             return encode(Failure(reason=str(error))).data
+
+    def _answer(self, handler: Callable[[Any], Message], message: Message) -> Message:
+        return handler(message)
 
     def _protect(self, message: Message) -> None:
         """Raise :class:`DeviceError` for what this device's owner does not allow: it is not the server's to decide."""

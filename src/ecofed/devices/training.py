@@ -26,6 +26,7 @@ from ecofed.models import (
     empty_front,
     set_precision,
 )
+from ecofed.models.draws import draws
 from ecofed.models.optimisers import SGD
 
 DIVERGED = "training diverged: numbers are no longer finite; lower learning_rate"
@@ -63,6 +64,11 @@ class LocalTrainer:
         config = self.task.config
         cut = config.model.cut or default_cut(config.model.name)
         return self._trainable(empty_front(config.model, self.task.in_channels, cut, config.normalisation))
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether the network's layers draw random numbers in training."""
+        return draws(lambda: _shared_whole(self.task), self.task)
 
     @cached_property
     def auxiliary(self) -> nn.Module:

@@ -18,6 +18,7 @@ from ecofed.costs.exchange import Exchange
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome
 from ecofed.methods.refusals import BelowQuorumError
+from ecofed.models.draws import draws, keyed_draws
 from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord
@@ -132,6 +133,7 @@ def train(
     """
     config, channel = method.config, method.channel
     lonely = 0
+    layers_draw = draws(lambda: method.model, method.context.task)
     channel.ever_answered |= first_round > 1
     for round_ in range(first_round, config.rounds + 1):
         started, device_seconds = time.perf_counter(), channel.device_seconds
@@ -139,7 +141,8 @@ def train(
         sampled = sample_devices(config, round_)
         channel.start_round(round_)
         try:
-            outcome = method.train_round(round_, sampled)
+            with keyed_draws(layers_draw, config.seed, "server-layers", round_=round_):
+                outcome = method.train_round(round_, sampled)
         except BelowQuorumError as error:
             outcome = RoundOutcome(notes=[f"round skipped, nothing was trained: {error}"])
         lonely = lonely + 1 if channel.asked and not channel.answered else 0

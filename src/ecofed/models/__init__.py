@@ -19,7 +19,8 @@ from ecofed.models.normalisation import (
     calibrate,
     set_normalisation,
 )
-from ecofed.models.partition import Partition, activation_shape, partition, possible_cuts
+from ecofed.models.outputs import activation_shape
+from ecofed.models.partition import Partition, partition, possible_cuts
 from ecofed.models.precision import Precision, native_precision, set_precision
 from ecofed.models.registry import MODELS, build_model, default_cut, model_names
 

@@ -21,7 +21,7 @@ from ecofed.models.blank import blank
 from ecofed.models.bottleneck import add_bottleneck
 from ecofed.models.normalisation import FrozenBatchNorm2d, set_normalisation
 from ecofed.models.partition import between, partition
-from ecofed.models.registry import build_model
+from ecofed.models.registry import build_model, keep_constants
 from ecofed.wire.bundle import FrontBundle
 
 
@@ -69,6 +69,7 @@ def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Mod
             f"the front's weight '{wrong[:100]}' has shape {_shape(weights, wrong)}, not {_shape(state, wrong)}"
         )
     front = blank(front)
+    keep_constants(front, config, bundle.in_channels)
     load_arrays(front, weights)
     return front.requires_grad_(False).eval()
 
@@ -133,7 +134,9 @@ def empty_front(
     config: ModelConfig, in_channels: int, cut: str, normalisation: str, *, after: str | None = None
 ) -> nn.Module:
     """A front (of it, what follows layer ``after``) whose values are still to be loaded; the back takes no memory."""
-    return blank(_cut(config, in_channels, cut, normalisation, after))
+    front = blank(_cut(config, in_channels, cut, normalisation, after))
+    keep_constants(front, config, in_channels)
+    return front
 
 
 def _unfilled(config: ModelConfig, in_channels: int, cut: str, normalisation: str, after: str | None) -> nn.Module:

@@ -1,24 +1,29 @@
 """Modules that were given in Python (``ecofed.run(model=...)``): networks that this process alone knows.
 
-Each has a name that follows from its layers and its source text, which configurations and results record. So the same
-network, given again in another process, is the same, and another is not mistaken for it.
+Each has a name that follows from its layers, what it computes with them, its buffers and plain attributes, and its
+source text, which configurations and results record. So the same network, given again in another process, is the same,
+and another is not mistaken for it.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecofed.config.given import MODULE
 from ecofed.errors import ConfigError
-from ecofed.models.partition import possible_cuts
+from ecofed.models.normalisation import is_norm
+from ecofed.models.partition import code_of, possible_cuts
 
 _SIDE, _QUARTER = 32, 8
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 class _Given(NamedTuple):
@@ -32,15 +37,16 @@ _given: dict[str, _Given] = {}
 def give_module(module: nn.Module) -> str:
     """Make a network known. Returns what ``model.name`` has to be.
 
-    Its layers count, not its weights: what starts pre-trained, and what is drawn, is as for any other network.
+    Its layers count, not their weights: what starts pre-trained, and what is drawn, is as for any other network.
+    Buffers, and parameters that are not a layer's, start as they are here.
 
     Raises:
         ModelError: it cannot be traced, and so not be cut. ConfigError: it does not take 32x32 images.
     """
-    name = f"{MODULE}{type(module).__name__}-{_digest(module)}"
-    if name not in _given:
-        own = copy.deepcopy(module).cpu()
-        _given[name] = _Given(own, _default_cut(own))
+    own = copy.deepcopy(module).cpu()
+    name = f"{MODULE}{type(module).__name__}-{_digest(own)}"
+    known = _given.get(name)
+    _given[name] = _Given(own, _default_cut(own) if known is None else known.cut)
     return name
 
 
@@ -78,7 +84,31 @@ def _find(name: str) -> _Given:
 def _digest(module: nn.Module) -> str:
     shapes = [(key, tuple(value.shape)) for key, value in module.state_dict().items()]
     sources = sorted({_source(type(part)) for part in module.modules()})
-    return sha256(repr((str(module), shapes, sources)).encode()).hexdigest()[:12]
+    # The same layers may be put together in another way, by a flag or a function that is not of a class.
+    computed = (code_of(module), list(_attributes(module)))
+    return sha256(repr((str(module), shapes, sources, computed)).encode()).hexdigest()[:12]
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, str, Any]]:
+    """What the parts of a network know besides parameters and statistics: buffers, and numbers, text and tensors."""
+    for path, part in module.named_modules():
+        buffers = {} if is_norm(part) else dict(part.named_buffers(recurse=False))
+        known = {name: value for name, value in vars(part).items() if name not in _OF_EVERY_MODULE}
+        for name, value in sorted({**known, **buffers}.items()):
+            if isinstance(value, Tensor | np.ndarray):
+                array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+                yield path, name, (array.shape, str(array.dtype), sha256(array.tobytes()).hexdigest())
+            elif _is_plain(value):
+                yield path, name, value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether its text says all of it."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _source(cls: type) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ecofed.models.normalisation import is_norm, reset_norm
 from ecofed.models.same_conv import SameConv2d
 from ecofed.models.sliced_conv import SlicedConv2d
 from ecofed.randomness import generator
+
+_UNIFORM = (nn.Conv2d, SameConv2d, SlicedConv2d, nn.Linear)
 
 
 def initialise(model: nn.Module, seed: int) -> None:
@@ -24,7 +26,7 @@ def initialise(model: nn.Module, seed: int) -> None:
     touching the global generator; parameters outside such layers keep their values.
     """
     for prefix, module in model.named_modules():
-        if type(module) in (nn.Conv2d, SameConv2d, SlicedConv2d, nn.Linear):
+        if type(module) in _UNIFORM:
             _uniform(module, prefix, seed)
         elif is_norm(module):
             reset_norm(module)
@@ -33,6 +35,19 @@ def initialise(model: nn.Module, seed: int) -> None:
             with torch.random.fork_rng():
                 torch.manual_seed(int(generator(seed, f"weights:{prefix}").integers(2**63)))
                 reset()
+
+
+def constants_of(model: nn.Module) -> dict[str, Tensor]:
+    """What :func:`initialise` leaves as it is: parameters outside such layers, and buffers of all but normalisation."""
+    constants: dict[str, Tensor] = {}
+    for prefix, module in model.named_modules():
+        if is_norm(module):
+            continue
+        own = list(module.named_buffers(recurse=False))
+        if type(module) not in _UNIFORM and not hasattr(module, "reset_parameters"):
+            own += list(module.named_parameters(recurse=False))
+        constants |= {f"{prefix}.{name}" if prefix else name: value.detach().clone() for name, value in own}
+    return constants
 
 
 def _uniform(layer: nn.Module, prefix: str, seed: int) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ecofed.errors import ModelError, nearest
+from ecofed.models.outputs import output_of
 from ecofed.models.tracing import ThreadTracer
 
 
@@ -111,6 +112,11 @@ def possible_cuts(model: nn.Module) -> list[str]:
     return _possible(_trace(model))
 
 
+def code_of(model: nn.Module) -> str:
+    """What it computes, as Python; errors as for :func:`possible_cuts`."""
+    return str(_trace(model).graph.python_code("self").src)
+
+
 def partition(model: nn.Module, layer: str, *, example: Tensor | None = None, checked: bool = True) -> Partition:
     """Cut ``model`` after ``layer``, and check on an example that front then back equals the whole, bit for bit.
 
@@ -157,21 +163,6 @@ def between(model: nn.Module, first: str, last: str) -> nn.Module:
             copies[node] = graph.node_copy(node, lambda old: copies[old])
     graph.output(copies[end])
     return _module(model, graph, "Middle")
-
-
-def activation_shape(front: nn.Module, in_channels: int, size: int = 32) -> tuple[int, int, int]:
-    """Channels, height and width of the front's output for one ``size`` x ``size`` image.
-
-    Raises:
-        ModelError: it has others.
-    """
-    device = next((value.device for value in front.parameters()), torch.device("cpu"))
-    shape = _evaluate(front, torch.zeros(1, in_channels, size, size, device=device)).shape
-    if len(shape) != 4:
-        raise ModelError(
-            f"the front's output for one image has shape {tuple(shape[1:])}, not channels x height x width; cut earlier"
-        )
-    return int(shape[1]), int(shape[2]), int(shape[3])
 
 
 def _trace(model: nn.Module) -> _Traced:
@@ -327,24 +318,8 @@ def _check_values(model: nn.Module, halves: Partition, example: Tensor | None) -
             return
         values = torch.linspace(-1, 1, 2 * first.in_channels * 32 * 32).view(2, first.in_channels, 32, 32)
         example = values.to(first.weight.device)
-    whole = _evaluate(model, example)
-    parts = _evaluate(halves.back, _evaluate(halves.front, example))
+    whole = output_of(model, example)
+    parts = output_of(halves.back, output_of(halves.front, example))
     same = whole.shape == parts.shape if whole.is_meta else torch.equal(whole.nan_to_num(), parts.nan_to_num())
     if not same:
         raise ModelError(f"cannot cut after '{halves.layer}': front then back does not equal the whole network")
-
-
-def _evaluate(module: nn.Module, x: Tensor) -> Tensor:
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            output = module(x)
-    except Exception as error:  # the user's code, which may raise anything
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"the network does not run on an input of shape {tuple(x.shape)} ({reason})") from error
-    finally:
-        module.train(was_training)
-    if not isinstance(output, Tensor):
-        raise ModelError(f"the network returns a {type(output).__name__}; it must return one tensor")
-    return output

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ecofed.config.given import MODULE
 from ecofed.config.problem import ModelConfig
+from ecofed.config.registry import forget_when_new
 from ecofed.config.registry import networks as plugin_networks
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
@@ -16,6 +18,7 @@ from ecofed.models.blank import blank
 from ecofed.models.blocks import Width
 from ecofed.models.efficientnet import efficientnet_lite0
 from ecofed.models.given import given_cut, given_module
+from ecofed.models.initialisation import constants_of
 from ecofed.models.lenet import lenet
 from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
 from ecofed.models.resnet import resnet9
@@ -60,7 +63,7 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
         return set_normalisation(_with_own_back(network, config, in_channels, classes), normalisation)
     if config.name.startswith(MODULE):
         model = set_normalisation(given_module(config.name), normalisation)
-        return model if torch.get_default_device().type == "meta" else _zeroed(model)
+        return model if torch.get_default_device().type == "meta" else _zeroed(model, config, in_channels)
     plugin = plugin_networks().get(config.name)
     if plugin is None and config.name not in MODELS:
         raise ConfigError(_unknown(config.name))
@@ -72,7 +75,7 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
             model = plugin.build(in_channels, classes, config.width, config.head_width)
         model = _with_own_back(model, config, in_channels, classes)
         model = set_normalisation(model, normalisation)
-    return model if on_meta else _zeroed(model)
+    return model if on_meta else _zeroed(model, config, in_channels)
 
 
 def check_back_width(config: ModelConfig) -> None:
@@ -167,7 +170,37 @@ def _unknown(name: str) -> str:
     return f"model.name = {name!r}: must be timm:NAME or one of {', '.join(names)}{nearest(name, names)}"
 
 
-def _zeroed(model: nn.Module) -> nn.Module:
+def keep_constants(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
+    """Give a network (or a part of one) that somebody brought the values that no start draws and no message carries.
+
+    Buffers, such as the mean that a network subtracts, and parameters of no layer, such as a gain that starts at 1. The
+    networks of this package have none: on the meta device, where they are built, such values never exist.
+    """
+    constants = _constants(config, in_channels)
+    if not constants:
+        return
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with torch.no_grad():
+        for name in own.keys() & constants.keys():
+            own[name].copy_(constants[name])
+
+
+def _constants(config: ModelConfig, in_channels: int) -> dict[str, Tensor]:
+    if config.name.startswith(MODULE):
+        return constants_of(given_module(config.name))
+    return _plugin_constants(config, in_channels) if config.name in plugin_networks() else {}
+
+
+@forget_when_new
+@lru_cache(maxsize=16)
+def _plugin_constants(config: ModelConfig, in_channels: int) -> dict[str, Tensor]:
+    plugin = plugin_networks()[config.name]
+    with torch.random.fork_rng(), torch.device("cpu"):
+        torch.manual_seed(0)  # of what it draws itself; layers are drawn anew
+        return constants_of(plugin.build(in_channels, 2, config.width, config.head_width))
+
+
+def _zeroed(model: nn.Module, config: ModelConfig, in_channels: int) -> nn.Module:
     model = blank(model, torch.get_default_device())
     with torch.no_grad():
         for module in model.modules():
@@ -176,4 +209,5 @@ def _zeroed(model: nn.Module) -> nn.Module:
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.zero_()
+    keep_constants(model, config, in_channels)
     return model

@@ -7,7 +7,8 @@ from collections import OrderedDict
 import torch
 from torch import fx, nn
 
-from ecofed.models.partition import _cut_node, _Part, _trace, activation_shape, partition
+from ecofed.models.outputs import activation_shape
+from ecofed.models.partition import _cut_node, _Part, _trace, partition
 
 #: Side of the blank picture that the activation's channels are counted on; every stride fits into it.
 _SIDE = 64

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ecofed.errors import CheckpointError
 from ecofed.files.disk import writing
+from ecofed.models.draws import keyed_draws
 from ecofed.models.optimisers import AdamW
 from ecofed.pretraining.adversary import adversaries_in
 from ecofed.pretraining.augmentation import augment_batch
@@ -95,7 +96,8 @@ def train_network(
     began, done, mixed_precision = time.monotonic(), len(reports), has_bfloat16()
     for epoch in range(done, recipe.epochs):
         network.train()
-        loss, accuracy = _one_epoch(network, optimiser, images, recipe, epoch, mixed_precision)
+        with keyed_draws(True, recipe.seed, "pretraining-layers", round_=epoch):
+            loss, accuracy = _one_epoch(network, optimiser, images, recipe, epoch, mixed_precision)
         seconds = time.monotonic() - began
         reports.append(
             EpochReport(
