@@ -28,6 +28,7 @@ from ecofed.results import Comparison, RunResult
 from ecofed.runs import experiment, saved_model
 from ecofed.runs.evaluating import Evaluation
 from ecofed.runs.evaluating import evaluate as evaluated
+from ecofed.runs.natural import settled
 from ecofed.runs.observing import Observer, ProgressLines
 from ecofed.runs.saved_model import TrainedNetwork
 from ecofed.runs.without_effect import without_effect
@@ -270,7 +271,7 @@ def as_settings(settings: Source, model: nn.Module | str | None, data: Any, keys
             f"runtime = 'processes': devices in other processes do not know what was given as {' and '.join(here)}; "
             "use runtime=in-process, or a network and a data set that have a name"
         )
-    return asked
+    return settled(asked)
 
 
 def _data_name(data: Any) -> str:

@@ -12,15 +12,18 @@ import pytest
 from data_builders import encode
 from PIL import Image
 
+from ecofed.config import Settings
 from ecofed.config.network_input import Frame, NetworkInput
 from ecofed.config.problem import DataConfig
 from ecofed.data import decoded, load_dataset, partition, preparing, require_test
 from ecofed.data.images import SIZE, decode
 from ecofed.data.jpeg import compress_images, decompress_images
+from ecofed.data.partitions import left_out
 from ecofed.data.reading import Reading
 from ecofed.data.stored import StoredImages, chunks, digest_of, part_of
 from ecofed.data.transforms import Views, centre
 from ecofed.errors import ConfigError, DataError, WireError
+from ecofed.runs.natural import settled
 
 SIDE = 48
 FOR_48 = Reading(frame=Frame(image_size=SIDE))
@@ -216,6 +219,37 @@ class TestWhoseImage:
             self.parts(place, 3, least_samples=2)
         with pytest.raises(DataError, match=r"no column 'owner' .data.device_column.; it has image, label, client"):
             self.parts(place, 1, device_column="owner")
+
+    def test_as_many_devices_as_the_data_name(self, tmp_path: Path) -> None:
+        place = self.parquet(tmp_path / "set", ["mon", "fri", "mon", "sat", "fri", "mon"])
+        words = [f"data.name={place}", "data.partition=column", "data.device_column=client", "devices=auto"]
+        config = settled(Settings.load(None, words)).for_method("classic-fl")
+        assert (config.devices, config.sampled_devices) == (3, 3)
+        few = settled(Settings.load(None, [*words, "data.least_samples=2", "sampled_devices=1"]))
+        assert (few.for_method("classic-fl").devices, few.for_method("classic-fl").sampled_devices) == (2, 1)
+        with pytest.raises(ConfigError, match="no device has at least 9 images"):
+            settled(Settings.load(None, [*words, "data.least_samples=9"]))
+        with pytest.raises(ConfigError, match=r"devices = 'auto': needs data\.partition=column"):
+            Settings.load(None, ["devices=auto"])
+        number = Settings.load(None, ["devices=7", "sampled_devices=2"])
+        assert settled(number) is number
+
+    def test_devices_that_are_left_out_are_said(self, tmp_path: Path) -> None:
+        place = self.parquet(tmp_path / "set", ["mon", "fri", "mon", "sat", "fri", "mon"])
+        train = load_dataset(str(place), how=Reading(device_column="client")).train
+        said = {
+            (devices, least): left_out(
+                partition(train.labels_N, devices, config, 0, train.device_N), train.device_N, config
+            )
+            for devices, least in ((3, 1), (2, 1), (2, 2), (1, 2))
+            for config in [self.config(least_samples=least)]
+        }
+        assert said[3, 1] is said[2, 2] is None
+        assert said[2, 1] == (
+            "1 of 3 devices that data.device_column = 'client' names are left out, and their images with them (1); "
+            "devices=auto takes all"
+        )
+        assert "1 of 2 devices" in str(said[1, 2])
 
     def test_test_images_are_of_the_same_devices(self, tmp_path: Path) -> None:
         place, how = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -137,3 +139,26 @@ def test_the_variance_of_two_numbers_is_divided_by_two() -> None:
     layer = FrozenBatchNorm2d(1)
     calibrate(layer, torch.tensor([0.0, 2.0]).reshape(1, 1, 1, 2))
     assert (float(layer.running_mean), float(layer.running_var)) == (1.0, 1.0)
+
+
+def test_groups_can_be_normalised_where_nothing_before_them_is_trained() -> None:
+    """As after a frozen front. Without care the process ends here, without a word."""
+    script = """
+import torch
+from torch import nn
+from ecofed.models import set_normalisation
+
+network = set_normalisation(nn.Sequential(nn.BatchNorm2d(8, track_running_stats=False)), "group")
+network.to(memory_format=torch.channels_last)
+torch.manual_seed(0)
+x = torch.rand(20, 8, 8, 8).contiguous(memory_format=torch.channels_last)
+network(x).square().sum().backward()
+own = network[0].weight.grad
+trained = x.clone().requires_grad_()
+network.zero_grad()
+network(trained).square().sum().backward()
+assert torch.allclose(own, network[0].weight.grad, rtol=1e-4), (own, network[0].weight.grad)
+print("fine")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "fine\n"), ended.stderr

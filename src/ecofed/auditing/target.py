@@ -25,6 +25,7 @@ from ecofed.pretraining.public_images import FRACTALS, load_pictures
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result
 from ecofed.results import RunResult
 from ecofed.runs.kept_buffer import holds_buffer, open_buffer
+from ecofed.runs.natural import settled
 from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runs.run_folder import MODEL_FILE
 from ecofed.runs.saved_model import load_model
@@ -159,7 +160,7 @@ def target_of(source: str | Path | None, sets: Iterable[str], note: Callable[[st
     """
     folder = None if source is None else Path(source)
     if folder is None or not folder.is_dir():
-        settings = Settings.load(source, sets)
+        settings = settled(Settings.load(source, sets))
         config = settings.for_method(settings.method)
         return Target(
             configuration=settings.source, config=config, run=None, result=None, prepared=prepare(config, note)

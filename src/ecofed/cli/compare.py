@@ -23,6 +23,7 @@ from ecofed.cli.shared import (
     output_folder,
     refuse_unknown_trackers,
     say_what_changes_nothing,
+    settings_of,
     with_trackers,
 )
 from ecofed.config import Settings
@@ -76,7 +77,7 @@ def compare(
     --resume continues.
     """
     refuse_unknown_trackers(track)
-    settings = Settings.load(source, sets or ())
+    settings = settings_of(source, sets or ())
     names, numbers = method_names(methods, settings), seed_numbers(seeds)
     say_what_changes_nothing(settings, names)
     folder = output_folder(out, settings, "", resume=resume, foreign=("result.json", "metrics.jsonl", "frontier.json"))

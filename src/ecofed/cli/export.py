@@ -18,8 +18,8 @@ from ecofed.cli.shared import (
     make_folder,
     named_path,
     need_torch,
+    settings_of,
 )
-from ecofed.config import Settings
 from ecofed.config.methods import OURS
 from ecofed.files.replacing import refuse_existing
 
@@ -58,7 +58,7 @@ def front(
 
     make_folder(out)
     refuse_existing(*(out / name for name in DEVICE_FILES), overwrite=overwrite)
-    config = Settings.load(source, sets or ()).for_method(OURS)
+    config = settings_of(source, sets or ()).for_method(OURS)
     exported = export_front(config, out, lambda text: print_text(f"note: {text}"), int8=int8)
     print_text(f"{out}: front {exported.front_id}, {len(exported.front):,} bytes of ONNX")
     if int8:

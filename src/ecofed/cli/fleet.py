@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from ecofed.cli.output import print_json, print_text
-from ecofed.cli.shared import Json, Sets, add_command, example, named_path, need_torch
+from ecofed.cli.shared import Json, Sets, add_command, example, named_path, need_torch, settings_of
 from ecofed.cli.streams import say
-from ecofed.config import Settings
 from ecofed.errors import EcoFedError, MissingExtraError
 from ecofed.files.disk import write_text
 from ecofed.fleet.folder import MOST_DEVICES, MOST_SECONDS, PORT, Plan, make_fleet
@@ -124,7 +123,7 @@ def try_(
     if source in (None, "photos-trial"):
         source = str(files("ecofed.fleet") / ("trial.toml" if source is None else "trial-photos.toml"))
     assert source is not None
-    settings = Settings.load(source, sets or ())
+    settings = settings_of(source, sets or ())
     config = settings.for_method(settings.method)
     folder = unused_folder(out.resolve())
     if folder != out.resolve():

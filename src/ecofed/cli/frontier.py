@@ -20,9 +20,9 @@ from ecofed.cli.shared import (
     add_command,
     output_folder,
     refuse_unknown_trackers,
+    settings_of,
     with_trackers,
 )
-from ecofed.config import Settings
 from ecofed.config.methods import OURS
 from ecofed.config.schema import all_methods
 from ecofed.errors import ConfigError, nearest
@@ -73,7 +73,7 @@ def frontier(
     stops; the same command with --resume continues. The floors, every image sent once, are marked in frontier.png.
     """
     refuse_unknown_trackers(track)
-    settings = Settings.load(source, sets or ())
+    settings = settings_of(source, sets or ())
     counts, lives = _numbers("--bits", bits), _numbers("--views", views)
     rivals = [] if baselines.strip() == "none" else _names(baselines)
     for name in rivals:

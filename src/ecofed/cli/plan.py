@@ -10,8 +10,7 @@ import typer
 
 from ecofed.cli.compare import Methods, method_names
 from ecofed.cli.output import print_json, print_paragraph, print_table, print_text
-from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing
-from ecofed.config import Settings
+from ecofed.cli.shared import Sets, Source, add_command, make_folder, named_path, say_what_changes_nothing, settings_of
 from ecofed.files.replacing import refuse_strange
 from ecofed.reports.units import human_bytes, human_seconds
 
@@ -58,7 +57,7 @@ def plan(
     if plots is not None:
         make_folder(plots, "--plots")
         refuse_strange(*(plots / name for name in ("plan.png", "timeline.png")), option="--plots")
-    settings = Settings.load(source, sets or ())
+    settings = settings_of(source, sets or ())
     names = method_names(methods, settings)
     gc.disable()  # PyTorch's import and a plan make many small objects, hardly one of them in a circle
     try:

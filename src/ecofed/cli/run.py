@@ -19,9 +19,9 @@ from ecofed.cli.shared import (
     output_folder,
     refuse_unknown_trackers,
     say_what_changes_nothing,
+    settings_of,
     with_trackers,
 )
-from ecofed.config import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,7 @@ def run(
     command with --resume continues.
     """
     refuse_unknown_trackers(track)
-    settings = Settings.load(source, sets or ())
+    settings = settings_of(source, sets or ())
     config = settings.for_method(settings.method)
     say_what_changes_nothing(settings, [config.method], one=True)
     folder = output_folder(out, settings, f"-{config.method}", resume=resume, foreign=("summary.json", "frontier.json"))

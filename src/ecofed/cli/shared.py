@@ -18,6 +18,7 @@ from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.slow_work import shown_while
 from ecofed.cli.streams import say
 from ecofed.config import Settings
+from ecofed.config.fields import AS_NAMED
 from ecofed.errors import ConfigError, MissingExtraError
 from ecofed.files.ownership import OWNER_FILE, refuse_if_owned
 
@@ -226,6 +227,17 @@ def _free(folder: Path) -> Path:
     while (other := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1
     return other
+
+
+def settings_of(source: str | Path | None, sets: Sequence[str] = ()) -> Settings:
+    """What a preset or file and ``--set`` say, with a number of devices; errors as of :meth:`Settings.load`."""
+    settings = Settings.load(source, sets)
+    if settings.for_method(settings.method).devices != AS_NAMED:
+        return settings
+    need_torch("reading the data")
+    from ecofed.runs.natural import settled
+
+    return settled(settings)
 
 
 def say_what_changes_nothing(settings: Settings, methods: Sequence[str], *, one: bool = False) -> None:

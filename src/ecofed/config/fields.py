@@ -19,6 +19,10 @@ def require(condition: bool, key: str, value: object, rule: str) -> None:
         raise ConfigError(f"{key} = {value!r}: {rule}")
 
 
+#: ``devices=auto`` until the data have been read (:func:`ecofed.runs.natural.settled`).
+AS_NAMED = 0
+
+
 def convert(key: str, value: Any, hint: Any) -> Any:
     """``value`` as the type of a field; text from the command line is read as that type.
 
@@ -45,6 +49,8 @@ def convert(key: str, value: Any, hint: Any) -> Any:
         if isinstance(value, str) and value.lower() in named:
             return named[value.lower()]
         raise ConfigError(f"{key} = {value!r}: must be true or false")
+    if key == "devices" and value == "auto":
+        return AS_NAMED
     if hint in (int, float):
         try:
             if isinstance(value, bool) or (hint is int and isinstance(value, float)):

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ecofed.config.codecs import CodecConfig
-from ecofed.config.fields import assign, convert, require
+from ecofed.config.fields import AS_NAMED, assign, convert, require
 from ecofed.config.methods import (
     METHODS,
     OURS,
@@ -69,7 +69,7 @@ class Config:
     rounds: int = 20
     """In each, the sampled devices take part."""
     devices: int = 100
-    """How many devices share the training images."""
+    """How many devices share the training images; ``auto``: with ``data.partition=column`` as many as the data name."""
     sampled_devices: int = 10
     """How many of them take part in a round."""
     batch_size: int = 20
@@ -154,7 +154,11 @@ class Config:
             if self.own is None:
                 object.__setattr__(self, "own", plugin_methods()[self.method].settings())
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be in 0..2^63-1")
-        for key in ("rounds", "devices", "sampled_devices", "local_epochs", "evaluate_every"):
+        named = self.devices == AS_NAMED
+        rule = "needs data.partition=column, where the data name them; give a number"
+        require(not named or self.data.partition == "column", "devices", "auto", rule)
+        counts = ("rounds", *(() if named else ("devices",)), "sampled_devices", "local_epochs", "evaluate_every")
+        for key in counts:
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be at least 1")
         judged = self.test_samples >= 1 or (self.test_samples == 0 and self.validation.fraction > 0)
         rule = "must be at least 1; or 0 with validation.fraction above 0, to do without test images"
@@ -164,14 +168,14 @@ class Config:
         require(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "must be in 1..65536")
         require(1 <= self.threads <= 1024, "threads", self.threads, "must be in 1..1024")
         sampled, most = self.sampled_devices, f"must not exceed devices = {self.devices}"
-        require(sampled <= self.devices, "sampled_devices", sampled, most)
+        require(named or sampled <= self.devices, "sampled_devices", sampled, most)
         rate = self.learning_rate
         require(0 < rate < math.inf, "learning_rate", rate, "must be a finite number above 0")
         few = self.runtime != "processes" or self.devices <= MAX_PROCESSES
         rule = f"runtime=processes starts a process each, at most {MAX_PROCESSES}; use runtime=in-process"
         require(few, "devices", self.devices, rule)
-        counts = 0 <= self.quorum <= 1 or (1 < self.quorum < math.inf and self.quorum == int(self.quorum))
-        require(counts, "quorum", self.quorum, "must be a share of 0..1, or a whole number from 2")
+        usable = 0 <= self.quorum <= 1 or (1 < self.quorum < math.inf and self.quorum == int(self.quorum))
+        require(usable, "quorum", self.quorum, "must be a share of 0..1, or a whole number from 2")
         usable = self.deadline_seconds is None or 0 < self.deadline_seconds < math.inf
         require(usable, "deadline_seconds", self.deadline_seconds, "must be a finite number above 0, or none")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "must be in [0, 1)")

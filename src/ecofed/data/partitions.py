@@ -5,7 +5,7 @@ Shape legend: N training samples; a part is the int64 indices of one device.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -89,6 +89,21 @@ def _column(device_N: np.ndarray | None, devices: int, config: DataConfig) -> li
             f"devices={len(large)}"
         )
     return [np.flatnonzero(device_N == device) for device in large[:devices]]
+
+
+def left_out(parts: Sequence[np.ndarray], device_N: np.ndarray | None, config: DataConfig) -> str | None:
+    """What to say of devices that the data name and that are not among those of ``parts``, with images enough."""
+    if config.partition != "column" or device_N is None:
+        return None
+    counts = np.bincount(device_N)
+    large = counts[counts >= config.least_samples]
+    rest = large[len(parts) :]
+    if not len(rest):
+        return None
+    return (
+        f"{len(rest):,} of {len(large):,} devices that data.device_column = '{config.device_column}' names are left "
+        f"out, and their images with them ({rest.sum():,}); devices=auto takes all"
+    )
 
 
 def _iid(labels_N: np.ndarray, devices: int, config: DataConfig, seed: int) -> list[np.ndarray]:

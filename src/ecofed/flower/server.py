@@ -24,6 +24,7 @@ from ecofed.flower.transport import FlowerTransport, check_method
 from ecofed.relearning.updating import Start, update
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.experiment import run
+from ecofed.runs.natural import settled
 from ecofed.runs.preparation import Prepared
 
 app = ServerApp()
@@ -74,7 +75,7 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
 def config_of(run_config: Any) -> Config:
     """The configuration that a run configuration names; the method is the settings' own."""
     source = str(run_config.get("preset", "")) or None
-    settings = Settings.load(source, str(run_config.get("set", "")).split())
+    settings = settled(Settings.load(source, str(run_config.get("set", "")).split()))
     return settings.for_method(settings.method)
 
 

@@ -77,6 +77,18 @@ class RunningBatchNorm2d(_StatisticsNorm2d):
         )
 
 
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's, which ends the process (2.13, on the CPU) where it is the first layer that is trained.
+
+    There its input needs no gradient, and the backward pass of the kernel for the layout of 4-D tensors that is used
+    everywhere else (channels last) writes that gradient all the same.
+    """
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        own = torch.is_grad_enabled() and not x_NCHW.requires_grad
+        return super().forward(x_NCHW.contiguous() if own else x_NCHW)
+
+
 def _groups(channels: int) -> int:
     """The largest divisor of at most 32 that leaves at least four channels in a group, or one group."""
     return max((count for count in range(1, 33) if channels % count == 0 and channels // count >= 4), default=1)
@@ -86,7 +98,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
     "frozen": FrozenBatchNorm2d,
     "running": RunningBatchNorm2d,
-    "group": lambda channels: nn.GroupNorm(_groups(channels), channels),
+    "group": lambda channels: GroupNorm(_groups(channels), channels),
 }
 
 _NORMS = (nn.BatchNorm2d, nn.GroupNorm, _StatisticsNorm2d)

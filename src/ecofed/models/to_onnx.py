@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ecofed.errors import ModelError
-from ecofed.models.normalisation import FrozenBatchNorm2d, RunningBatchNorm2d
+from ecofed.models.normalisation import FrozenBatchNorm2d, GroupNorm, RunningBatchNorm2d
 from ecofed.models.same_conv import SameConv2d
 from ecofed.models.tracing import ThreadTracer
 from ecofed.onnx.activations import hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu
@@ -216,6 +216,7 @@ _LAYERS: dict[type, Callable[[Graph, Any, Value], str]] = {
     RunningBatchNorm2d: _norm,
     nn.BatchNorm2d: _norm,
     nn.GroupNorm: _norm,
+    GroupNorm: _norm,
     nn.MaxPool2d: _maximum_pool,
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _adaptive_pool,

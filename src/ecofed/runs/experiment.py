@@ -33,6 +33,7 @@ from ecofed.runs.inputs import without_devices
 from ecofed.runs.interruption import deferred
 from ecofed.runs.judging import Judges
 from ecofed.runs.keeping import keep
+from ecofed.runs.natural import settled
 from ecofed.runs.observing import Observer as Observer
 from ecofed.runs.observing import SilentObserver as SilentObserver
 from ecofed.runs.preparation import Prepared, check_validation, prepare
@@ -90,6 +91,7 @@ def run(
     if isinstance(config, str | Path):
         config = Settings.load(config)
     if isinstance(config, Settings):
+        config = settled(config)
         config = config.for_method(config.method)
     observer = observer or SilentObserver()
     folder = None if out is None else Path(out)
@@ -253,7 +255,7 @@ def compare(
     run again, with ``overwrite`` those that are there are replaced; otherwise the folder must be new or empty. It is
     this process's alone until the comparison has ended.
     """
-    settings = settings if isinstance(settings, Settings) else Settings.load(settings)
+    settings = settled(settings if isinstance(settings, Settings) else Settings.load(settings))
     methods = [methods] if isinstance(methods, str) else methods
     configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
     for config in configs:

@@ -29,7 +29,7 @@ from ecofed.data import (
 )
 from ecofed.data.images import SIZE
 from ecofed.data.jpeg import compress_images
-from ecofed.data.partitions import owners_in
+from ecofed.data.partitions import left_out, owners_in
 from ecofed.data.places import cure
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
@@ -141,6 +141,8 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
     test = _test_images(dataset, config)
     train = dataset.train
     shares = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
+    if (left := left_out(shares, train.device_N, config.data)) is not None:
+        note(left)
     parts = [share[taking_part(config, device, len(share))] for device, share in enumerate(shares)]
     if test is None and all(
         trained_count(config, device, len(share)) == len(share) for device, share in enumerate(shares)
