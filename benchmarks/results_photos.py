@@ -2,6 +2,7 @@
 
     python benchmarks/results_photos.py list                     every run, and whether it is done
     python benchmarks/results_photos.py run trashnet --jobs 1    run what is missing of a set (resumes what was cut off)
+    python benchmarks/results_photos.py fronts                   what the rows of cifar10 run on devices
     python benchmarks/results_photos.py write                    docs/results/photos.json and the page's tables
     python benchmarks/results_photos.py picture                  docs/images/photos-*
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean
@@ -35,6 +38,16 @@ SETS: dict[str, dict[str, str]] = {
         "data.device_column": "client",
         "devices": "99",
         "sampled_devices": "99",
+    },
+    # Thumbnails: the CPU tier's devices (docs/results.md), and the same network on enlarged pictures.
+    "cifar10": {
+        "data.name": "cifar10",
+        "data.partition": "shards",
+        "data.shards_per_device": "5",
+        "devices": "100",
+        "sampled_devices": "100",
+        "rounds": "6",
+        "evaluate_every": "6",
     },
 }
 
@@ -63,16 +76,46 @@ ROWS: dict[str, dict[str, str]] = {
     "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},
 }
 
+#: On thumbnails 2-bit codes of principal components do better than those of the preset.
+PLAIN = {"method": "ecofed", "codec.name": "uniform", "codec.bits": "2", "front.precision": "compact"}
+#: Bytes an image, and the side of the pictures that the network takes.
+THUMBNAILS = {"48": "48", "256": "64", "128": "48", "32": "48"}
+
+
+def front_of(size: str) -> str:
+    """The front of so many bytes an image, of public thumbnails: ``fronts`` makes it."""
+    return f"runs/results/fronts/lite0-{THUMBNAILS[size]}px-{size}b.safetensors"
+
+
+OF_SET: dict[str, dict[str, dict[str, str]]] = {
+    "cifar10": {
+        f"ecofed, {size} B": {**PLAIN, "model.image_size": side, "front.name": front_of(size)}
+        for size, side in THUMBNAILS.items()
+    }
+}
+"""Rows of other sets than photographs."""
+
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 def runs(name: str) -> Iterator[Run]:
     """Of one set, in the order in which they say most."""
-    for labels in (list(ROWS)[:2], list(ROWS)[2:4], list(ROWS)[4:]):
+    rows = OF_SET.get(name, ROWS)
+    for labels in (list(rows)[:2], list(rows)[2:4], list(rows)[4:]):
         for seed in SEEDS:
             for label in labels:
-                sets = {**SETS[name], **ARITHMETIC, **ROWS[label]}
+                sets = {**SETS[name], **ARITHMETIC, **rows[label]}
                 yield Run(group=f"photos-{name}", preset=PRESET, label=label, seed=seed, sets=sets)
+
+
+@app.command()
+def fronts() -> None:
+    """Make the fronts for thumbnails, from public ones (seconds each)."""
+    for size, side in THUMBNAILS.items():
+        made = f"pretrain --model efficientnet-lite0 --cut block6 --bits 2 --bytes {size} --size {side}"
+        words = [*made.split(), "--images", "tiny-imagenet-32", "--out", front_of(size)]
+        (ROOT / front_of(size)).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, "-m", "ecofed", *words], cwd=ROOT, check=True)
 
 
 @app.command("list")
@@ -125,7 +168,7 @@ def _table(records: Mapping[str, Any], name: str) -> str:
         "| | accuracy | uploads | bytes an image | all bytes | without the front | seeds | command, commit |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    for label in ROWS:
+    for label in OF_SET.get(name, ROWS):
         rows = [record for run, record in found if run.label == label]
         if not rows:
             continue
