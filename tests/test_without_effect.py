@@ -26,6 +26,7 @@ def notes(*sets: str, methods: tuple[str, ...] = ("ecofed",), one: bool = True) 
         ("ecofed.period=4", ("ecofed",), "it needs ecofed.refresh=period"),
         ("ecofed.memorised=0.2", ("ecofed",), "it needs ecofed.refresh=plateau"),
         ("lgl.ecofed.period=4", ("lgl", "ecofed"), "lgl does not read the settings of ecofed"),
+        ("front.bytes_per_image=64", ("ecofed",), "it needs a backbone's own front"),
         ("codec.density=0.2", ("ecofed",), "it needs codec.name=top-k"),
         ("ecofed.buffer_bytes=2000000", ("ecofed",), "it needs ecofed.buffer=disk"),
         ("ecofed.early_bits=4", ("ecofed",), "it needs ecofed.device_cuts"),
@@ -51,6 +52,7 @@ def test_a_key_that_changes_nothing_is_said(assignment: str, methods: tuple[str,
         (("classic-fl.learning_rate=0.1", "lgl.rounds=3"), PAPER_METHODS),
         (("availability.slow_share=0.1", "availability.slow_factor=2"), ("lgl",)),
         (("method=lgl", "rounds=3"), ("lgl",)),
+        (("model.name=efficientnet-lite0", "front.bytes_per_image=64"), ("ecofed",)),
     ],
 )
 def test_a_key_that_changes_something_is_not(sets: tuple[str, ...], methods: tuple[str, ...]) -> None:

@@ -51,12 +51,18 @@ def _reason(path: tuple[str, ...], configs: Sequence[Config], *, one: bool) -> s
     frozen = any(facts_of(config.method).needs_frozen_front for config in configs)
     if section == "front" and name in OF_A_FROZEN_FRONT and not frozen:
         return f"it needs a method whose front is frozen, such as {OURS}"
+    if key.endswith("front.bytes_per_image") and not any(map(_makes_its_front, configs)):
+        return "it needs a backbone's own front: model.name=efficientnet-lite0 or timm:NAME, and front.name=auto"
     needs = getattr(section_types().get(section), "NEEDS", {}).get(name)
     if needs is None:
         return ""
     condition, holds = needs
     sections = [getattr(config, section.replace("-", "_")) for config in configs]
     return "" if any(holds(own) for own in sections) else f"it needs {condition}"
+
+
+def _makes_its_front(config: Config) -> bool:
+    return config.model.is_backbone and config.front.name == "auto"
 
 
 def _reads(method: str, section: str, key: str) -> bool:
