@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +124,52 @@ def test_a_few_files_are_open_however_many_there_are(tmp_path: Path) -> None:
     )
     opened = [link.resolve() for link in Path("/proc/self/fd").iterdir()] if Path("/proc/self/fd").is_dir() else []
     assert sum(path.parent == tmp_path for path in opened) <= 256
+
+
+@contextmanager
+def meanwhile(monkeypatch: pytest.MonkeyPatch, moment: str, buffer: DiskBuffer, device: int) -> Iterator[list[str]]:
+    """Another thread reads ``device``'s rows at the first ``moment`` of mapped files; the list has all moments."""
+    moments: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def at(now: str) -> None:
+            moments.append(now)
+            if moments.count(moment) == 1 and now == moment:
+                reading = pool.submit(lambda: buffer.latest(device).rows[np.arange(2)])
+                wait([reading], 0.1)  # it has no need to end: it may have to wait for this thread
+
+        class Mapped(mmap.mmap):
+            def __new__(cls, *arguments: int, **named: int) -> Mapped:
+                at("mapped")
+                return super().__new__(cls, *arguments, **named)
+
+            def madvise(self, *arguments: int) -> None:
+                at("dropped")
+                return super().madvise(*arguments)
+
+        monkeypatch.setattr(mmap, "mmap", Mapped)
+        yield moments
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="nothing is dropped on this system")
+def test_a_thread_reads_while_another_drops_what_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = on_disk(tmp_path)
+    for device in range(3):
+        buffer.put(device, 0, view(device), "front")
+    with meanwhile(monkeypatch, "dropped", buffer, device=2) as moments:
+        for device in (0, 1, 0):
+            np.testing.assert_array_equal(
+                buffer.latest(device).rows[np.arange(8) % 5], np.asarray(view(device).rows)[np.arange(8) % 5]
+            )
+    assert moments == ["mapped", "mapped", "dropped", "dropped", "mapped"]
+
+
+def test_a_file_that_two_threads_read_is_mapped_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = on_disk(tmp_path)
+    buffer.put(0, 0, view(0), "front")
+    with meanwhile(monkeypatch, "mapped", buffer, device=0) as moments:
+        np.testing.assert_array_equal(buffer.latest(0).rows[np.arange(5)], np.asarray(view(0).rows))
+    assert moments == ["mapped"]
 
 
 def test_a_damaged_table_of_uploads_is_one_clear_line(tmp_path: Path) -> None:

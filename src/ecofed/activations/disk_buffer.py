@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,34 +48,40 @@ _TOUCHED_BYTES = 1 << 16
 
 
 class Budget:
-    """How much of the files may be in memory: counted generously, and dropped when it is used up."""
+    """How much of the files may be in memory: counted generously, and dropped when it is used up. Several threads may
+    read at the same time."""
 
     def __init__(self, limit_bytes: int) -> None:
+        self._lock = threading.Lock()
         self._limit = limit_bytes
         self._used = 0
         self._maps: dict[Path, mmap.mmap] = {}
 
     def content(self, path: Path) -> mmap.mmap:
         """A file, mapped; unmapped when others have taken its place and nobody uses it any more."""
-        if path not in self._maps:
-            if len(self._maps) == _MOST_MAPS:
-                self.forget(next(iter(self._maps)))
-            with path.open("rb") as file:
-                self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._maps[path]
+        with self._lock:
+            mapped = self._maps.get(path)
+            if mapped is None:
+                if len(self._maps) == _MOST_MAPS:
+                    del self._maps[next(iter(self._maps))]
+                with path.open("rb") as file:
+                    mapped = self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return mapped
 
     def forget(self, path: Path) -> None:
         """Of a file that is of no use any more, or was written anew."""
-        self._maps.pop(path, None)
+        with self._lock:
+            self._maps.pop(path, None)
 
     def touch(self, count: int) -> None:
         """``count`` bytes are about to be read, or have been."""
-        self._used += count
-        if self._used > self._limit:
-            self._used = 0
-            if hasattr(mmap, "MADV_DONTNEED"):
-                for mapped in self._maps.values():
-                    mapped.madvise(mmap.MADV_DONTNEED)
+        with self._lock:
+            self._used += count
+            if self._used > self._limit:
+                self._used = 0
+                if hasattr(mmap, "MADV_DONTNEED"):
+                    for mapped in self._maps.values():
+                        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class StoredRows:
