@@ -7,8 +7,7 @@ process; and where uploads are large, a server holds that many of them.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -25,6 +24,8 @@ POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 600.0
 #: How long a round waits for a device whose SuperNode has gone; as in the processes runtime.
 REJOIN_SECONDS = 60.0
+#: A SuperNode answers its greeting soon, or it hangs: after so long nobody waits for it. It is there when it answers.
+GREETING_SECONDS = 30.0
 #: Of devices that did not come so many are named.
 MOST_NAMED = 20
 #: Flower's code for a node that stopped reporting while a message was with it.
@@ -45,7 +46,8 @@ class FlowerTransport:
         grid: Flower's.
         invitation: what every device is told once.
         note: is told which device came, and which node cannot take part.
-        at_once: how many messages are out at a time; ``None``: all of a round.
+        at_once: how many messages are out at a time; ``None``: all of a round. Greetings that have not been answered
+            for long do not count, and while others hold all places, a round's requests go out one by one.
         patience_seconds: how long to wait for what has no deadline.
     """
 
@@ -69,6 +71,10 @@ class FlowerTransport:
         self._nodes: dict[int, int] = {}
         """Node id of each device."""
         self._known: set[int] = set()
+        self._greeted: dict[str, tuple[int, float]] = {}
+        """Node id of each greeting that is not answered yet, and when it was sent; by message id."""
+        self._to_greet = 0
+        """How many nodes are new, and have not been greeted because too many messages are out."""
         self._refused: dict[int, str] = {}
         """Why a device said that it cannot take part."""
 
@@ -78,19 +84,24 @@ class FlowerTransport:
         Raises:
             DeviceError: some are missing after the patience is over, the message names them; or none can take part.
         """
-        wanted = set(range(self._devices))
+        wanted, came = set(range(self._devices)), set[int]()
         end = time.monotonic() + self._patience
-        self._invite()
-        while missing := wanted - self._nodes.keys() - self._refused.keys():
+        while True:
+            arrived = self._look_for(range(self._devices))
+            came |= self._nodes.keys()
+            if not (missing := wanted - came - self._refused.keys()):
+                break
             if time.monotonic() > end:
                 named, more = sorted(missing)[:MOST_NAMED], len(missing) - MOST_NAMED
                 others = f" and {more:,} others" if more > 0 else ""
+                silent = f"; SuperNodes that do not answer: {len(self._greeted):,}" if self._greeted else ""
                 raise DeviceError(
                     f"after {self._patience:.0f} s no SuperNode has taken the place of device "
-                    f"{', '.join(map(str, named))}{others}; start each with its own --node-config 'device=NUMBER'"
+                    f"{', '.join(map(str, named))}{others}; start each with its own --node-config "
+                    f"'device=NUMBER'{silent}"
                 )
-            time.sleep(self._poll)
-            self._invite()
+            if not arrived:
+                time.sleep(self._poll)
         if not self._nodes:
             first, reason = min(self._refused.items())
             raise DeviceError(f"none of the devices can take part; device {first}: {reason}")
@@ -109,24 +120,19 @@ class FlowerTransport:
         self, requests: Iterable[tuple[int, Sequence[bytes]]], deadline: float | None
     ) -> Iterator[tuple[int, Answer]]:
         outgoing = list(requests)
-        self._look_for([device for device, _ in outgoing])
-        unsent = {
-            device: Message(pack(data), self._nodes[device], f"query.{REQUESTS}")
-            for device, data in outgoing
-            if device in self._nodes
-        }
-        connected = set(unsent)
+        unsent = {device for device, _ in outgoing}
         end = deadline if deadline is not None else time.monotonic() + self._patience
-        coming, early = self._send(unsent, end), dict[int, Message]()
+        coming, early = self._send(dict(outgoing), unsent, end), dict[int, Message | None]()
         for device, data in outgoing:
-            while device in connected and device not in early and (arrival := next(coming, None)) is not None:
+            while device not in early and (arrival := next(coming, None)) is not None:
                 early[arrival[0]] = arrival[1]
-            if device not in connected:
-                yield device, _not_sent(self._refused.get(device, "no SuperNode is connected for it"))
-            elif device in unsent:
+            reply = early.pop(device, None)
+            if device not in unsent:
+                yield device, self._answer(device, len(data), reply)
+            elif device in self._nodes:
                 yield device, _not_sent("nothing was sent to it before the round's deadline")
             else:
-                yield device, self._answer(device, len(data), early.pop(device, None))
+                yield device, _not_sent(self._refused.get(device, "no SuperNode is connected for it"))
 
     def drop(self, device: int) -> None:
         """A late reply has another message's id and is never asked for, so there is nothing to forget."""
@@ -147,7 +153,10 @@ class FlowerTransport:
         except WireError as error:
             return Answer(replies=[], sent=sent, lost=Lost(reason=str(error), again=False))
         if words.get("status") == "forgot":
-            self._known.discard(self._nodes.pop(device))
+            node = reply.metadata.src_node_id
+            self._known.discard(node)
+            if self._nodes.get(device) == node:
+                del self._nodes[device]
             lost = Lost(reason="it was started anew and has lost its front", again=True, forgot=True)
             return Answer(replies=[], sent=sent, lost=lost)
         if words.get("status") != "ok":
@@ -157,22 +166,40 @@ class FlowerTransport:
 
     # --- who is there ---
 
-    def _look_for(self, devices: Sequence[int]) -> None:
-        """Nodes come and go: forget those that left, invite those that are new if somebody is missing."""
-        present = set(self._grid.get_node_ids())
+    def _look_for(self, devices: Iterable[int], out: int = 0) -> bool:
+        """Nodes come and go: forget those that left, greet those that are new if somebody is missing, and welcome those
+        that have answered meanwhile. Waits for nobody; ``out`` other messages are under way. Whether anybody answered.
+        """
+        nodes = list(self._grid.get_node_ids())
+        present = set(nodes)
         self._known &= present
         self._nodes = {device: node for device, node in self._nodes.items() if node in present}
+        self._greeted = {id_: sent for id_, sent in self._greeted.items() if sent[0] in present}
+        self._to_greet = 0
         if any(device not in self._nodes for device in devices):
-            self._invite()
+            self._greet([node for node in nodes if node not in self._known], out)
+        replies = list(self._grid.pull_messages(list(self._greeted))) if self._greeted else []
+        for reply in replies:
+            if self._greeted.pop(str(reply.metadata.reply_to_message_id), None) is not None:
+                self._welcome(reply)
+        return bool(replies)
 
-    def _invite(self) -> None:
-        """Tell every node that is new about the run, and learn its device number."""
-        new = [node for node in self._grid.get_node_ids() if node not in self._known]
+    def _greet(self, new: Sequence[int], out: int) -> None:
+        """Tell nodes about the run, as far as messages may be out; they will answer with their device number."""
+        room = len(new) if self._at_once is None else max(0, self._at_once - out - self._expected())
+        self._to_greet = max(0, len(new) - room)
+        if not new[:room]:
+            return
         content = [self._invitation.encode()]
-        messages = {node: Message(pack(content), node, f"query.{HELLO}") for node in new}
-        self._known |= set(new)
-        for _, reply in self._send(messages, time.monotonic() + self._patience):
-            self._welcome(reply)
+        self._known |= set(new[:room])
+        ids = self._grid.push_messages([Message(pack(content), node, f"query.{HELLO}") for node in new[:room]])
+        now = time.monotonic()
+        self._greeted |= {str(id_): (node, now) for id_, node in zip(ids, new, strict=False) if id_}
+
+    def _expected(self) -> int:
+        """How many greetings may be answered soon."""
+        after = time.monotonic() - min(GREETING_SECONDS, self._patience)
+        return sum(sent > after for _, sent in self._greeted.values())
 
     def _welcome(self, reply: Message) -> None:
         node = reply.metadata.src_node_id
@@ -198,26 +225,38 @@ class FlowerTransport:
 
     # --- messages ---
 
-    def _send(self, unsent: dict[int, Message], end: float) -> Iterator[tuple[int, Message]]:
-        """Send each, which leaves ``unsent`` then; replies as they come, with the key of what they answer.
+    def _send(
+        self, requests: Mapping[int, Sequence[bytes]], unsent: set[int], end: float
+    ) -> Iterator[tuple[int, Message | None]]:
+        """Send each device its requests, which leaves ``unsent`` then; replies as they come. ``None`` for a device that
+        has no SuperNode while none that is new may turn out to be its own.
 
         Over when everything is answered, or at ``end`` (monotonic seconds).
         """
-        waiting, out = deque(unsent), dict[str, int]()
+        waiting, out = list(requests), dict[str, int]()
+        self._look_for(waiting)
         while (waiting or out) and time.monotonic() < end:
-            room = len(waiting) if self._at_once is None else min(len(waiting), self._at_once - len(out))
-            keys = [waiting.popleft() for _ in range(room)]
-            ids = list(self._grid.push_messages([unsent[key] for key in keys])) if keys else []
-            for id_, key in zip(ids, keys, strict=False):
-                if id_:  # Flower has taken it
-                    del unsent[key]
-                    out[str(id_)] = key
+            room = len(waiting) if self._at_once is None else max(1, self._at_once - self._expected()) - len(out)
+            ready = [device for device in waiting if device in self._nodes][: max(0, room)]
+            if ready:
+                messages = [Message(pack(requests[d]), self._nodes[d], f"query.{REQUESTS}") for d in ready]
+                for id_, device in zip(self._grid.push_messages(messages), ready, strict=False):
+                    if id_:  # Flower has taken it
+                        unsent.discard(device)
+                        out[str(id_)] = device
+            may_come = self._expected() + self._to_greet > 0
+            absent = [device for device in waiting if device not in self._nodes]
+            given_up = [device for device in absent if not may_come or device in self._refused]
+            settled = {*ready, *given_up}
+            waiting = [device for device in waiting if device not in settled]
+            yield from ((device, None) for device in given_up)
             arrived = list(self._grid.pull_messages(list(out))) if out else []
             for reply in arrived:
                 answered = str(reply.metadata.reply_to_message_id)
                 if answered in out:
                     yield out.pop(answered), reply
-            if out and not arrived:
+            came = len(absent) > len(given_up) and self._look_for(waiting, len(out))
+            if (waiting or out) and not (arrived or came):
                 time.sleep(self._poll)
 
 
