@@ -18,13 +18,11 @@ from ecofed.errors.foreign_text import clean
 from ecofed.methods.asking import Ask as Ask
 from ecofed.methods.asking import Sent
 from ecofed.methods.at_once import in_order
+from ecofed.methods.attempts import Attempts
 from ecofed.methods.refusals import LEFT_OUT, BelowQuorumError, DivergedError, LostError, RefusedError, SaidNoError
 from ecofed.methods.transport import Answer, Transport
 from ecofed.slow_work import counted
 from ecofed.wire import Encoded, Failure, Message, decode, encode
-
-#: How often a device is asked for the same thing in one round when its connection keeps breaking.
-MAX_ATTEMPTS = 5
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -228,7 +226,7 @@ class Channel:
         opening: Callable[[int], Sequence[Ask]],
         use: Callable[[int, Sequence[Message]], T],
     ) -> T:
-        attempts = 0
+        attempts = Attempts()
         while True:
             self._attempt = []
             before = len(self.exchanges)
@@ -237,10 +235,10 @@ class Channel:
                 return use(device, self._open(device, prepared, answer))
             except LostError as error:
                 del self.exchanges[before:]
-                attempts += bool(answer.sent)
+                attempts.failed(sent=answer.sent > 0)
                 if error.lost.forgot:
                     self.when_forgotten(device)
-                repeated = error.lost.again and attempts < MAX_ATTEMPTS and not self._is_late()
+                repeated = error.lost.again and attempts.left and not self._is_late()
                 if not repeated:
                     raise
                 if answer.sent:
@@ -248,6 +246,7 @@ class Channel:
             finally:
                 for entry in self._attempt:
                     self.ledger.record(entry.direction, entry.by_kind, retransmission=entry.retransmission or repeated)
+            self._wait(lambda: attempts.pause(self._deadline))
             prepared = self._prepare(opening(device))
             data = [encoded.data for _, encoded in prepared]
             answer = self._wait(lambda data=data: self._transport.exchange(device, data, self._deadline))  # type: ignore[misc]
