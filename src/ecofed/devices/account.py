@@ -28,6 +28,8 @@ SCHEMA = "ecofed-privacy-account/1"
 SECRET_BYTES = 32
 #: A device that was asked for so many different things refuses others: its file stays readable.
 MOST_ENTRIES = 100_000
+#: How long an answer waits while other processes of the device put down what they spend, which takes milliseconds each.
+WAIT_SECONDS = 10.0
 
 _Spent = Annotated[float, Within(0, 1e12)]
 
@@ -175,8 +177,9 @@ class _Stored(Account):
 
     @contextmanager
     def _changing(self) -> Iterator[Spent]:
-        """Two processes may answer at the same time: each sees what the other spent."""
-        with owned(self._path.parent, f".{self._path.name}.owner", subject=self._path):
+        """Two processes may answer at the same time: one waits for the other, and each sees what the other spent."""
+        owner = f".{self._path.name}.owner"
+        with owned(self._path.parent, owner, subject=self._path, wait_seconds=WAIT_SECONDS):
             before = self._read()
             yield self.spent
             content = _Content(schema=SCHEMA, secret=self.secret.hex(), **asdict(self.spent))

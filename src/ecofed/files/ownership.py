@@ -36,19 +36,23 @@ _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextmanager
-def owned(folder: Path, name: str = OWNER_FILE, *, subject: Path | None = None) -> Iterator[None]:
+def owned(
+    folder: Path, name: str = OWNER_FILE, *, subject: Path | None = None, wait_seconds: float = 0.0
+) -> Iterator[None]:
     """Be the only process (and the only thread) that writes into a folder, until the block ends.
 
     Args:
         folder: is made; one that was made here and is empty at the end is removed again.
         name: of the file that is locked.
         subject: what a refusal says is in use, if not the folder.
+        wait_seconds: how long to wait for another owner to be done.
 
     Raises:
-        InUseError: another has it; names the process. StorageError: there cannot be such a folder or file.
+        InUseError: another has it, and keeps it; names the process. StorageError: there cannot be such a folder, or
+            such a file.
     """
     new = not folder.exists()
-    descriptor = _take(folder, name, subject or folder)
+    descriptor = _take(folder, name, subject or folder, wait_seconds)
     try:
         yield
     finally:
@@ -83,9 +87,10 @@ def refuse_if_owned(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _take(folder: Path, name: str, subject: Path) -> int | None:
+def _take(folder: Path, name: str, subject: Path, wait_seconds: float) -> int | None:
     """A descriptor that holds the lock; ``None`` in a folder that cannot be written."""
-    deadline = time.monotonic() + _NAMED_WITHIN_SECONDS
+    end = time.monotonic() + wait_seconds
+    named_by = max(end, time.monotonic() + _NAMED_WITHIN_SECONDS)
     while True:
         descriptor = _open(folder, name)
         if descriptor is None:
@@ -96,8 +101,8 @@ def _take(folder: Path, name: str, subject: Path) -> int | None:
                     _sign(descriptor)
                     return descriptor
             else:  # named by nobody or by a dead process: it is about to be named, or somebody is only looking
-                owner = _owner(descriptor)
-                if owner is not None or time.monotonic() > deadline:
+                owner, now = _owner(descriptor), time.monotonic()
+                if now > named_by or (owner is not None and now >= end):
                     raise _in_use(subject, owner)
                 time.sleep(0.01)
         except BaseException:
