@@ -72,6 +72,19 @@ def test_a_plan_foresees_who_is_there_and_how_long_it_takes(method: str, sets: t
     assert row.exact_seconds
 
 
+@pytest.mark.parametrize("quorum", ["quorum=3", "quorum=0.75"])
+@pytest.mark.parametrize("method", ["closed-form", "ecofed"])
+def test_a_plan_foresees_that_devices_which_have_answered_before_count(method: str, quorum: str) -> None:
+    """A quorum is often reached with devices that are not asked again: those asked alone would be too few."""
+    sets = ("devices=8", "rounds=8", "availability.share=0.6", "seed=2", "ecofed.refresh=once", quorum)
+    result = run(method, *sets)
+    (row,) = plan(settings_of(*sets), [method]).at_cut
+    planned = {kind: dict(counts) for kind, counts in row.ledger.items() if any(counts.values())}
+    assert planned == {kind: counts for kind, counts in result.ledger.items() if any(counts.values())}
+    assert row.total_seconds == pytest.approx(result.totals.simulated_seconds)
+    assert row.exact_seconds
+
+
 def test_who_is_away_is_not_asked_and_is_named() -> None:
     config = settings_of("availability.share=0.5").for_method("ecofed")
     result = run("ecofed", "availability.share=0.5", "ecofed.period=1", "quorum=0")

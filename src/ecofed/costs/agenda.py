@@ -28,6 +28,11 @@ class Agenda:
         """Whether a sampled device is asked in this round."""
         return True
 
+    def settled(self, device: int) -> bool:  # noqa: ARG002
+        """Whether the server has taken an answer of the device that it keeps: in rounds that sample it and do not ask
+        it, it counts as one that answered."""
+        return False
+
     def uploads(self, device: int) -> int:  # noqa: ARG002
         """How often the device has uploaded something that the server keeps; what travels once is sent with the first.
 
@@ -64,6 +69,9 @@ class OnceAgenda(Agenda):
 
     def wants(self, round_: int, device: int) -> bool:  # noqa: ARG002
         return device not in self._kept
+
+    def settled(self, device: int) -> bool:
+        return device in self._kept
 
     def needs_front(self, device: int) -> bool:
         return device not in self._reached

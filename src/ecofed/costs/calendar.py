@@ -96,6 +96,7 @@ class Calendar:
         """The next round; rounds must be played in order."""
         agenda = self.agenda
         asked = [device for device in sampled if agenda.wants(round_, device)]
+        of_before = sum(agenda.settled(device) for device in {*sampled}.difference(asked))
         visits = [
             Visit(device, agenda.uploads(device), front=agenda.needs_front(device))
             for device in asked
@@ -103,7 +104,7 @@ class Calendar:
         ]
         late = {visit.device for visit in visits if self._too_late(visit, round_)}
         in_time = [visit for visit in visits if visit.device not in late]
-        counts = len(in_time) >= needed_devices(self._config.quorum, len(asked))
+        counts = len(in_time) + of_before >= needed_devices(self._config.quorum, len(asked) + of_before)
         course = tuple(
             dataclasses.replace(visit, lost=True) if visit.device in late or not counts else visit for visit in visits
         )

@@ -82,6 +82,9 @@ class EcoFedAgenda(Agenda):
     def wants(self, round_: int, device: int) -> bool:
         return self._policy.wants(round_, self._past(device))
 
+    def settled(self, device: int) -> bool:
+        return device in self._uploaded
+
     def uploads(self, device: int) -> int:
         return self._past(device).views
 
