@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ecofed.config import Settings
 from ecofed.config.schema import Config
 from ecofed.costs.profiles import load_device, load_link
 from ecofed.costs.rounds import Fleet
 from ecofed.costs.steps import Stop, device_memory
+from ecofed.data.dataset import ImageSet
 from ecofed.errors import ConfigError, ModelError
 from ecofed.methods import EcoFed
 from ecofed.planning.answer import Plan
@@ -55,6 +60,36 @@ def test_bytes_and_time_are_those_of_the_run(method: str, more: list[str]) -> No
     assert row.total_seconds == pytest.approx(result.totals.simulated_seconds)
     joules = [record.device_joules or 0.0 for record in result.rounds]
     assert row.joules_per_round == pytest.approx(sum(joules) / 4)
+
+
+def test_devices_that_the_data_name_are_planned_as_they_run(tmp_path: Path) -> None:
+    draw, counts = np.random.default_rng(0), {"ann": 3, "bob": 8, "cy": 2}
+    for split, label, owner in itertools.product(("train", "test"), "ab", counts):
+        (folder := tmp_path / split / label / owner).mkdir(parents=True)
+        for number in range(counts[owner] if split == "train" else 2):
+            Image.fromarray(draw.integers(0, 255, (28, 28), np.uint8)).save(folder / f"{number}.png")
+    natural = [f"data.name={tmp_path}", "data.partition=column", "data.device_column=folder"]
+    settings = Settings.load(None, [*TINY, *natural, "devices=3", "sampled_devices=2", "test_samples=4"])
+    (row,) = plan(settings, ["ecofed"]).at_cut
+    result = experiment.run(settings.for_method("ecofed"), report=False)
+    assert [sum(counts) for counts in result.data.label_counts] == [6, 16, 4]
+    assert row.total_uplink_bytes == result.totals.uplink_bytes
+    assert row.total_seconds == pytest.approx(result.totals.simulated_seconds)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
+def test_whose_images_are_is_read_where_classes_are_known_to_be_equal(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan of such a set needs no data otherwise; these images have three owners."""
+    train = ImageSet(
+        images_NHWC=np.zeros((9, 32, 32, 3), np.uint8), labels_N=np.arange(9) % 2, device_N=np.arange(9) // 4
+    )
+    dataset = SimpleNamespace(train=train, channels=3, classes=("a", "b"))
+    monkeypatch.setattr("ecofed.planning.planner.load_dataset", lambda *_, **__: dataset)
+    natural = [f"data.name={name}", "data.partition=column", "data.device_column=who"]
+    (row,) = plan(Settings.load(None, [*TINY, *natural, "devices=3", "rounds=1"]), ["send-images"]).at_cut
+    assert row.ledger["labels"]["uplink"] == 9
 
 
 def test_a_network_that_cannot_be_delivered_is_a_note_as_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

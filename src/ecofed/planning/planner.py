@@ -327,13 +327,15 @@ class _Planner:
     def _problem(self) -> tuple[list[int], list[int], int, int]:
         """Samples of each device that take part, those that it holds out itself, channels and classes."""
         config = self.base
-        if config.data.name in EQUAL_CLASSES:
+        device_N = None
+        if config.data.name in EQUAL_CLASSES and config.data.partition != "column":  # whose images are is in the data
             count, channels, classes = EQUAL_CLASSES[config.data.name]
             labels_N = np.arange(count) % classes
         else:
             dataset = self._dataset
-            labels_N, channels, classes = dataset.train.labels_N, dataset.channels, len(dataset.classes)
-        parts = partition(labels_N, config.devices, config.data, config.seed)
+            labels_N, device_N = dataset.train.labels_N, dataset.train.device_N
+            channels, classes = dataset.channels, len(dataset.classes)
+        parts = partition(labels_N, config.devices, config.data, config.seed, device_N)
         counts = [len(taking_part(config, *one)) for one in enumerate(map(len, parts))]
         return counts, [len(part) - count for part, count in zip(parts, counts, strict=True)], channels, classes
 
