@@ -207,6 +207,31 @@ class TestModuleAndArrays:
         with pytest.raises(ecofed.ConfigError, match="does not take images of 3x32x32"):
             given_models.give_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 3)))
 
+    def test_a_cut_and_widths_that_are_given_beside_a_module_count(self) -> None:
+        keys = {"model__cut": "2", "model__head_width": 16, "model__width": 0.25}
+        model = api.as_settings(None, network(), None, keys).for_method("ecofed").model
+        assert (model.cut, model.head_width, model.width) == ("2", 16, 0.25)
+        told = api.as_settings("paper-vgg11-cifar10", network(), None, {}).for_method("ecofed").model
+        assert (told.cut, told.head_width, told.width) == ("3", None, 1.0)
+
+    def test_a_network_without_a_height_and_width_is_cut_where_one_says(self) -> None:
+        flat = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8), nn.ReLU(), nn.Linear(8, 3))
+        with pytest.raises(ecofed.ConfigError, match="say one with model__cut, of 0, 1, 2"):
+            api.as_settings(None, flat, None, {})
+        assert api.as_settings(None, flat, None, {"model__cut": "2"}).for_method("classic-fl").model.cut == "2"
+
+    @pytest.mark.parametrize(
+        ("given", "keys"),
+        [
+            ({"model": network()}, {"model__name": "lenet"}),
+            ({"model": "vgg11"}, {"model__name": "lenet"}),
+            ({"data": ARRAYS}, {"data__name": "digits"}),
+        ],
+    )
+    def test_a_network_or_data_are_named_once(self, given: dict[str, Any], keys: dict[str, Any]) -> None:
+        with pytest.raises(ecofed.ConfigError, match="both name what is meant; give one of them"):
+            ecofed.plan(None, "classic-fl", **given, **keys)
+
     def test_a_network_that_was_trained_is_told_that_it_starts_anew(self) -> None:
         trained = network()
         trained(torch.zeros(2, 1, 32, 32))

@@ -14,7 +14,7 @@ from torch import nn
 
 from ecofed.config import Config, Settings
 from ecofed.config.fields import flatten
-from ecofed.config.schema import PLUGINS
+from ecofed.config.schema import PLUGINS, path_of
 from ecofed.data import Dataset
 from ecofed.data.given import give_arrays, give_dataset
 from ecofed.errors import ConfigError, DataError
@@ -259,12 +259,18 @@ def as_settings(settings: Source, model: nn.Module | str | None, data: Any, keys
     if isinstance(model, nn.Module):
         name = give_module(model)
         # The factors are of the built-in networks; a cut that a preset names is of its own network.
-        given |= {"model__name": name, "model__width": 1.0, "model__head_width": None, "model__cut": given_cut(name)}
+        given |= {"model__name": name, "model__width": 1.0, "model__head_width": None}
+        if ("model", "cut") not in map(path_of, keys):
+            given["model__cut"] = given_cut(name)
     elif model is not None:
         given["model__name"] = str(model)
     if data is not None:
         given["data__name"] = _data_name(data)
-    asked = settings.with_set(**given, **keys)
+    for name, value in (("model", model), ("data", data)):
+        if value is not None and (name, "name") in map(path_of, keys):
+            raise ConfigError(f"{name}= and {name}__name= both name what is meant; give one of them")
+    # What a caller says of a module's widths counts more than what follows from the module.
+    asked = settings.with_set(**{**given, **keys})
     here = [name for name, value in (("model", model), ("data", data)) if not isinstance(value, str | Path | None)]
     if here and asked.for_method(asked.method).runtime == "processes":
         raise ConfigError(

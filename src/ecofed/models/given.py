@@ -29,6 +29,7 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 class _Given(NamedTuple):
     module: nn.Module
     cut: str
+    """Empty where it has no layer to cut after that one could propose."""
 
 
 _given: dict[str, _Given] = {}
@@ -62,8 +63,17 @@ def given_module(name: str) -> nn.Module:
 def given_cut(name: str) -> str:
     """Where it is cut unless told otherwise: after the first layer at a quarter of the picture's side whose outputs are
     none below zero; where there is none, after the first at that side, or the last whose output has a height and width.
+
+    Raises:
+        ConfigError: nobody gave it to this process; no layer has such an output.
     """
-    return _find(name).cut
+    module, cut = _find(name)
+    if not cut:
+        cuts = ", ".join(possible_cuts(module))
+        raise ConfigError(
+            f"model: {type(module).__name__} has no layer to cut after; say one with model__cut, of {cuts}"
+        )
+    return cut
 
 
 def was_trained(module: nn.Module) -> bool:
@@ -138,10 +148,6 @@ def _default_cut(module: nn.Module) -> str:
             f"model: {type(module).__name__} does not take images of {channels}x{_SIDE}x{_SIDE} ({reason})"
         ) from None
     spatial = [cut for cut in cuts if cut in seen and seen[cut].ndim == 4]
-    if not spatial:
-        raise ConfigError(
-            f"model: {type(module).__name__} has no layer to cut after; say one with model__cut, of {', '.join(cuts)}"
-        )
     quarter = [cut for cut in spatial if 1 < seen[cut].shape[2] <= _QUARTER]
     plain = [cut for cut in quarter if bool((seen[cut] >= 0).all())]
-    return (plain or quarter or spatial[-1:])[0]
+    return next(iter(plain or quarter or spatial[-1:]), "")
