@@ -166,6 +166,22 @@ def test_the_loss_of_randomised_labels_is_that_of_what_they_would_say() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("epsilon", [30.0, 36.5, 50.0, 1e6])
+def test_the_loss_of_labels_that_are_hardly_ever_false_stays_a_number(epsilon: float) -> None:
+    """Also where the network is so sure that its other answers are rounded to 0."""
+    method, _ = started(tiny_config("ecofed", privacy__label_epsilon=epsilon))
+    logits_BK = torch.zeros(2, 10)
+    logits_BK[:, 3] = 120
+    logits_BK.requires_grad_()
+    right, wrong = (method.trainer._loss(logits_BK, torch.tensor([label, label])) for label in (3, 4))  # type: ignore[attr-defined]
+    assert right.item() == pytest.approx(0, abs=1e-6)
+    # A network that is that sure of another answer takes the label for a lie, unless there are none.
+    lie = epsilon + math.log1p(9 * math.exp(-epsilon)) if epsilon < 37 else 120
+    assert wrong.item() == pytest.approx(lie, rel=0.02)
+    (right + wrong).backward()
+    assert torch.isfinite(logits_BK.grad).all()  # type: ignore[arg-type]
+
+
 def test_learning_again_from_what_was_kept_asks_no_device_and_promises_nothing_anew(tmp_path: Path) -> None:
     kept = tiny_config("ecofed", rounds=1, keep_buffer=True, ecofed__refresh="once", privacy__epsilon=8.0)
     assert any(text.startswith("privacy: ") for text in run(kept, out=tmp_path / "run", report=False).notes)

@@ -120,12 +120,15 @@ class PooledTrainer:
     def _loss(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
         """Mean cross-entropy of labels as they were sent."""
         smoothing, privacy = self._settings.label_smoothing, self._config.privacy
-        if privacy.label_epsilon is None or not privacy.label_correction:
-            return F.cross_entropy(logits_BK, y_B, label_smoothing=smoothing)
-        # What randomised response makes of the network's answer is held against what it made of the label.
         classes = logits_BK.shape[1]
-        kept = kept_share(privacy.label_epsilon, classes)
-        other = (1 - kept) / max(1, classes - 1)
+        epsilon = privacy.label_epsilon if privacy.label_correction else None
+        kept = 1.0 if epsilon is None else kept_share(epsilon, classes)
+        # From an epsilon of about 37 the truth is as good as certain: then no draw of a device is a lie, either.
+        if kept == 1:
+            return F.cross_entropy(logits_BK, y_B, label_smoothing=smoothing)
+        # What randomised response makes of the network's answer is held against what it made of the label. No entry
+        # is below that of a lie, so that each has a logarithm, however sure the network is of another one.
+        other = (1 - kept) / (classes - 1)
         said_BK = other + (kept - other) * F.softmax(logits_BK.float(), dim=1)
         return F.nll_loss(said_BK.log(), y_B) * (1 - smoothing) - said_BK.log().mean() * smoothing
 
