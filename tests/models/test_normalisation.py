@@ -14,6 +14,7 @@ from torch import nn
 
 from ecofed.config.problem import ModelConfig
 from ecofed.models import (
+    BatchNorm2d,
     FrozenBatchNorm2d,
     RunningBatchNorm2d,
     build_model,
@@ -83,6 +84,30 @@ def test_one_value_per_channel_does_not_crash_training() -> None:
     output = norm(torch.full((1, 4, 1, 1), 2.0))
     torch.testing.assert_close(output, torch.full((1, 4, 1, 1), 2.0))
     assert torch.equal(norm.running_mean, torch.zeros(4))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_one_value_per_channel_has_no_deviation_from_its_own_mean(training: bool) -> None:
+    (norm,) = set_normalisation(nn.Sequential(nn.BatchNorm2d(4)), "batch").train(training)
+    nn.init.normal_(norm.bias)
+    values = torch.full((1, 4, 1, 1), 2.0, requires_grad=True)
+    output = norm(values)
+    assert torch.equal(output.flatten(), norm.bias)
+    output.sum().backward()  # type: ignore[no-untyped-call]
+    # As of two equal values, whose statistics PyTorch takes: their deviation is rounding.
+    torch.testing.assert_close(output[0], norm(values.detach().repeat(2, 1, 1, 1))[1], rtol=0, atol=1e-3)
+    assert values.grad is not None
+    assert torch.equal(values.grad, torch.zeros_like(values))
+    assert torch.equal(norm.weight.grad, torch.zeros(4))
+    assert torch.equal(norm.bias.grad, torch.ones(4))
+
+
+def test_batches_of_more_than_a_value_are_pytorchs() -> None:
+    ours, theirs = BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False)
+    for shape in ((2, 3, 1, 1), (1, 3, 2, 1), (0, 3, 2, 2)):
+        batch = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(ours(batch), theirs(batch))
+    assert list(ours.state_dict()) == list(theirs.state_dict()) == ["weight", "bias"]
 
 
 def test_conversion_keeps_weight_bias_and_statistics() -> None:

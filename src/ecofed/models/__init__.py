@@ -13,6 +13,7 @@ from ecofed.models.fronts import (
 )
 from ecofed.models.initialisation import initialise
 from ecofed.models.normalisation import (
+    BatchNorm2d,
     FrozenBatchNorm2d,
     Normalisation,
     RunningBatchNorm2d,
@@ -27,6 +28,7 @@ from ecofed.models.registry import MODELS, build_model, default_cut, model_names
 __all__ = [
     "MODELS",
     "AuxiliaryClassifier",
+    "BatchNorm2d",
     "Bottleneck",
     "Expansion",
     "FrozenBatchNorm2d",

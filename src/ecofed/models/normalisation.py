@@ -1,6 +1,7 @@
 """Normalisation modes, conversion between them, and calibration of frozen statistics.
 
-``batch``    BatchNorm by each batch's own statistics, in training and in evaluation (no buffers): the reference.
+``batch``    BatchNorm by each batch's own statistics, in training and in evaluation (no buffers): the reference. Of a
+             single value a channel, its own mean, the offset is left.
 ``frozen``   statistics are constants, never updated: an activation depends on its own image alone.
 ``running``  BatchNorm that trains by batch statistics and evaluates by running averages.
 ``group``    GroupNorm.
@@ -89,13 +90,27 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(x_NCHW.contiguous() if own else x_NCHW)
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm by each batch's own statistics, whatever the batch's size."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__(num_features, eps, track_running_stats=False)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        if x_NCHW.numel() != x_NCHW.shape[1]:
+            return super().forward(x_NCHW)
+        # PyTorch refuses a single value. It is its own mean, so that nothing but the offset is left.
+        centred = x_NCHW - x_NCHW
+        return centred * self.weight.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+
+
 def _groups(channels: int) -> int:
     """The largest divisor of at most 32 that leaves at least four channels in a group, or one group."""
     return max((count for count in range(1, 33) if channels % count == 0 and channels // count >= 4), default=1)
 
 
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
+    "batch": BatchNorm2d,
     "frozen": FrozenBatchNorm2d,
     "running": RunningBatchNorm2d,
     "group": lambda channels: GroupNorm(_groups(channels), channels),
