@@ -14,6 +14,7 @@ from PIL import Image
 import ecofed
 from ecofed.config.schema import Config
 from ecofed.errors import DataError
+from ecofed.runs.exporting import export_network
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -140,8 +141,18 @@ def test_a_network_that_normalises_by_the_batch_gets_mixed_batches_and_says_so(t
     evaluation = ecofed.evaluate(tmp_path / "run")  # the pictures are sorted by class
     assert result.totals.final_test_accuracy > 0.9
     assert evaluation.accuracy > 0.9
-    with pytest.warns(UserWarning, match="normalisation=batch, which normalises by the images"):
+    with pytest.warns(UserWarning, match="depend on the images that are asked together"):
         ecofed.predict(tmp_path / "run", [data / "test/ant/0.png", data / "test/bee/0.png"])
+
+
+def test_a_network_whose_codes_have_a_scale_of_their_batch_says_so(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "all")
+    scaled = {"codec__name": "minmax", "codec__bits": 8}
+    trained(data, tmp_path / "run", "ecofed", rounds=1, test_samples=10, ecofed__server_steps=1, **scaled)
+    export_network(tmp_path / "run", tmp_path / "network.onnx")
+    for network in ("run", "network.onnx"):
+        with pytest.warns(UserWarning, match=r"depend on the images that are asked together .*codec.name=minmax"):
+            ecofed.predict(tmp_path / network, data / "test/ant/0.png")
 
 
 @pytest.mark.parametrize("side", [28, 32])

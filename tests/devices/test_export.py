@@ -13,11 +13,14 @@ from PIL import Image
 from torch import nn
 
 import ecofed
+from ecofed.activations import answers_by_the_batch
+from ecofed.config.network_input import TEST_BATCH, images_at_once
 from ecofed.config.schema import Config
 from ecofed.data import load_dataset
 from ecofed.devices import LocalImages, OnnxWorker
 from ecofed.errors import ConfigError, ModelError
 from ecofed.errors.installation import install_command
+from ecofed.methods.loop import test_batch as in_a_pass
 from ecofed.models.to_onnx import add_network
 from ecofed.onnx import DeviceBundle, Graph, Session
 from ecofed.onnx.front_graphs import front_to_onnx
@@ -55,7 +58,16 @@ def test_an_exported_network_answers_as_the_trained_one(
     trained, exported = load_model(tmp_path / "run"), OnnxNetwork(tmp_path / "network.onnx")
     images_NHWC = load_dataset("digits").train.images_NHWC[:100]
     assert exported.classes == trained.classes
+    assert exported.by_the_batch == answers_by_the_batch(config) == (config.codec.name == "minmax")
     np.testing.assert_allclose(exported(images_NHWC), trained.logits(images_NHWC).numpy(), atol=2e-3)
+
+
+def test_a_scale_of_a_batch_is_of_as_many_large_pictures_as_of_small_ones() -> None:
+    photographs = Config().replace(model__name="efficientnet-lite0", model__width=1, model__image_size=128)
+    scaled = photographs.replace(codec__name="minmax", codec__bits=8)
+    assert in_a_pass(photographs) == images_at_once(128) < TEST_BATCH
+    assert in_a_pass(scaled) == in_a_pass(photographs.replace(normalisation="batch")) == TEST_BATCH
+    assert in_a_pass(scaled.replace(method="classic-fl")) < TEST_BATCH  # which sends no codes
 
 
 def test_int8_is_a_quarter_of_the_size_and_nearly_as_good(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ class Frame:
         return replace(self, sides=(side, side))
 
 
+#: Images of one pass of a network whose answers depend on those that are asked together: everywhere as many.
+TEST_BATCH = 100
+
+
 def images_at_once(side: int) -> int:
     """Images of one forward pass where each stands for itself: 100 of up to 32 pixels, as many as have the same area
     (at least 8) of larger ones. A layer's output for all of them is in memory at once, at best in the cache.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecofed.config.network_input import images_at_once
+from ecofed.activations import answers_by_the_batch
+from ecofed.config.network_input import TEST_BATCH, images_at_once
 from ecofed.config.task import Task
 from ecofed.data.preparing import tested_input
 from ecofed.devices.local_images import LocalImages
 from ecofed.errors import DeviceError
 from ecofed.onnx import Session
-
-#: Images of one pass of a network that answers by the batch.
-_BATCH = 100
 
 
 class LocalTest:
@@ -38,8 +36,8 @@ class LocalTest:
         samples_K = np.bincount(labels_N, minlength=self._task.classes)
         right_K = np.zeros_like(samples_K)
         session = Session(network, threads=self._task.config.threads)
-        by_batch = self._task.config.normalisation == "batch"
-        at_once = _BATCH if by_batch else images_at_once(self._task.input_size)
+        by_batch = answers_by_the_batch(self._task.config)
+        at_once = TEST_BATCH if by_batch else images_at_once(self._task.input_size)
         for at in range(0, len(labels_N), at_once):
             logits_BK = session(tested_input(images_NHWC[at : at + at_once], self._task))
             own_B = labels_N[at : at + at_once]

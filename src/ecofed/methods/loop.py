@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ecofed.config.network_input import images_at_once
+from ecofed.activations import answers_by_the_batch
+from ecofed.config.network_input import TEST_BATCH, images_at_once
 from ecofed.config.schema import Config
 from ecofed.costs.clock import RoundTime
 from ecofed.costs.exchange import Exchange
@@ -25,8 +26,6 @@ from ecofed.results import LAST_ROUNDS, RoundRecord
 from ecofed.results.scores import Scores, Tally
 from ecofed.slow_work import counted
 
-#: Test batches are fixed: networks that normalise by the batch (paper presets) depend on it.
-TEST_BATCH = 100
 #: What a method makes of the test images is kept up to this size, and made anew for each evaluation above.
 KEPT_BYTES = 256 << 20
 #: After so many rounds in a row without a single device a run stops: nobody is there.
@@ -53,8 +52,8 @@ def is_evaluated(config: Config, round_: int) -> bool:
 
 
 def test_batch(config: Config) -> int:
-    """Images of one pass of a test. Statistics of a batch need many, whatever their size."""
-    return TEST_BATCH if config.normalisation == "batch" else images_at_once(input_side(config.model))
+    """Images of one pass of a test. Statistics and scales of a batch need many, whatever their size."""
+    return TEST_BATCH if answers_by_the_batch(config) else images_at_once(input_side(config.model))
 
 
 class Evaluator:

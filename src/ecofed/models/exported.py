@@ -19,6 +19,9 @@ class Coding(Protocol):
     def to_onnx(self, graph: Graph, activation: str) -> str:
         """Append it to the graph; returns the name of the new value."""
 
+    def scales_of(self, samples: int, batch_size: int) -> int:
+        """How many scales so many activations have, where a batch has one of its own."""
+
 
 def network_file(
     halves: Partition,
@@ -44,8 +47,11 @@ def network_file(
     """
     graph = Graph((how.in_channels, how.input_size, how.input_size), int8=int8)
     name, example = add_network(graph, halves.front, (graph.input, torch.zeros(2, *graph.input_shape)))
-    if coding is not None:  # so that the back sees what it was trained on
-        name = coding((example.shape[1], example.shape[2], example.shape[3])).to_onnx(graph, name)
-    name, example = add_network(graph, halves.back, (name, example))
     description = {"classes": list(classes), "normalisation": normalisation, **how.described()}
+    if coding is not None:  # so that the back sees what it was trained on
+        codec = coding((example.shape[1], example.shape[2], example.shape[3]))
+        name = codec.to_onnx(graph, name)
+        if codec.scales_of(1, 1):
+            description["scaled_by_batch"] = True
+    name, example = add_network(graph, halves.back, (name, example))
     return graph.encode(name, tuple(example.shape[1:]), metadata_text(description))

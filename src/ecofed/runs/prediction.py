@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.config.class_identity import settled
-from ecofed.config.network_input import NetworkInput
+from ecofed.config.network_input import TEST_BATCH, NetworkInput
 from ecofed.data.formats.folders import pictures_under
 from ecofed.data.pictures import SUFFIXES
 from ecofed.data.preparing import picture, tested_input
@@ -20,8 +20,6 @@ from ecofed.files.json_values import read_as
 from ecofed.onnx import Session
 from ecofed.slow_work import counted
 
-#: Images a pass. Fixed, because a network with the paper's settings answers by the batch.
-BATCH = 100
 ONNX_SUFFIX = ".onnx"
 
 
@@ -48,7 +46,7 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
 
     Warns (``UserWarning``) of the files of a folder that are left out: they are no pictures, or damaged. And where the
     answers depend on which images are asked together: a network that was trained with ``normalisation=batch`` has no
-    statistics of its own.
+    statistics of its own, and codes of ``codec.name=minmax`` have a scale of their batch.
 
     Raises:
         DataError: a file is not an image, or there is none. ModelError: not a trained network.
@@ -60,8 +58,9 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
     network = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path)
     if network.by_the_batch:
         warnings.warn(
-            "this network was trained with normalisation=batch, which normalises by the images that are asked "
-            "together: ask for many mixed ones at once, or train with normalisation=frozen",
+            "this network's answers depend on the images that are asked together (it was trained with "
+            "normalisation=batch, or with a codec whose scales are a batch's, as codec.name=minmax): ask for many "
+            "mixed ones at once, or train with normalisation=frozen and another codec",
             Notice,
             stacklevel=2,
         )
@@ -84,6 +83,8 @@ class _Described(NetworkInput):
 
     classes: list[str]
     normalisation: str = "frozen"
+    scaled_by_batch: bool = False
+    """Whether codes between its halves have scales of a batch."""
 
 
 class OnnxNetwork:
@@ -99,11 +100,11 @@ class OnnxNetwork:
             raise ModelError(f"{path}: not written by 'ecofed export network': its description: {error}") from error
         self._path = path
         self.classes, self.how = described.classes, described
-        self.by_the_batch = described.normalisation == "batch"
+        self.by_the_batch = described.normalisation == "batch" or described.scaled_by_batch
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
         """uint8 images (N, H, W, C) to logits (N, K)."""
-        batches = (images_NHWC[at : at + BATCH] for at in range(0, len(images_NHWC), BATCH))
+        batches = (images_NHWC[at : at + TEST_BATCH] for at in range(0, len(images_NHWC), TEST_BATCH))
         try:
             logits_NK = np.concatenate([self._session(tested_input(images_BHWC, self.how)) for images_BHWC in batches])
         except ModelError as error:
@@ -116,12 +117,13 @@ class OnnxNetwork:
 
 class _TorchNetwork:
     def __init__(self, path: Path) -> None:
+        from ecofed.activations import answers_by_the_batch
         from ecofed.runs.saved_model import load_model
 
         self._network = load_model(path)
         self.classes = self._network.classes
         self.how = self._network.task
-        self.by_the_batch = self._network.task.config.normalisation == "batch"
+        self.by_the_batch = answers_by_the_batch(self._network.task.config)
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:
         return np.asarray(self._network.logits(images_NHWC).numpy())

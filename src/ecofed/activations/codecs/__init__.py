@@ -13,8 +13,9 @@ from ecofed.activations.codecs.packing import pack, unpack
 from ecofed.activations.codecs.top_k import TopKCodec
 from ecofed.activations.codecs.uniform import UniformCodec
 from ecofed.config.codecs import CodecConfig, codec_facts
-from ecofed.config.methods import EcoFedConfig
+from ecofed.config.methods import EcoFedConfig, facts_of
 from ecofed.config.registry import codecs as plugin_codecs
+from ecofed.config.schema import Config
 
 __all__ = [
     "CODECS",
@@ -27,6 +28,7 @@ __all__ = [
     "MinMaxCodec",
     "TopKCodec",
     "UniformCodec",
+    "answers_by_the_batch",
     "configured_codec",
     "early_codec",
     "make_codec",
@@ -63,6 +65,18 @@ def make_codec(
     """
     if name == TopKCodec.name:
         return TopKCodec(shape_CHW, upper_C, bits, density)
+    return _class_of(name)(shape_CHW, upper_C, bits)
+
+
+def answers_by_the_batch(config: Config) -> bool:
+    """Whether what a trained network answers to an image depends on those that are asked with it: its layers normalise
+    by the batch, or the codec between its halves has scales of a batch."""
+    coded = facts_of(config.method).coded(config)
+    scaled = coded is not None and _class_of(coded.name).scales_of is not Codec.scales_of
+    return config.normalisation == "batch" or scaled
+
+
+def _class_of(name: str) -> type[Codec]:
     facts = codec_facts(name)
     cls: type[Codec] = CODECS[name] if name in CODECS else plugin_codecs()[facts.name].cls
-    return cls(shape_CHW, upper_C, bits)
+    return cls
