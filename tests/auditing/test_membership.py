@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ecofed.auditing import membership
 from ecofed.auditing.membership import from_buffer, from_network, told_apart
 from ecofed.auditing.target import target_of
 from ecofed.errors import ConfigError
+from ecofed.reports.files import read_result, write_result
 from ecofed.runs.experiment import run
 
 
@@ -51,3 +53,21 @@ def test_a_kept_buffer_tells_who_took_part_and_a_run_without_one_is_not_asked(
     assert from_network(target, 0).why_not == "the run has no trained network"
     with pytest.raises(ConfigError, match="settings are settled"):
         target_of(tmp_path / "run", ["rounds=3"], lambda _: None)
+
+
+def test_a_kept_buffer_brings_the_front_and_not_the_data(tmp_path: Path) -> None:
+    run(small_config(keep_buffer=True, rounds=1), out=tmp_path, report=False)
+    result = read_result(tmp_path)
+
+    def audited_with(**others: str) -> None:
+        write_result(dataclasses.replace(result, inputs=result.inputs | others), tmp_path)
+        target_of(tmp_path, (), lambda _: None)
+
+    for name in ("training pictures", "training labels", "division of the data"):
+        assert name in result.inputs
+        with pytest.raises(ConfigError, match=f"'{name}' is not what the run read"):
+            audited_with(**{name: "other"})
+    audited_with(front="another one now")
+    (tmp_path / "kept" / "index.safetensors").unlink()
+    with pytest.raises(ConfigError, match="'front' is not what the run read"):
+        audited_with(front="another one now")

@@ -179,9 +179,10 @@ def _of_run(folder: Path, note: Callable[[str], None]) -> Target:
     config = Config.from_dict(result.config)
     bundle = open_buffer(folder).origin.bundle if holds_buffer(folder) else None
     prepared = prepare(config, note, bundle)
-    for name in ("front", "training pictures", "division of the data"):
+    # The front is the very one that devices ran where the run keeps a buffer; what they hold is read anew all the same.
+    for name in (*(() if bundle else ("front",)), "training pictures", "training labels", "division of the data"):
         then, now = result.inputs.get(name), prepared.inputs.get(name)
-        if bundle is None and then is not None and then != now:
+        if then is not None and then != now:
             raise ConfigError(f"{folder}: '{name}' is not what the run read; the audit would attack another upload")
     if prepared.bundle is None and (folder / MODEL_FILE).is_file():
         trained = state_arrays(load_model(folder).front)
