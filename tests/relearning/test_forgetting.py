@@ -15,10 +15,13 @@ from safetensors.numpy import load_file
 
 from ecofed.activations import View
 from ecofed.errors import ConfigError, EcoFedError
+from ecofed.files.ownership import owned
 from ecofed.relearning import deletion
 from ecofed.relearning.deletion import complete, delete, records
 from ecofed.relearning.forgetting import forget, read_samples
 from ecofed.relearning.retraining import retrain
+from ecofed.reports.files import read_result, write_result
+from ecofed.results.scores import RunScores, Tally
 from ecofed.runs.experiment import run
 from ecofed.runs.kept_buffer import KEPT_FOLDER, holds_buffer, new_buffer, open_buffer
 from killing import Killed, killed_at
@@ -127,6 +130,75 @@ def test_no_byte_is_left_in_the_folder_and_a_record_is(copied: Callable[[str], P
     again = forget(folder, [GONE], out=tmp_path / "new", resume=True, report=False)
     assert again is not None
     assert records(folder) == [record]
+
+
+def test_audits_and_plots_of_any_kind_go_with_the_images_that_they_show(copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    gone = [
+        "audit/steps/originals.safetensors",
+        "audit/grid.png",
+        "again/audit.json",
+        "again/grid.png",
+        "plots/labels.png",
+        "plots/labels.svg",
+        "plots/labels.pdf",
+    ]
+    for name in (*gone, "notes/mine.txt", "plots/mine.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"{}")
+    with owned(folder / "audit"), pytest.raises(ConfigError, match="audit"):
+        delete(folder, {GONE: []})
+    assert GONE in open_buffer(folder).buffer.devices  # untouched
+    record = delete(folder, {GONE: []})
+    assert [name for name in gone if (folder / name).exists()] == []
+    assert not (folder / "audit").exists()
+    assert (folder / "notes" / "mine.txt").exists()
+    assert (folder / "plots" / "mine.csv").exists()
+    assert record is not None
+    assert any("audits that were written elsewhere" in line for line in record.remains)
+
+
+@pytest.mark.parametrize("devices", [[GONE, 3], [GONE]])
+def test_results_on_a_devices_own_samples_go(devices: list[int], copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    tally = Tally(10)
+    for device in devices:
+        tally.add(np.arange(device), np.arange(device), np.ones(device), np.full(device, device))
+    judged, result = tally.scores(), read_result(folder)
+    write_result(dataclasses.replace(result, scores=RunScores(held_out=judged, on_devices=judged)), folder)
+    delete(folder, {GONE: []})
+    found = read_result(folder).scores
+    assert found.held_out == found.on_devices
+    assert found.held_out is not None
+    assert found.held_out.samples == judged.samples  # of all together
+    if len(devices) == 1:
+        assert found.held_out.devices is None
+    else:
+        assert found.held_out.devices is not None
+        assert (found.held_out.devices.devices, found.held_out.devices.samples) == ([3], [3])
+        assert len(found.held_out.devices.low) == 1
+
+
+def test_an_audit_that_cannot_be_removed_leaves_the_deletion_to_be_completed(
+    copied: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = copied("run"), tmp_path / "elsewhere"
+    (elsewhere / "steps").mkdir(parents=True)
+    (folder / "audit").mkdir()
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "not allowed", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion.shutil, "rmtree", refused)
+        with pytest.raises(EcoFedError, match=r"audit: cannot be removed, and shows images of devices"):
+            delete(folder, {GONE: []})
+    assert (folder / "forgetting.json").is_file()
+    (folder / "audit").rmdir()
+    (folder / "audit").symlink_to(elsewhere)
+    complete(folder)
+    assert not (folder / "audit").is_symlink()
+    assert (elsewhere / "steps").is_dir()  # what lies elsewhere is not reached, and is said to remain
 
 
 def test_a_copy_that_somebody_made_there_is_found(copied: Callable[[str], Path]) -> None:

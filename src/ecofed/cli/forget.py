@@ -49,8 +49,8 @@ def forget(
 ) -> None:
     """Delete what devices uploaded from a run's folder, and train its back anew, as if they had never sent it.
 
-    Codes, labels and the network that learned from them are removed, and every file is read to see that they are gone;
-    RUN/forgotten.json is the record. A killed command is completed by the same one with --resume.
+    Codes, labels, the network that learned from them and audits there are removed, and every file is read to see that
+    they are gone; RUN/forgotten.json is the record. A killed command is completed by the same one with --resume.
     """
     devices = _numbers(device or ())
     folder = check_kept_out(run, out, "without", resume=resume)

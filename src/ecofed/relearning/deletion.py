@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from ecofed.activations import View
 from ecofed.errors import ConfigError, EcoFedError, StorageError
 from ecofed.files.disk import flush_folder, remove_unfinished, write_json
 from ecofed.files.json_values import Count, parse, read_as
-from ecofed.reports.files import read_result, write_result
+from ecofed.files.ownership import refuse_if_owned
+from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER, read_result, write_result
 from ecofed.reports.html import REPORT_FILE
 from ecofed.runs.kept_buffer import (
     DELETION_FILE,
@@ -37,6 +39,8 @@ from ecofed.runs.run_folder import MODEL_FILE, tidy
 SCHEMA = "ecofed-forgotten/1"
 #: Rows that are searched for in every file afterwards. One that has few different bytes may stand there by chance.
 PROBES, FEWEST_BYTES, FEWEST_VALUES = 64, 16, 8
+#: Endings of the plots that a report writes.
+_PLOTS = (".png", ".svg", ".pdf")
 
 #: Of each device the samples to delete, by their numbers on it; none named: everything that it sent.
 Selection = Mapping[int, Sequence[int]]
@@ -74,8 +78,11 @@ def delete(run: Path, selection: Selection, *, by: str | None = None) -> Record 
         The record, also in ``forgotten.json``; ``None`` where nothing of it was left to delete.
 
     Raises:
-        ConfigError: no buffer, or nothing of such a device in it. EcoFedError: bytes were found that should be gone.
+        ConfigError: no buffer, or nothing of such a device in it; an audit is under way there. EcoFedError: bytes were
+            found that should be gone.
     """
+    for audit in _audits(run):
+        refuse_if_owned(audit)
     complete(run)
     kept = open_buffer(run)
     what = _left(kept, selection)
@@ -107,6 +114,7 @@ def complete(run: Path) -> Record | None:
     record = _read(run / DELETION_FILE)
     what = dict(record.what)
     (run / MODEL_FILE).unlink(missing_ok=True)  # it has learned from them
+    _remove_audits(run)
     tidy(run)  # a checkpoint and a buffer that a killed run left
     for left in (run, run / KEPT_FOLDER):
         remove_unfinished(left)
@@ -193,14 +201,40 @@ def _take_out(kept: KeptBuffer, what: Selection) -> None:
     flush_folder(kept.run / KEPT_FOLDER)
 
 
+def _audits(run: Path) -> list[Path]:
+    """Folders of audits: attacked images of devices, and what was made of their uploads, as pictures."""
+    usual = run / AUDIT_FOLDER
+    others = {file.parent for file in run.rglob(AUDIT_FILE)} - {run, usual}
+    return [*([usual] if usual.is_dir() or usual.is_symlink() else []), *sorted(others)]
+
+
+def _remove_audits(run: Path) -> None:
+    """Whose images an audit shows does not stand in it: all of them go.
+
+    Raises:
+        StorageError: one cannot be removed. ConfigError: one is under way.
+    """
+    for audit in _audits(run):
+        refuse_if_owned(audit)
+        try:
+            if audit.is_symlink():
+                audit.unlink()
+            elif audit.is_dir():  # and not gone with one that it lay in
+                shutil.rmtree(audit)
+        except OSError as error:
+            raise StorageError(f"{audit}: cannot be removed, and shows images of devices ({error})") from error
+
+
 def _clean_result(run: Path, kept: KeptBuffer) -> list[str]:
-    """Results say how many of which label each device held: those of the deleted go, and the plots that show them.
+    """Results say how many of which label each device held, and how many of its samples a network got right: those of
+    the deleted go, and the plots that show them.
 
     Returns what could not be done, for the record.
     """
     (run / REPORT_FILE).unlink(missing_ok=True)
-    for plot in (run / "plots").glob("*.png"):
-        plot.unlink()
+    for plot in (run / "plots").glob("*"):
+        if plot.suffix in _PLOTS:
+            plot.unlink()
     try:
         result = read_result(run)
     except EcoFedError as error:
@@ -213,7 +247,8 @@ def _clean_result(run: Path, kept: KeptBuffer) -> list[str]:
     note = "uploads were deleted, and the network that had learned from them (forgotten.json)"
     notes = [*(text for text in result.notes if text != note), note]
     data = dataclasses.replace(result.data, label_counts=counts)
-    write_result(dataclasses.replace(result, data=data, notes=notes), run)
+    scores = result.scores.without(kept.origin.forgotten)
+    write_result(dataclasses.replace(result, data=data, scores=scores, notes=notes), run)
     return []
 
 
@@ -296,7 +331,9 @@ def _remains(kept: KeptBuffer) -> list[str]:
     learned = "; and the network that was delivered to them after training, which did learn from these"
     return [
         f"devices hold the front, which learned nothing from any device{learned * (kept.config.delivery != 'none')}",
-        "networks and copies that left this folder (retrain, tune, update, export, backups) are not reached from here",
+        "networks and copies that left this folder (retrain, tune, update, export, backups), audits that were written "
+        "elsewhere, which show images of devices, and the report of a comparison that the run is in are not reached "
+        "from here",
         "how many bytes these devices sent in which round stays in result.json and metrics.jsonl",
         "deleted files' blocks may stay on the storage medium until it reuses them",
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,13 @@ class DeviceScores:
     """The lower end of each accuracy's 95 % interval, for so few samples; ``high`` is the upper one. Empty in results
     of earlier versions."""
     high: list[Fraction] = field(default_factory=list)
+
+    def without(self, devices: Container[int]) -> DeviceScores | None:
+        """Without the entries of these; what was found of all together stays. ``None``: there are no others."""
+        rest = [row for row, device in enumerate(self.devices) if device not in devices]
+        lists = {name: value for name, value in vars(self).items() if isinstance(value, list) and value}
+        kept: dict[str, Any] = {name: [value[row] for row in rest] for name, value in lists.items()}
+        return dataclasses.replace(self, **kept) if rest else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,15 @@ class RunScores:
     """On the samples that were held out of what devices have uploaded."""
     on_devices: Scores | None = None
     """On the samples that devices hold out, as they have counted themselves."""
+
+    def without(self, devices: Container[int]) -> RunScores:
+        """Without what these devices' own samples have shown of each."""
+        changed: dict[str, Any] = {}
+        for name in ("held_out", "on_devices"):
+            scores: Scores | None = getattr(self, name)
+            if scores is not None and scores.devices is not None:
+                changed[name] = dataclasses.replace(scores, devices=scores.devices.without(devices))
+        return dataclasses.replace(self, **changed)
 
     def fits(self, classes: int) -> bool:
         """Whether their lists have as many entries as there are classes."""
