@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from attacked import small_config
 
 from ecofed.auditing import membership
 from ecofed.auditing.membership import from_buffer, from_network, told_apart
-from ecofed.auditing.target import target_of
+from ecofed.auditing.target import Target, target_of
+from ecofed.config.held_out import held_out
 from ecofed.errors import ConfigError
 from ecofed.reports.files import read_result, write_result
+from ecofed.results.audits import Membership
 from ecofed.runs.experiment import run
+from ecofed.runs.inputs import without_devices
 
 
 def test_scores_are_judged_as_by_counting_pairs() -> None:
@@ -48,11 +55,77 @@ def test_a_kept_buffer_tells_who_took_part_and_a_run_without_one_is_not_asked(
     assert found.auc > 0.8
     asked = from_network(target, 0)
     assert asked.available
-    assert asked.members == 96
+    assert asked.members == 72  # of four devices, three were drawn in two rounds
     (tmp_path / "run" / "model.safetensors").unlink()
     assert from_network(target, 0).why_not == "the run has no trained network"
     with pytest.raises(ConfigError, match="settings are settled"):
         target_of(tmp_path / "run", ["rounds=3"], lambda _: None)
+
+
+SMALLER: dict[str, Any] = {"data__samples_per_device": 10, "test_samples": 20, "sampled_devices": 4, "rounds": 1}
+
+
+def asked_about(target: Target, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The training images whose losses the attack takes for those of members."""
+    asked: list[np.ndarray] = []
+
+    def logits(images_NHWC: np.ndarray) -> torch.Tensor:
+        asked.append(images_NHWC)
+        return torch.zeros(len(images_NHWC), 10)
+
+    monkeypatch.setattr(membership, "load_model", lambda _: SimpleNamespace(logits=logits))
+    assert from_network(target, 0).members == len(asked[0])
+    train_NHWC = target.prepared.dataset.train.images_NHWC
+    numbers = {image.tobytes(): number for number, image in enumerate(train_NHWC)}
+    return [numbers[image.tobytes()] for image in asked[0]]
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("ecofed", {"validation__fraction": 0.5, "ecofed__server_steps": 1}),
+        ("ecofed", {"validation__fraction": 0.5, "ecofed__server_steps": 1, "keep_buffer": True}),
+        ("lgl", {"validation__fraction": 0.5, "validation__on_devices": True, "delivery": "float"}),
+        ("classic-fl", {}),
+    ],
+)
+def test_devices_that_were_never_reached_and_samples_that_were_held_out_are_no_members(
+    method: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("device,first_round,last_round\n0,9,9\n", encoding="utf-8")
+    config = small_config(method, **SMALLER, **changes, availability__trace=str(trace), quorum=0.5)
+    result = run(config, out=tmp_path / "run", report=False)
+    assert [record.took_part for record in result.rounds] == [[1, 2, 3]]
+    target = target_of(tmp_path / "run", (), lambda _: None)
+    own = [share[~held_out(config, device, np.arange(10))] for device, share in enumerate(target.prepared.shares)]
+    assert asked_about(target, monkeypatch) == sorted(np.concatenate(own[1:]))
+
+
+def test_where_nobody_knows_who_took_part_the_audit_says_so(tmp_path: Path) -> None:
+    config = small_config(**SMALLER, ecofed__server_steps=1, data__augment=False)
+    run(config, out=tmp_path / "run", report=False)
+    run(config.replace(keep_buffer=True), out=tmp_path / "kept", report=False)
+
+    targets = {folder: target_of(tmp_path / folder, (), lambda _: None) for folder in ("run", "kept")}
+    assert from_network(targets["run"], 0).available
+    assert from_buffer(targets["kept"], 0).available
+
+    def why_not(folder: str, ask: Callable[[Target, int], Membership], **changes: Any) -> str:
+        target = targets[folder]
+        assert target.result is not None
+        return ask(dataclasses.replace(target, result=dataclasses.replace(target.result, **changes)), 0).why_not
+
+    first = read_result(tmp_path / "run")
+    earlier = [dataclasses.replace(record, took_part=None) for record in first.rounds]
+    assert "did not record who took part" in why_not("run", from_network, rounds=earlier)
+    nobody = [dataclasses.replace(record, took_part=[]) for record in first.rounds]
+    assert why_not("run", from_network, rounds=nobody) == "no device took part"
+    assert "audit that one" in why_not("run", from_network, origin={})
+    theirs = without_devices(first.inputs)
+    assert "brought images of their own" in why_not("run", from_network, inputs=theirs)
+    for ask in (from_network, from_buffer):
+        assert "brought images of their own" in why_not("kept", ask, inputs=theirs)
 
 
 def test_a_kept_buffer_brings_the_front_and_not_the_data(tmp_path: Path) -> None:

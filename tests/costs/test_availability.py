@@ -125,6 +125,7 @@ def test_too_few_in_time_skip_the_round() -> None:
         "ecofed", "availability.slow_share=1", "availability.slow_factor=1e6", "availability.deadline_seconds=1"
     )
     assert any("round skipped" in note for note in result.rounds[0].notes)
+    assert result.rounds[0].took_part == []
 
 
 @pytest.mark.parametrize(("share", "cycle"), [(0.3, 1), (0.3, 10), (0.5, 4)])

@@ -126,6 +126,7 @@ def test_nonsense_costs_only_who_says_it(method_name: str, name: str, pictures: 
         method.channel.start_round()
         method.train_round(1, [0, 1, 2, 3])
         notes, disturbed = method.channel.notes, learned(method)
+        assert method.channel.took_part == {0, 1, 3}
     with method_over(Corrupted(prepared_for(config).worker, None), prepared_for(config)) as method:
         method.channel.start_round()
         method.train_round(1, [0, 1, 3])

@@ -2,8 +2,9 @@
 
 Of the network by the loss: images that it was trained on have a smaller one ("Privacy risk in machine learning", Yeom
 et al., 2018). Of the buffer by who knows the front: the image is run through it, shifted and mirrored as the first view
-of a device may be, and the nearest activation in the buffer is looked for. Images that took part are a sample of those;
-the others are test images, which never do.
+of a device may be, and the nearest activation in the buffer is looked for. Images that took part are a sample of those:
+of the network what it was trained on, by the buffer or by the run's record of who took part in which round. The others
+are test images, which never do. Where it is not known who took part, the audit says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import nn
 
 from ecofed.activations import configured_codec
 from ecofed.auditing.target import Target
+from ecofed.config.held_out import held_out
 from ecofed.config.task import Task
 from ecofed.data import mixed_order, to_input
 from ecofed.data.transforms import PADDING, centre
@@ -34,6 +36,7 @@ OF_NETWORK, OF_BUFFER = 2000, 100
 #: Rows of a buffer that are looked through, and numbers that a row is projected to: distances stay about the same.
 MOST_ROWS, PROJECTED = 10_000, 128
 _AT_ONCE = 250
+_ELSEWHERE = "the run's devices brought images of their own, which are not here"
 
 
 def from_network(target: Target, seed: int) -> Membership:
@@ -42,10 +45,12 @@ def from_network(target: Target, seed: int) -> Membership:
         return _not("network", "nothing has been trained: audit a run's folder")
     if not (target.run / MODEL_FILE).is_file():
         return _not("network", "the run has no trained network")
-    dataset, parts = target.prepared.dataset, target.prepared.parts
+    dataset = target.prepared.dataset
     if dataset.test is None:
         return _not("network", "the data have no test images, which stand for those that took no part")
-    took_N = np.concatenate(parts)
+    took_N = _trained_on(target)
+    if isinstance(took_N, str):
+        return _not("network", took_N)
     took_N = np.sort(took_N[permutation(seed, "audit-members", len(took_N))[:OF_NETWORK]])
     other_N = np.sort(mixed_order(len(dataset.test))[:OF_NETWORK])
     network = load_model(target.run)
@@ -71,6 +76,8 @@ def from_buffer(target: Target, seed: int) -> Membership:
     """Of the buffer that the run keeps."""
     if target.run is None or not holds_buffer(target.run):
         return _not("buffer", "no buffer is kept (keep_buffer=true keeps one)")
+    if _brought_their_own(target):
+        return _not("buffer", _ELSEWHERE)
     kept = open_buffer(target.run)
     dataset, task = target.prepared.dataset, target.prepared.task
     if dataset.test is None:
@@ -119,6 +126,44 @@ def told_apart(of: str, members: np.ndarray, others: np.ndarray) -> Membership:
 
 def _not(of: str, why: str) -> Membership:
     return Membership(of=of, available=False, why_not=why)
+
+
+def _brought_their_own(target: Target) -> bool:
+    """Whether the run's devices had their images before it began: then nobody here knows which these are."""
+    inputs = {} if target.result is None else target.result.inputs
+    return bool(inputs) and "training pictures" not in inputs
+
+
+def _trained_on(target: Target) -> np.ndarray | str:
+    """The training images that the run's network has learned from, once each; or why they are not known.
+
+    Not all: some devices are never drawn, reached or asked, and some samples the server holds out.
+    """
+    assert target.run is not None
+    assert target.result is not None
+    parts = target.prepared.parts
+    if holds_buffer(target.run):
+        if _brought_their_own(target):
+            return _ELSEWHERE
+        kept = open_buffer(target.run).buffer
+        sample_N = {
+            device: np.unique(np.concatenate([view.sample_N for view in kept.views_of(device).values()]))
+            for device in kept.devices
+        }
+    elif target.result.origin is not None:
+        return "it learned from what another run had kept: audit that one"
+    elif _brought_their_own(target):
+        return _ELSEWHERE
+    else:
+        rounds = [record.took_part for record in target.result.rounds]
+        if None in rounds:
+            return "the run is of a version that did not record who took part in which round"
+        devices = sorted({device for took_part in rounds for device in took_part or ()})
+        sample_N = {device: np.arange(len(parts[device])) for device in devices}
+    if target.config.validation.on_server:
+        sample_N = {device: own[~held_out(target.config, device, own)] for device, own in sample_N.items()}
+    images = [parts[device][own] for device, own in sample_N.items()]
+    return np.concatenate(images) if sum(map(len, images)) else "no device took part"
 
 
 def _buffered(kept: KeptBuffer, target: Target, projection: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

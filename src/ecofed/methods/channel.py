@@ -7,7 +7,7 @@ methods: they see the devices that answered, and :meth:`Channel.visit` raises wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, cast
 
 from ecofed.costs.availability import Availability, needed_devices
@@ -65,6 +65,8 @@ class Channel:
         self.answered = 0
         """Devices that were asked in this round and answered as they should."""
         self.asked = 0
+        self.took_part: set[int] = set()
+        """Those that were asked in this round and left out of nothing since: their answers count."""
         self.ever_answered = False
         """Whether a device has, in any round."""
         self.device_seconds = 0.0
@@ -84,6 +86,7 @@ class Channel:
         self._notes = []
         self.exchanges = []
         self.answered = self.asked = 0
+        self.took_part = set()
 
     @property
     def notes(self) -> list[str]:
@@ -177,8 +180,10 @@ class Channel:
             asked += 1
             if not isinstance(made, Exception):
                 answered += 1
+                self.took_part.add(device)
                 yield device, made
                 continue
+            self.took_part.discard(device)
             if isinstance(made, (SaidNoError, DivergedError)):
                 refusals.append(f"device {device}: {made}")
             self._note(device, made, "left out of this round")
@@ -275,7 +280,9 @@ class Channel:
             else:
                 messages.append(message)
                 if ask.counted and not ask.retransmission:
-                    self._note_exchange(device, ask.request, encoded.by_kind, message, by_kind)
+                    names = {"request": type(ask.request).__name__, "reply": type(message).__name__}
+                    moved = Exchange(device=device, **names, downlink=encoded.by_kind, uplink=by_kind)
+                    self.exchanges.append(moved)
             if ask.counted:
                 self._attempt.append(Sent("uplink", by_kind, ask.retransmission))
         if problem is not None:
@@ -288,19 +295,6 @@ class Channel:
         if len(messages) < len(prepared):
             raise DeviceError(f"answered {len(messages)} of {len(prepared)} requests")
         return messages
-
-    def _note_exchange(
-        self, device: int, request: Message, downlink: Mapping[str, int], reply: Message, uplink: Mapping[str, int]
-    ) -> None:
-        self.exchanges.append(
-            Exchange(
-                device=device,
-                request=type(request).__name__,
-                reply=type(reply).__name__,
-                downlink=downlink,
-                uplink=uplink,
-            )
-        )
 
     def _check(self, device: int, ask: Ask, message: Message) -> None:
         """The reply must be one to this request: of its kind, and of its round."""

@@ -142,8 +142,10 @@ def train(
         try:
             with keyed_draws(layers_draw, config.seed, "server-layers", round_=round_):
                 outcome = method.train_round(round_, sampled)
+            took_part = sorted(channel.took_part)
         except BelowQuorumError as error:
             outcome = RoundOutcome(notes=[f"round skipped, nothing was trained: {error}"])
+            took_part = []
         lonely = lonely + 1 if channel.asked and not channel.answered else 0
         if lonely == LONELY_ROUNDS:
             raise DeviceError(
@@ -159,6 +161,7 @@ def train(
         yield RoundRecord(
             round=round_,
             devices=sampled if method.asks_devices else [],
+            took_part=took_part,
             uplink_bytes=channel.ledger.total("uplink") - before["uplink"],
             downlink_bytes=channel.ledger.total("downlink") - before["downlink"],
             train_loss=outcome.train_loss,

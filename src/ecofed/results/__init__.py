@@ -48,6 +48,8 @@ class RoundRecord:
     """The sampled devices, ascending."""
     uplink_bytes: Count
     downlink_bytes: Count
+    took_part: list[Count] | None = None
+    """Of them, those whose answers to this round count: asked, and not left out. ``None``: an earlier version."""
     train_loss: Loss | None = None
     test_accuracy: Fraction | None = None
     """``None`` in a round that was not evaluated."""
