@@ -68,7 +68,7 @@ class LocalTrainer:
     @cached_property
     def draws(self) -> bool:
         """Whether the network's layers draw random numbers in training."""
-        return draws(lambda: _shared_whole(self.task), self.task)
+        return draws(self.task.config.model.name, lambda: (_shared_whole(self.task), self.task))
 
     @cached_property
     def auxiliary(self) -> nn.Module:

@@ -132,7 +132,7 @@ def train(
     """
     config, channel = method.config, method.channel
     lonely = 0
-    layers_draw = draws(lambda: method.model, method.context.task)
+    layers_draw = draws(config.model.name, lambda: (method.model, method.context.task))
     channel.ever_answered |= first_round > 1
     for round_ in range(first_round, config.rounds + 1):
         started, device_seconds = time.perf_counter(), channel.device_seconds

@@ -19,10 +19,9 @@ from ecofed.config.task import Task
 from ecofed.randomness import generator
 
 
-def draws(build: Callable[[], nn.Module], task: Task) -> bool:
-    """Whether the task's network, of which ``build`` has one, draws random numbers in training."""
-    name = task.config.model.name
-    return (name.startswith(MODULE) or name in plugin_networks()) and is_random(build(), task)
+def draws(name: str, build: Callable[[], tuple[nn.Module, Task]]) -> bool:
+    """Whether the network of this name, which ``build`` gives with its task, draws random numbers in training."""
+    return (name.startswith(MODULE) or name in plugin_networks()) and is_random(*build())
 
 
 @torch.no_grad()
