@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from ecofed.devices.lasting_numbers import lasting_order
 from ecofed.errors import ConfigError
+from ecofed.files.ownership import owned
 
 
 def pictures(*shades: int) -> np.ndarray:
@@ -32,3 +34,25 @@ def test_an_image_that_is_gone_is_said(tmp_path: Path) -> None:
     lasting_order(tmp_path / "numbers", pictures(5, 7))
     with pytest.raises(ConfigError, match=r"numbers: image number 1 of this device is not there any more"):
         lasting_order(tmp_path / "numbers", pictures(5, 6))
+
+
+def test_of_two_processes_one_waits_for_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "numbers"
+    started = threading.Event()
+    orders: list[list[int]] = []
+
+    def second() -> None:
+        started.set()
+        orders.append(lasting_order(file, pictures(7, 5)).tolist())
+
+    other = threading.Thread(target=second)
+    with owned(tmp_path, ".numbers.owner"):
+        other.start()
+        started.wait()
+        other.join(0.1)
+        assert other.is_alive()
+        lasting_order(tmp_path / "elsewhere", pictures(5))
+        file.write_bytes((tmp_path / "elsewhere").read_bytes())
+    other.join()
+    assert orders == [[1, 0]]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["elsewhere", "numbers"]
