@@ -11,8 +11,9 @@ import pytest
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
 from ecofed.costs.availability import Availability, needed_devices, read_trace
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, EcoFedError
 from ecofed.planning.planner import plan
+from ecofed.reports.files import read_result
 from ecofed.results import RunResult
 from ecofed.runs import experiment
 from slowly import quick
@@ -120,12 +121,13 @@ def test_a_deadline_leaves_stragglers_out_and_bounds_the_round() -> None:
     assert bounded.totals.uplink_bytes == waiting.totals.uplink_bytes
 
 
-def test_too_few_in_time_skip_the_round() -> None:
-    result = run(
-        "ecofed", "availability.slow_share=1", "availability.slow_factor=1e6", "availability.deadline_seconds=1"
-    )
-    assert any("round skipped" in note for note in result.rounds[0].notes)
-    assert result.rounds[0].took_part == []
+def test_too_few_in_time_skip_the_round(tmp_path: Path) -> None:
+    sets = ("availability.slow_share=1", "availability.slow_factor=1e6", "availability.deadline_seconds=1")
+    with pytest.raises(EcoFedError, match="nothing was trained in any of its 2 rounds"):
+        experiment.run(settings_of(*sets, "rounds=2").for_method("ecofed"), out=tmp_path, report=False)
+    first = read_result(tmp_path).rounds[0]
+    assert any("round skipped" in note for note in first.notes)
+    assert first.took_part == []
 
 
 @pytest.mark.parametrize(("share", "cycle"), [(0.3, 1), (0.3, 10), (0.5, 4)])

@@ -58,6 +58,12 @@ class Division:
         self.follow()
         return self._held.pool() if self._held.devices else None
 
+    def nothing(self, empty: str) -> str:
+        """Why there is nothing to train on; ``empty`` says it of a buffer without uploads."""
+        if self._held.devices:
+            return "all that devices uploaded is held out, nothing is left to train on; lower validation.fraction"
+        return f"{empty}: nothing to train on"
+
     def follow(self) -> None:
         """Take over what has changed in the buffer; whoever asks for something has it done."""
         changed = self._buffer.changes()

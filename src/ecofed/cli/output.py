@@ -46,11 +46,19 @@ def print_results(result: Comparison | RunResult, folder: Path) -> None:
     else:
         print_text(plain_text(result))
     print_paragraph(accuracy_sentence(result))
-    for text in result.notes:
+    for text in [*result.notes, *_untrained(result)]:
         print_paragraph(f"note: {text}", hanging=2)
     for name in FILES:
         if (folder / name).is_file():
             print_text(folder / name)
+
+
+def _untrained(result: Comparison | RunResult) -> list[str]:
+    """What the notes of a comparison's runs say of rounds without training; of one run it stands in its own."""
+    from ecofed.reports.words import untrained_sentences
+    from ecofed.results import RunResult
+
+    return [] if isinstance(result, RunResult) else untrained_sentences(result)
 
 
 def _narrowed(table: RichTable, console: Console) -> RichTable:

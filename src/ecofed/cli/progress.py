@@ -163,12 +163,14 @@ class Bars:
             self._progress.console.print(clean(text), markup=False, highlight=False, style="dim")
 
     def finished(self, result: RunResult) -> None:
+        from ecofed.results.untrained import ended_words  # which 'ecofed --help' would wait for
+
         # A run that was finished before, met again by --resume, has not been started here.
         task = self._task if self._task is not None else self._add(result.method, total=len(result.rounds), done=0)
         self._progress.update(
             task,
             completed=len(result.rounds),
-            accuracy=f"accuracy {result.totals.final_test_accuracy:.3f}",
+            accuracy=ended_words(result).removeprefix("finished, "),
             bytes=human_bytes(result.total_bytes),
             time=human_seconds(result.totals.wall_seconds),
         )
@@ -245,8 +247,10 @@ class Lines:
             self._write(clean(text))
 
     def finished(self, result: RunResult) -> None:
+        from ecofed.results.untrained import ended_words
+
         self._write(
-            f"{result.method}: finished, accuracy {result.totals.final_test_accuracy:.3f}, "
+            f"{result.method}: {ended_words(result)}, "
             f"{human_bytes(result.total_bytes)}, {human_seconds(result.totals.wall_seconds)}"
         )
 

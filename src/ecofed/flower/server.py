@@ -23,6 +23,7 @@ from ecofed.flower.content import Invitation
 from ecofed.flower.transport import FlowerTransport, check_method
 from ecofed.relearning.updating import Start, update
 from ecofed.results import RoundRecord, RunResult
+from ecofed.results.untrained import all_untrained
 from ecofed.runs.experiment import run
 from ecofed.runs.natural import settled
 from ecofed.runs.preparation import Prepared
@@ -103,4 +104,6 @@ class Voice:
         print(f"note: {clean(text)}", flush=True)
 
     def finished(self, result: RunResult) -> None:
-        print(f"done: accuracy {result.totals.final_test_accuracy:.4f}, {result.total_bytes:,} bytes", flush=True)
+        accuracy = f"accuracy {result.totals.final_test_accuracy:.4f}"
+        found = "nothing was trained" if all_untrained(result.rounds) else accuracy
+        print(f"done: {found}, {result.total_bytes:,} bytes", flush=True)

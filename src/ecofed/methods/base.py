@@ -66,6 +66,9 @@ class RoundOutcome:
     train_loss: float | None = None
     refreshed: bool | None = None
     saturated_fraction: float | None = None
+    trained: bool | None = None
+    """Whether the network learned anything; ``None``: it has where there is a loss, it has not where no device
+    answered."""
     server_steps: int = 0
     """SGD steps on the replay buffer, for the clock."""
     notes: list[str] = field(default_factory=list)

@@ -41,7 +41,7 @@ class ClassicFL(ClassicFLFacts, Method):
         self.counts.keep(samples)
         if losses:
             load_arrays(self.model, self._server.step(state_arrays(self.model), average.result()))
-        return RoundOutcome(train_loss=mean(losses))
+        return RoundOutcome(train_loss=mean(losses), trained=bool(losses))
 
     def _checked(self, device: int, reply: TrainedWhole) -> TrainedWhole:
         self.counts.check(device, reply.samples)

@@ -95,7 +95,7 @@ class ClosedForm(ClosedFormFacts, Method):
             self._cross_DK += cross_DK
             self._devices_K += cross_DK[-1] > 0.5
         self._solve()
-        return RoundOutcome(refreshed=bool(asked))
+        return RoundOutcome(refreshed=bool(asked), trained=self._samples > 0)
 
     def _opened(self, device: int, replies: Sequence[Message]) -> tuple[int, np.ndarray, np.ndarray]:
         reply = replies[-1]

@@ -102,7 +102,7 @@ class EcoFed(EcoFedFacts, Method):
         devices = replayed_devices(self.config, round_, sampled, list(uploads), self.division.devices)
         loss = self._train(round_, devices)
         self.refresh.observe(fresh_loss=mean(fresh_losses), train_loss=loss)
-        notes = [] if devices else ["the replay buffer is empty: nothing to train on"]
+        notes = [] if devices else [self.division.nothing("the replay buffer is empty")]
         worst, most = max(saturated, default=0.0), saturation_warned(self.config.codec.bits)
         noisy = self.config.privacy.epsilon is not None  # then most entries are noise, which no limits suit
         if worst > most and not (noisy or self._saturation_noted):
@@ -110,6 +110,7 @@ class EcoFed(EcoFedFacts, Method):
             notes.append(saturation_note(worst, most))
         return RoundOutcome(
             train_loss=loss,
+            trained=loss is not None,
             refreshed=bool(asked),
             saturated_fraction=mean(saturated),
             server_steps=self._server_steps(devices),

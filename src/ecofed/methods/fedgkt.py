@@ -67,7 +67,7 @@ class FedGKT(FedGKTFacts, LocalLossMethod):
             load_arrays(self.auxiliary, auxiliaries.result())
             load_arrays(self.halves.back, backs.result())
         self._answer(round_, answers)
-        return RoundOutcome(train_loss=mean(losses))
+        return RoundOutcome(train_loss=mean(losses), trained=bool(losses))
 
     def _train_back(self, reply: Distilled, samples: int) -> Trained[Distilled]:
         """On a copy: a device on whose activations training diverges costs only itself."""

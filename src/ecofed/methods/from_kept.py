@@ -63,13 +63,18 @@ class FromKept(EcoFed):
         came_now = {device for (device, _), came in self._arriving.items() if came == round_}
         self._arriving = {key: came for key, came in self._arriving.items() if came > round_}
         if round_ in self._idle:
-            return RoundOutcome(notes=["nothing was trained in this round of the run that collected the buffer"])
+            return RoundOutcome(
+                trained=False, notes=["nothing was trained in this round of the run that collected the buffer"]
+            )
         uploaded = [device for device in sampled if device in came_now] if self._order == "as-uploaded" else []
         devices = replayed_devices(self.config, round_, sampled, uploaded, self.division.devices)
+        loss = self._train(round_, devices)
         return RoundOutcome(
-            train_loss=self._train(round_, devices),
+            train_loss=loss,
+            trained=loss is not None,
             refreshed=False,
             server_steps=self._server_steps(devices),
+            notes=[] if devices else [self.division.nothing("the kept buffer is empty")],
         )
 
     def _samples_of(self, device: int) -> int:

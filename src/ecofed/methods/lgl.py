@@ -105,7 +105,7 @@ class LGL(LGLFacts, LocalLossMethod):
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.auxiliary, auxiliaries.result())
             load_arrays(self.halves.back, backs.result())
-        return RoundOutcome(train_loss=mean(losses))
+        return RoundOutcome(train_loss=mean(losses), trained=bool(losses))
 
     def _checked(self, device: int, replies: Sequence[Message]) -> tuple[LocallyTrained, int]:
         """What it sent, and how many samples it has."""

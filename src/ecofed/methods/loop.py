@@ -18,12 +18,14 @@ from ecofed.costs.clock import RoundTime
 from ecofed.costs.exchange import Exchange
 from ecofed.errors import DeviceError
 from ecofed.methods.base import Method, RoundOutcome
+from ecofed.methods.channel import Channel
 from ecofed.methods.refusals import BelowQuorumError
 from ecofed.models.draws import draws, keyed_draws
 from ecofed.models.registry import input_side
 from ecofed.randomness import generator
 from ecofed.results import LAST_ROUNDS, RoundRecord
 from ecofed.results.scores import Scores, Tally
+from ecofed.results.untrained import SKIPPED
 from ecofed.slow_work import counted
 
 #: What a method makes of the test images is kept up to this size, and made anew for each evaluation above.
@@ -144,7 +146,7 @@ def train(
                 outcome = method.train_round(round_, sampled)
             took_part = sorted(channel.took_part)
         except BelowQuorumError as error:
-            outcome = RoundOutcome(notes=[f"round skipped, nothing was trained: {error}"])
+            outcome = RoundOutcome(trained=False, notes=[f"{SKIPPED}{error}"])
             took_part = []
         lonely = lonely + 1 if channel.asked and not channel.answered else 0
         if lonely == LONELY_ROUNDS:
@@ -174,5 +176,15 @@ def train(
             timeline=simulated.timeline() if simulated is not None and round_ == 1 else None,
             saturated_fraction=outcome.saturated_fraction,
             refreshed=outcome.refreshed,
+            trained=_trained(outcome, channel),
             notes=[*channel.notes, *outcome.notes],
         )
+
+
+def _trained(outcome: RoundOutcome, channel: Channel) -> bool | None:
+    """Whether a round has trained something, as far as one can tell."""
+    if outcome.trained is not None:
+        return outcome.trained
+    if outcome.train_loss is not None:
+        return True
+    return False if channel.asked and not channel.answered else None

@@ -78,12 +78,12 @@ class SendImagesMethod(SendImagesFacts, Method):
             self.buffer.put(device, 0, view, "images")
         known = [device for device in sampled if self.buffer.views_of(device)]
         if not self.division.devices:
-            return RoundOutcome(notes=["no images have arrived: nothing to train on"])
+            return RoundOutcome(trained=False, notes=[self.division.nothing("no images have arrived")])
         sizes = [len(self.division.latest(device)) for device in known]
         steps = self._settings.server_steps or self._settings.steps(sizes, self.config.batch_size)
         pool = self.division.pool()
         loss = self.trainer.train(round_, pool, pool.device_N, steps) if steps else None
-        return RoundOutcome(train_loss=loss, server_steps=steps)
+        return RoundOutcome(train_loss=loss, trained=loss is not None, server_steps=steps)
 
     def _opened(self, device: int, reply: Images) -> View:
         # Counts first, pictures last: a few bytes of header and many empty bodies are many pictures.

@@ -85,7 +85,7 @@ class VanillaDPFL(VanillaDPFLFacts, Method):
         if losses:
             load_arrays(self.halves.front, fronts.result())
             load_arrays(self.halves.back, state_arrays(shared_back) if shared else backs.result())
-        return RoundOutcome(train_loss=mean(losses))
+        return RoundOutcome(train_loss=mean(losses), trained=bool(losses))
 
     @classmethod
     def in_turn(cls, config: Config) -> bool:

@@ -37,6 +37,7 @@ from ecofed.randomness import generator
 from ecofed.relearning.changes import alone, changed, settings_of
 from ecofed.relearning.retraining import NoDevices, learning_from
 from ecofed.reports.plots.importance import write_importance_plot
+from ecofed.results.untrained import refuse_untrained
 from ecofed.runs.experiment import run_owned
 from ecofed.runs.kept_buffer import open_buffer
 from ecofed.runs.observing import SilentObserver
@@ -227,6 +228,7 @@ def _carry_out(task: tuple[_Job, int, Mapping[str, Any]]) -> tuple[int, float | 
     except DivergedError:
         return number, None
     assert result.total_bytes == 0
+    refuse_untrained([result])
     return number, result.totals.final_test_accuracy
 
 

@@ -11,6 +11,7 @@ from ecofed.reports.headline import chance, final, first_of, guesses, hero_of, t
 from ecofed.reports.tables import Row, as_comparison, rows
 from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
 from ecofed.results import LAST_ROUNDS, Comparison, RunGroup, RunResult, flatten
+from ecofed.results.untrained import untrained_note
 
 _NOTES_SHOWN = 12
 
@@ -127,10 +128,19 @@ def warnings(result: Comparison | RunResult) -> list[str]:
         lines.append(f"{empty} of {len(data.label_counts)} devices hold no samples.")
     for group in comparison.groups():
         for run in group.results:
-            name = group.label if len(group.results) == 1 else f"{group.label} (seed {run.seed})"
-            lines += [f"{name}: {line}" for line in (*run.notes, *_round_notes(run))]
+            lines += [f"{_run_name(group, run)}: {line}" for line in (*run.notes, *_round_notes(run))]
     # A note that every run of a comparison carries is said once.
     return list(dict.fromkeys(_said_by_all(lines, comparison.groups())))
+
+
+def untrained_sentences(comparison: Comparison) -> list[str]:
+    """Of each run in which some rounds trained nothing: in how many."""
+    named = [(_run_name(group, run), run) for group in comparison.groups() for run in group.results]
+    return [f"{name}: {text}" for name, run in named if (text := untrained_note(run.rounds))]
+
+
+def _run_name(group: RunGroup, run: RunResult) -> str:
+    return group.label if len(group.results) == 1 else f"{group.label} (seed {run.seed})"
 
 
 def partition_sentence(result: RunResult) -> str:
@@ -182,7 +192,7 @@ def differing_settings(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _said_by_all(lines: list[str], groups: list[RunGroup]) -> list[str]:
-    names = [g.label if len(g.results) == 1 else f"{g.label} (seed {r.seed})" for g in groups for r in g.results]
+    names = [_run_name(group, run) for group in groups for run in group.results]
     if len(names) < 2:
         return lines
     known = set(lines)

@@ -68,6 +68,8 @@ class RoundRecord:
     """Fraction of uploaded activation entries at the quantiser's upper limit; ``None`` without uploads."""
     refreshed: bool | None = None
     """Whether activations were uploaded this round; ``None`` for methods without a replay buffer."""
+    trained: bool | None = None
+    """Whether the network learned anything; ``None`` where nobody said (plug-ins, earlier versions)."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know about this round, one line each (a device that failed, say)."""
 

@@ -25,6 +25,7 @@ from ecofed.reports.joining import changed_inputs
 from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RunResult
 from ecofed.results.scores import RunScores
+from ecofed.results.untrained import all_untrained, refuse_untrained, untrained_note
 from ecofed.runs.again import Again
 from ecofed.runs.at_once import networks_at_once
 from ecofed.runs.exporting import deliver
@@ -86,7 +87,8 @@ def run(
         again: what an earlier run left, to learn from.
 
     Raises:
-        EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
+        EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`. Or no round has
+            trained anything; what is known of the run is in its folder.
     """
     if isinstance(config, str | Path):
         config = Settings.load(config)
@@ -102,11 +104,12 @@ def run(
                 if done is not None:
                     check_finished({folder: config}, observer.note)
                     observer.finished(done)
+                    refuse_untrained([done], folder)
                     return done
             stack.enter_context(claimed(folder, "run", resume=resume, overwrite=overwrite))
             if resume:
                 check_finished({folder: config}, observer.note)
-        return run_owned(
+        result = run_owned(
             config,
             folder,
             resume=resume,
@@ -116,6 +119,8 @@ def run(
             connect=connect,
             again=again,
         )
+    refuse_untrained([result], folder)
+    return result
 
 
 def run_owned(
@@ -129,7 +134,7 @@ def run_owned(
     connect: Callable[[Prepared], Transport] | None = None,
     again: Again | None = None,
 ) -> RunResult:
-    """As :func:`run`, in a folder that the caller has claimed."""
+    """As :func:`run`, in a folder that the caller has claimed; a run that trained nothing is the caller's to refuse."""
     if folder is not None and resume and (done := finished(folder, config)) is not None:
         return _shown_again(done, folder, again, observer, report=report)
     notes: list[str] = []
@@ -155,11 +160,13 @@ def run_owned(
             write_metrics(folder, going.records)
         judges = Judges(going.method, prepared)
         _train(going, judges, folder, observer)
+        if text := untrained_note(going.records):
+            note(text)
         result = going.result(_judged(going, judges, note))
         if again is not None:
             result = dataclasses.replace(result, origin=again.origin)
         if folder is not None:
-            if going.method.has_network:
+            if going.method.has_network and not all_untrained(going.records):  # the start is nobody's trained network
                 save_model(folder / MODEL_FILE, going.method, prepared)
             keep(going.method, prepared, going.records, folder, observer.note, fleet=connect is not None)
             write_result(result, folder)
@@ -226,7 +233,7 @@ def _train(going: Going, judges: Judges, folder: Path | None, observer: Observer
 def _judged(going: Going, judges: Judges, note: Callable[[str], None]) -> RunScores:
     """How good the network is; devices get it first, where they are to have it."""
     counted: Mapping[int, tuple[np.ndarray, np.ndarray]] = {}
-    if going.config.delivery != "none" and going.method.has_network:
+    if going.config.delivery != "none" and going.method.has_network and not all_untrained(going.records):
         counted, going.delivery_seconds = deliver(going.channel, going.method, going.prepared, note, going.clock)
     scores = judges.scores(counted)
     if going.config.validation.on_devices and scores.on_devices is None:
@@ -273,6 +280,7 @@ def compare(
             check_finished(dict(zip(places, configs, strict=True)), observer.note)
             for result in known.results:
                 observer.finished(result)
+            refuse_untrained(known.results, folder)
             return known
     with claimed(folder, "compare", resume=resume, overwrite=overwrite), ExitStack() as stack:
         for place in places:  # before the first minute is spent
@@ -289,6 +297,7 @@ def compare(
             (folder / REPORT_FILE).unlink(missing_ok=True)  # of other runs, should the new one not come about
         if not (folder / REPORT_FILE).exists():
             report_or_note(comparison, folder, observer.note)
+    refuse_untrained(results, folder)
     return comparison
 
 

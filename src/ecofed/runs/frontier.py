@@ -21,6 +21,7 @@ from ecofed.pretraining.resolve import resolve_front
 from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, plot_frontier
 from ecofed.reports.joining import changed_inputs
 from ecofed.results import RunResult
+from ecofed.results.untrained import refuse_untrained
 from ecofed.runs.experiment import run_owned, run_several
 from ecofed.runs.observing import Observer, SilentObserver
 from ecofed.runs.run_folder import check_finished, claimed, claimed_part
@@ -112,6 +113,7 @@ def frontier(
             notes=list(dict.fromkeys([*notes, *changed_inputs(results)])),
         )
         _write(made, folder, resume=resume, observer=observer)
+    refuse_untrained(results, folder)
     return made
 
 

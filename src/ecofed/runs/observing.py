@@ -13,6 +13,7 @@ from ecofed.config.schema import Config
 from ecofed.errors import Notice
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
+from ecofed.results.untrained import ended_words
 
 #: Between two lines of :class:`ProgressLines`.
 LINE_SECONDS = 5.0
@@ -103,7 +104,7 @@ class ProgressLines:
     def finished(self, result: RunResult) -> None:
         self._method = result.method
         self._say(
-            f"accuracy {result.totals.final_test_accuracy:.3f}, {human_bytes(result.total_bytes)}, "
+            f"{ended_words(result).removeprefix('finished, ')}, {human_bytes(result.total_bytes)}, "
             f"{len(result.rounds)} rounds in {human_seconds(result.totals.wall_seconds)}"
         )
 
