@@ -18,6 +18,7 @@ from torch import nn
 
 import ecofed
 from ecofed import api
+from ecofed.config.methods import METHODS
 from ecofed.config.network_input import Frame
 from ecofed.config.schema import Config
 from ecofed.data import given as given_data
@@ -26,6 +27,7 @@ from ecofed.models import given as given_models
 from ecofed.reports import notebook
 from ecofed.results import Comparison
 from ecofed.runs import observing
+from slowly import quick
 
 HOW_TO = Path(__file__).parents[1] / "docs" / "how-to" / "python.md"
 EXPORTED = [
@@ -231,6 +233,20 @@ class TestModuleAndArrays:
     def test_a_network_or_data_are_named_once(self, given: dict[str, Any], keys: dict[str, Any]) -> None:
         with pytest.raises(ecofed.ConfigError, match="both name what is meant; give one of them"):
             ecofed.plan(None, "classic-fl", **given, **keys)
+
+    @pytest.mark.parametrize("outputs", [2, 5])
+    @pytest.mark.parametrize("method", quick(METHODS, "ecofed", "classic-fl", "closed-form"))
+    def test_a_network_of_other_outputs_than_classes_is_refused_before_the_first_round(
+        self, method: str, outputs: int, tmp_path: Path
+    ) -> None:
+        wrong = nn.Sequential(*network()[:-1], nn.Linear(4 * 64, outputs))
+        with pytest.raises(ecofed.ModelError, match=f"gives {outputs} numbers an image, the data have 3 classes"):
+            ecofed.run(model=wrong, data=ARRAYS, out=tmp_path, method=method, **SMALL)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_network_that_gives_no_row_of_numbers_is_refused(self) -> None:
+        with pytest.raises(ecofed.ModelError, match=r"give numbers of shape \(2, 4, 8, 8\)"):
+            ecofed.run(model=nn.Sequential(*network()[:-2], nn.Conv2d(4, 4, 1)), data=ARRAYS, **SMALL)
 
     def test_a_network_that_was_trained_is_told_that_it_starts_anew(self) -> None:
         trained = network()

@@ -50,6 +50,7 @@ from ecofed.models import (
 )
 from ecofed.models import partition as cut_in_two
 from ecofed.models.bottleneck import narrow
+from ecofed.models.own_networks import check_outputs
 from ecofed.models.registry import check_back_width, image_size, input_side
 from ecofed.planning.unequal import early_fronts
 from ecofed.pretraining.bundling import public_images
@@ -240,6 +241,7 @@ def _initial_network(
     initialise(model, config.seed)
     cut = config.model.cut or default_cut(config.model.name)
     halves = cut_in_two(model, cut)
+    check_outputs(halves, config.model, in_channels=channels, side=input_side(config.model), classes=classes)
     bundle, mean, std = None, dataset.mean, dataset.std
     fronts: Inputs = {}
     facts = facts_of(config.method)

@@ -1,0 +1,46 @@
+"""Networks of the user's own, which may be anything: what must be true of them before a run begins."""
+
+from __future__ import annotations
+
+import torch
+
+from ecofed.config.given import MODULE
+from ecofed.config.problem import ModelConfig
+from ecofed.config.registry import networks as plugin_networks
+from ecofed.errors import ModelError
+from ecofed.models.partition import Partition
+
+
+def is_own(name: str) -> bool:
+    """Whether a network was given in Python or comes from a plug-in."""
+    return name.startswith(MODULE) or name in plugin_networks()
+
+
+@torch.no_grad()
+def check_outputs(halves: Partition, config: ModelConfig, *, in_channels: int, side: int, classes: int) -> None:
+    """Hold a network of the user's own against the data; built-in ones are made for them.
+
+    Raises:
+        ModelError: it gives another count of numbers an image than there are classes, or takes no such images.
+    """
+    if not is_own(config.name):
+        return
+    x_NCHW = torch.zeros(2, in_channels, side, side)
+    try:
+        output = halves.back.eval()(halves.front.eval()(x_NCHW))
+    except Exception as error:  # the user's code, which may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"model.name = '{config.name}': does not take images of {in_channels}x{side}x{side} ({reason})"
+        ) from error
+    shape = tuple(output.shape)
+    if len(shape) != 2 or shape[0] != len(x_NCHW):
+        raise ModelError(
+            f"model.name = '{config.name}': two images give numbers of shape {shape}; it must give one row of numbers "
+            "an image, one for each class"
+        )
+    if shape[1] != classes:
+        raise ModelError(
+            f"model.name = '{config.name}': gives {shape[1]} numbers an image, the data have {classes} classes; its "
+            f"last layer must have {classes} outputs"
+        )
