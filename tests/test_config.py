@@ -136,6 +136,7 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("ecofed.server_steps=1000000000000", "ecofed.server_steps = 1000000000000: must be in 1..10000000"),
         ("fedgkt.temperature=1e300", "fedgkt.temperature = 1e+300: must be above 0, at most 1000"),
         ("send-images.size=2", "send-images.size = 2: must be in 4..1024"),
+        ("model.width=0.0009", "model.width = 0.0009: must be in 0.001..8"),
         ("rounds", "--set 'rounds': must be key=value, for example --set rounds=10"),
         ("=3", "--set '=3': must be key=value, for example --set rounds=10"),
     ],
