@@ -142,8 +142,28 @@ class TestFolders:
         assert np.bincount(dataset.train.labels_N).tolist() == [2, 2, 1]
         assert "1 broken links (train/ant/9.png); 1 of kind .cr2 (train/cow/2.cr2)" in notes
         os.symlink(tmp_path / "set/train", tmp_path / "set/train/ant/again")
-        with pytest.raises(DataError, match=r"again/ant: links to a folder that it lies in"):
+        with pytest.raises(DataError, match=r"ant/again: links to a folder that it lies in"):
             loaded(tmp_path / "set")
+
+    @pytest.mark.parametrize("target", ["..", "../..", ".", "../../train"])
+    def test_the_link_that_leads_back_is_named_not_the_folder_that_it_leads_to(
+        self, tmp_path: Path, target: str
+    ) -> None:
+        class_folders(tmp_path)
+        link = tmp_path / "train/ant/up"
+        os.symlink(target, link)
+        with pytest.raises(DataError) as failure:
+            loaded(tmp_path)
+        assert str(failure.value) == f"{link}: links to a folder that it lies in; remove the link"
+        link.unlink()  # which is what the message asks for
+        assert loaded(tmp_path)[0].classes == ("ant", "bee")
+
+    def test_of_two_links_that_lead_to_each_other_one_is_named(self, tmp_path: Path) -> None:
+        class_folders(tmp_path)
+        os.symlink("../bee", tmp_path / "train/ant/one")
+        os.symlink("../ant", tmp_path / "train/bee/other")
+        with pytest.raises(DataError, match=r"train/ant/one/other: links to a folder that it lies in"):
+            loaded(tmp_path)
 
     @pytest.mark.parametrize("name", ["val", "valid", "Validation"])
     def test_a_validation_split_stands_in_for_a_test_split(self, tmp_path: Path, name: str) -> None:

@@ -26,7 +26,7 @@ def everything(folder: Path) -> Iterator[Path]:
     """
     left = MOST_ENTRIES
 
-    def within(place: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    def within(place: Path, above: dict[tuple[int, int], Path]) -> Iterator[Path]:
         nonlocal left
         try:
             with os.scandir(place) as entries:
@@ -39,15 +39,32 @@ def everything(folder: Path) -> Iterator[Path]:
         for entry in here:
             inner = place / entry.name
             if entry.is_dir() and not entry.name.startswith("."):
-                own = (inner.stat().st_dev, inner.stat().st_ino)
+                own = _identity(inner)
                 if own in above:
-                    raise DataError(f"{inner}: links to a folder that it lies in; remove the link")
-                yield from within(inner, (*above, own))
+                    link = _leading_back(above[own], inner)
+                    raise DataError(f"{link}: links to a folder that it lies in; remove the link")
+                yield from within(inner, above | {own: inner})
             else:
                 yield inner
 
-    place = folder.stat()
-    yield from within(folder, ((place.st_dev, place.st_ino),))
+    yield from within(folder, {_identity(folder): folder})
+
+
+def _identity(place: Path) -> tuple[int, int]:
+    found = place.stat()
+    return found.st_dev, found.st_ino
+
+
+def _leading_back(upper: Path, lower: Path) -> Path:
+    """Of two paths of one folder, the second below the first: the link between them by which one comes back.
+
+    It need not be the last name of the path: below a link to a folder above, the folder itself is met again. Of two
+    links that only together make a circle it is the lower one.
+    """
+    between = [lower, *lower.parents]
+    links = [place for place in between[: between.index(upper)] if place.is_symlink()]
+    itself = [place for place in links if place.parent.resolve().is_relative_to(place.resolve())]
+    return (itself or links or [lower])[0]
 
 
 def left_out(path: Path, taken: Iterable[Path], read_in: Iterable[Path] = ()) -> list[str]:
