@@ -229,6 +229,10 @@ def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path: Path, text: st
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'quickstrat' is neither a preset nor a file"):
         Settings.load("quickstrat")
+    with pytest.raises(ConfigError, match=r"^'runs/none': there is no such file or run$"):
+        Settings.load("runs/none")
+    with pytest.raises(ConfigError, match=r"is a folder, .*--set data\.name=.*--resume$"):
+        Settings.load(tmp_path)
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is UTF-16; save it as UTF-8"):

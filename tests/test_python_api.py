@@ -145,6 +145,11 @@ class TestModuleAndArrays:
         assert classic.ledger["weights"]["uplink"] == 2 * 4 * parameters
         assert eco.ledger["activations"]["uplink"] > 0
 
+    def test_one_class_is_nothing_to_learn(self) -> None:
+        one = (pictures(4)[0], np.zeros(4, np.int64))
+        with pytest.raises(ecofed.DataError, match="has one class only, 0; at least two classes are needed"):
+            ecofed.run(model=network(), data=(one, one), **SMALL)
+
     def test_grey_pictures_and_other_sizes_and_tensors(self) -> None:
         split = (torch.zeros(6, 28, 28, dtype=torch.uint8), torch.arange(6) % 3)
         found = given_data.given_dataset(given_data.give_arrays(split, split))
@@ -206,6 +211,13 @@ class TestModuleAndArrays:
         assert default_cut(given_models.give_module(strided)) == "2"
         flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4096, 3))
         assert default_cut(given_models.give_module(flat)) == "0"
+        only = nn.Sequential(nn.Flatten(), nn.ReLU())
+        with pytest.raises(ecofed.ConfigError, match="has no layer to cut after: it needs one whose output has a height"):
+            default_cut(given_models.give_module(only))
+        again = nn.Conv2d(3, 3, 3, padding=1)
+        twice = nn.Sequential(again, nn.MaxPool2d(4), again, nn.Flatten(), nn.Linear(192, 3))
+        with pytest.raises(ecofed.ConfigError, match="no layer to cut after: '2' is the layer '0' again"):
+            default_cut(given_models.give_module(twice))
         with pytest.raises(ecofed.ConfigError, match="does not take images of 3x32x32"):
             given_models.give_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 3)))
 

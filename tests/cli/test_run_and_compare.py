@@ -89,6 +89,10 @@ def test_a_folder_with_something_in_it_is_refused_without_resume(cli: Cli, engin
         "error: runs/quickstart-ecofed is not empty; add --resume to continue it, "
         "or choose another: --out runs/quickstart-ecofed-2"
     )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    strange = cli("run", "quickstart", "--out", "mine").error
+    assert strange == "error: mine is not empty; nothing there is a run's; choose another: --out mine-2"
     assert cli("run", "quickstart", "--resume").code == 0
     assert engine.calls[-1]["resume"] is True
     (tmp_path / "file").touch()

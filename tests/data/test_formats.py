@@ -298,7 +298,7 @@ class TestFolders:
     def test_a_broken_picture_is_named(self, tmp_path: Path) -> None:
         self.write(tmp_path / "train", pictures(2), ["ant", "bee"])
         (tmp_path / "train" / "bee" / "1.png").write_bytes(b"\x89PNG")
-        fails(tmp_path, "bee/1.png", "not a picture")
+        fails(tmp_path, "bee/1.png", "not a picture that can be read (of no format that is known)")
 
 
 def test_nothing_recognisable_names_every_layout(tmp_path: Path) -> None:

@@ -329,10 +329,10 @@ class TestOneLayout:
 
     @pytest.mark.parametrize(
         ("name", "said"),
-        [("ant/0.png", "found ant"), ("train.zip", "unpack train.zip first"), ("train/0.png", "found train")],
+        [("ant/0.csv", "found ant"), ("train.zip", "unpack train.zip first"), ("train/0.png", "found train")],
     )
     def test_where_nothing_is_found_what_is_there_is_said(self, tmp_path: Path, name: str, said: str) -> None:
-        a_picture(tmp_path / name)
+        put(tmp_path / name)
         with pytest.raises(DataError, match=f"holds no data set; .*{said}"):
             loaded(tmp_path)
 

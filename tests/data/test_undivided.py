@@ -61,8 +61,20 @@ def test_where_folders_have_the_names_of_splits_they_are_splits(tmp_path: Path) 
 
 
 def test_one_folder_is_no_set_of_classes(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no data set; expected one of"):
+    with pytest.raises(DataError, match="holds pictures of one class only, 'ant'; at least two classes are needed"):
         load(write(tmp_path / "mine", {"ant": 5}))
+
+
+def test_classes_of_a_single_picture_leave_none_to_test_on(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"each class has one picture only.* needs at least 2, or .*a test/"):
+        load(write(tmp_path / "mine", {"ant": 1, "bee": 1, "cow": 1}))
+
+
+def test_how_many_are_tested_on_is_said_as_it_is(tmp_path: Path) -> None:
+    data, notes = load(write(tmp_path / "mine", {"ant": 2, "bee": 2, "cow": 1}))
+    assert len(require_test(data)) == 2
+    said = "2 of 5 pictures are what is tested on: one in 5 of each class, at least one; of a single picture (cow) none"
+    assert any(said in note for note in notes)
 
 
 def test_pictures_beside_another_layout_are_no_classes(tmp_path: Path) -> None:

@@ -153,6 +153,13 @@ def test_what_cannot_be_cut_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_layer_in_two_places_is_called_that() -> None:
+    twice = nn.Conv2d(3, 3, 3, padding=1)
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), twice, nn.ReLU(), twice)
+    with pytest.raises(ModelError, match="'3' is the layer '1' again; give each place a layer of its own"):
+        partition(model, "0")
+
+
 def test_a_parameter_outside_layers_belongs_to_the_side_that_uses_it() -> None:
     halves = partition(Network(lambda net, x: net.second(net.first(x)) * net.scale), "first")
     assert set(halves.back.state_dict()) == {"second.weight", "second.bias", "scale"}

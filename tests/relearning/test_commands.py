@@ -46,6 +46,13 @@ def test_a_folder_without_one(cli: Cli, tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["buffer", "retrain", "update", "tune", "forget"])
+def test_a_run_that_is_not_there(cli: Cli, command: str) -> None:
+    words = ["--device", "1"] if command == "forget" else []
+    said = cli(command, Path("runs/none"), *words, code=2)
+    assert said.startswith("error: runs/none: there is no such run; ")
+
+
 def test_another_back(cli: Cli, collected: Path, tmp_path: Path) -> None:
     printed = cli("retrain", collected, "--set", "learning_rate=0.03", "--out", "again")
     assert "ecofed learned=all learning_rate=0.03" in printed

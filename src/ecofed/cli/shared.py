@@ -20,7 +20,7 @@ from ecofed.cli.streams import say
 from ecofed.config import Settings
 from ecofed.config.fields import AS_NAMED
 from ecofed.errors import ConfigError, MissingExtraError
-from ecofed.files.ownership import OWNER_FILE, refuse_if_owned
+from ecofed.files.ownership import OWNER_FILE, holds_results, refuse_if_owned
 
 if TYPE_CHECKING:
     from ecofed.runs.observing import Observer
@@ -155,9 +155,8 @@ def output_folder(
     make_folder(folder, writable=not (resume and any((folder / name).is_file() for name in _FINISHED)))
     refuse_if_owned(folder)
     if not resume and any(entry.name != OWNER_FILE for entry in folder.iterdir()):
-        raise ConfigError(
-            f"{folder} is not empty; add --resume to continue it, or choose another: --out {_free(folder)}"
-        )
+        what = "add --resume to continue it, or choose" if holds_results(folder) else "nothing there is a run's; choose"
+        raise ConfigError(f"{folder} is not empty; {what} another: --out {_free(folder)}")
     strange = next((name for name in foreign if (folder / name).exists()), None)
     if resume and strange is not None:
         raise ConfigError(f"{folder} holds {strange} of another command; choose another folder: --out {_free(folder)}")

@@ -52,9 +52,8 @@ class ModelConfig:
         return self.name == "efficientnet-lite0" or self.name.startswith("timm:")
 
     def __post_init__(self) -> None:
-        require(
-            1e-3 <= self.width <= 8, "model.width", self.width, "must be in 0.001..8"
-        )  # the least that a front tells
+        # The least is what a front's bundle can tell.
+        require(1e-3 <= self.width <= 8, "model.width", self.width, "must be in 0.001..8")
         if self.back_width is not None:
             require(0 < self.back_width <= 8, "model.back_width", self.back_width, "must be above 0 and at most 8")
             rule = f"{self.name} cannot be narrowed after the cut; {', '.join(self.NARROWED)} can"

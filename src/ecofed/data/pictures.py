@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ecofed.config.network_input import FULL_WHITE
 from ecofed.errors import DataError, EcoFedError, MissingExtraError
@@ -112,7 +112,8 @@ def _failing(where: str) -> Iterator[None]:
         raise
     # Pillow's decoders raise whatever they like on malformed input (SyntaxError and struct.error among them).
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        unknown = isinstance(error, UnidentifiedImageError)  # whose words are of an object in memory, not of the file
+        reason = "of no format that is known" if unknown else (str(error) or type(error).__name__).splitlines()[0][:120]
         raise DataError(f"{where}: not a picture that can be read ({reason})") from error
 
 

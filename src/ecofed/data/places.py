@@ -15,6 +15,7 @@ from ecofed.config.registry import formats as plugin_formats
 from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.formats.own import own_format
+from ecofed.data.formats.undivided import only_class
 from ecofed.data.hub_sets import find_hub_set, is_hub_set
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
@@ -110,6 +111,11 @@ def _at_path(name: str) -> tuple[Found | None, str]:
         return None, f"data.name = '{name}': no such file or folder{nearest(path.name, KNOWN)}{_no_format(name)}"
     layout = _layout(path)
     if layout is None:
+        if only := only_class(path):
+            return None, (
+                f"data.name = '{name}': holds pictures of one class only, '{clean(only)}'; at least two classes are "
+                "needed, each a folder of its own"
+            )
         expected = "; ".join(layout.layout for layout in FORMATS.values())
         return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
     stem = path.resolve().stem if path.is_file() else path.resolve().name

@@ -35,6 +35,23 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
+#: One of these lies in a folder that a command wrote results to, or in a folder of it (that of a comparison's run, an
+#: audit's steps): what is there can be continued.
+_RESULTS = (
+    *("result.json", "summary.json", "frontier.json", "audit.json", "steps", "tuning.json", "trials.jsonl"),
+    *("unfinished.json", "checkpoint.safetensors", "metrics.jsonl"),
+)
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a command has begun to write results to this folder, as far as names tell."""
+    try:
+        places = [folder, *(entry for entry in folder.iterdir() if entry.is_dir())]
+        return any((place / name).exists() for place in places for name in _RESULTS)
+    except OSError:
+        return True
+
+
 @contextmanager
 def owned(
     folder: Path, name: str = OWNER_FILE, *, subject: Path | None = None, wait_seconds: float = 0.0

@@ -21,9 +21,14 @@ from ecofed.config.given import MODULE
 from ecofed.errors import ConfigError
 from ecofed.models.normalisation import is_norm
 from ecofed.models.partition import code_of, possible_cuts
+from ecofed.models.tracing import named_twice
 
 _SIDE, _QUARTER = 32, 8
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_NO_CUT = (
+    "it needs one whose output has a height and width and is all that the rest is computed from, and one behind it "
+    "that can be trained"
+)
 
 
 class _Given(NamedTuple):
@@ -70,9 +75,8 @@ def given_cut(name: str) -> str:
     module, cut = _find(name)
     if not cut:
         cuts = ", ".join(possible_cuts(module))
-        raise ConfigError(
-            f"model: {type(module).__name__} has no layer to cut after; say one with model__cut, of {cuts}"
-        )
+        advice = named_twice(module) or (f"say one with model__cut, of {cuts}" if cuts else _NO_CUT)
+        raise ConfigError(f"model: {type(module).__name__} has no layer to cut after: {advice}")
     return cut
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from ecofed.errors import ModelError, nearest
 from ecofed.models.outputs import output_of
-from ecofed.models.tracing import ThreadTracer
+from ecofed.models.tracing import ThreadTracer, why_unused
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def _module(model: nn.Module, graph: fx.Graph, name: str) -> nn.Module:
 def _check_names(model: nn.Module, halves: Partition) -> None:
     unused = model.state_dict().keys() - halves.front.state_dict().keys() - halves.back.state_dict().keys()
     if unused:
-        raise ModelError(f"cannot cut {type(model).__name__}: its forward pass never uses {', '.join(sorted(unused))}")
+        raise ModelError(f"cannot cut {type(model).__name__}: {why_unused(model, unused)}")
 
 
 def _check_values(model: nn.Module, halves: Partition, example: Tensor | None) -> None:

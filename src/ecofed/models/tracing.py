@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from torch import fx, nn
@@ -33,3 +34,17 @@ class ThreadTracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """As PyTorch's."""
         return forward(*args, **kwargs) if self.elsewhere else super().call_module(m, forward, args, kwargs)
+
+
+def named_twice(model: nn.Module) -> str:
+    """Of a layer that stands in two places of a network: what to do, as a graph has it by its first name only."""
+    first = {layer: name for name, layer in model.named_modules()}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if name != first[layer]:
+            return f"'{name}' is the layer '{first[layer]}' again; give each place a layer of its own"
+    return ""
+
+
+def why_unused(model: nn.Module, names: Iterable[str]) -> str:
+    """Why parameters of a network are not in its graph."""
+    return named_twice(model) or f"its forward pass never uses {', '.join(sorted(names))}"

@@ -14,7 +14,7 @@ from ecofed.relearning.retraining import replayable, retrain
 from ecofed.reports.files import RESULT_FILE
 from ecofed.reports.unfinished import UNFINISHED_FILE
 from ecofed.results import RunResult
-from ecofed.runs.kept_buffer import open_buffer
+from ecofed.runs.kept_buffer import check_there, open_buffer
 from ecofed.runs.observing import Observer, SilentObserver
 
 
@@ -62,6 +62,7 @@ def forget(
             "it with --resume and forget then (it must keep its buffer: keep_buffer=true), or delete its folder, and "
             "run anew without the device (availability.trace)"
         )
+    check_there(source)  # to own a folder makes one
     with owned(source):
         done = complete(source)
         if not selection and not resume and done is None:

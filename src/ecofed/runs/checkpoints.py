@@ -18,9 +18,10 @@ from ecofed.files.disk import json_text, remove_unfinished, write_bytes
 from ecofed.files.json_values import Amount, Count, parse, read_as
 from ecofed.files.sealing import opened_arrays, seal_if, sealed_arrays
 from ecofed.files.tensor_files import pack, unpack
-from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord
+from ecofed.results import DIRECTIONS, LEDGER_KINDS, RoundRecord, flatten
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+_MOST_KEYS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,14 @@ class _Description:
     values: dict[str, Any]
     wall_seconds: Amount
     inputs: dict[str, str] = field(default_factory=dict)
+
+
+def differing_keys(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+    """``differs in learning_rate, codec.bits``; empty where two configurations are the same."""
+    new, old = flatten(wanted), flatten(there)
+    keys = [key for key in {**new, **old} if key not in old or key not in new or new[key] != old[key]]
+    more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
+    return f"differs in {', '.join(keys[:_MOST_KEYS])}{more}" if keys else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +123,9 @@ class Checkpoint:
             wall_seconds=kept.wall_seconds,
             inputs=kept.inputs,
         )
-        differing = [key for key in config if config[key] != checkpoint.config.get(key)]
-        if differing:
+        if differing := differing_keys(config, checkpoint.config):
             raise CheckpointError(
-                f"{path}: belongs to a run with another configuration (differs in {', '.join(differing)}); "
+                f"{path}: belongs to a run with another configuration ({differing}); "
                 "resume with the same settings, or choose another --out"
             )
         return checkpoint

@@ -148,6 +148,7 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
     """
     run = Path(run)
     folder = run / KEPT_FOLDER
+    check_there(run)
     if not (folder / INDEX_FILE).is_file():
         raise ConfigError(
             f"{run} keeps no buffer; a run does with --set keep_buffer=true (over Flower unless told otherwise)"
@@ -177,6 +178,12 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
     buffer.open_files(index.tolist())
     _check(buffer, origin, folder)
     return KeptBuffer(run, buffer, origin)
+
+
+def check_there(run: Path) -> None:
+    """Raise :class:`ConfigError` where a run is named that does not exist."""
+    if not run.is_dir():
+        raise ConfigError(f"{run}: there is no such run; 'ecofed runs FOLDER' lists those that are in a folder")
 
 
 def holds_buffer(run: Path) -> bool:

@@ -17,7 +17,7 @@ from ecofed.config.schema import Config
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError, PluginError
 from ecofed.files.disk import append_text, json_text, write_text
 from ecofed.files.json_values import parse, read_as
-from ecofed.files.ownership import OWNER_FILE, owned
+from ecofed.files.ownership import OWNER_FILE, holds_results, owned
 from ecofed.files.replacing import refuse_strange
 from ecofed.files.tensor_files import unpack
 from ecofed.reports.files import AUDIT_FOLDER, RESULT_FILE, SUMMARY_FILE, read_file, read_result
@@ -25,7 +25,7 @@ from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE
 from ecofed.reports.html import REPORT_FILE
 from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE, UNFINISHED_SCHEMA
 from ecofed.results import RoundRecord, RunResult
-from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint, differing_keys
 from ecofed.runs.inputs import Now, compare_with_now, not_recorded, refuse_changes
 from ecofed.runs.kept_buffer import DELETION_FILE, FORGOTTEN_FILE, KEPT_FOLDER
 
@@ -61,6 +61,8 @@ def claimed(folder: Path, kind: Kind, *, resume: bool, overwrite: bool) -> Itera
         if strange is not None:
             raise ConfigError(f"{folder} holds {strange} of another command; choose another folder")
         if not (resume or overwrite or is_empty(folder)):
+            if not holds_results(folder):
+                raise ConfigError(f"{folder} is not empty, and no run is in it; choose another folder with out")
             raise ConfigError(
                 f"{folder} is not empty; resume=True continues what is there, overwrite=True replaces it, or choose "
                 "another folder with out"
@@ -101,8 +103,8 @@ def finished(folder: Path, config: Config) -> RunResult | None:
         return None
     result = read_result(folder)
     # Keys that are newer than the run have their defaults.
-    if Config.from_dict(result.config) != config:
-        raise CheckpointError(f"{folder} holds a finished run with other settings; choose another --out")
+    if differing := differing_keys(config.to_dict(), Config.from_dict(result.config).to_dict()):
+        raise CheckpointError(f"{folder} holds a finished run with other settings ({differing}); choose another --out")
     return result
 
 
@@ -148,15 +150,15 @@ def _unfinished(folder: Path, config: Config) -> dict[str, str]:
     try:
         values = read_file(file, UNFINISHED_SCHEMA)
         inputs: dict[str, str] = read_as(dict[str, str], values.get("inputs", {}), "inputs")
-        other = Config.from_dict(read_as(dict[str, Any], values.get("config"), "config")) != config
+        there = Config.from_dict(read_as(dict[str, Any], values.get("config"), "config"))
     except PluginError:
         raise
     except (ValueError, EcoFedError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); delete it to start this run again") from error
-    if other:
+    if differing := differing_keys(config.to_dict(), there.to_dict()):
         raise CheckpointError(
-            f"{file}: belongs to a run with another configuration; resume with the same settings, or choose another "
-            "--out"
+            f"{file}: belongs to a run with another configuration ({differing}); resume with the same settings, or "
+            "choose another --out"
         )
     return inputs
 

@@ -44,6 +44,18 @@ def preset_description(name: str) -> str:
     return preset_text(name).partition("\n")[0].lstrip("# ")
 
 
+def _neither(source: str, names: list[str]) -> str:
+    """What to say of a word that names no settings: a list of presets helps who misspelt one, and nobody else."""
+    if os.path.isdir(source):
+        return (
+            f"'{source}' is a folder, neither a preset nor a file; pictures are given with --set data.name={source}, "
+            f"and a run that lies there is continued with its own preset or file and --out {source} --resume"
+        )
+    if len(Path(source).parts) > 1:
+        return f"'{source}': there is no such file or run"
+    return f"'{source}' is neither a preset nor a file{nearest(source, names)}; presets: {', '.join(names)}"
+
+
 def read_toml(source: str | Path) -> dict[str, Any]:
     """The values of a preset or, where no preset has that name, of a TOML file.
 
@@ -56,9 +68,7 @@ def read_toml(source: str | Path) -> dict[str, Any]:
     else:
         path = Path(source)
         if not os.path.isfile(path):  # which is also no for a name that no file can have
-            raise ConfigError(
-                f"'{source}' is neither a preset nor a file{nearest(str(source), names)}; presets: {', '.join(names)}"
-            )
+            raise ConfigError(_neither(str(source), names))
         text = read_text(path)
     try:
         return parse_toml(text)

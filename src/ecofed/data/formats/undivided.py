@@ -16,9 +16,11 @@ from ecofed.data.formats.parts import NAMES, Part
 from ecofed.data.images import ANYHOW, Split
 from ecofed.data.inventory import left_out
 from ecofed.data.reading import Reading
+from ecofed.errors import DataError
 
 TESTED = 5
 """One picture in so many."""
+_SPLITS = {name for part in NAMES.values() for name in part}
 
 
 def find(path: Path) -> list[Path]:
@@ -29,16 +31,28 @@ def find(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     classes = class_folders(path)
-    names = {name for part in NAMES.values() for name in part}
-    if names & {name.lower() for name in classes} or sum(map(bool, classes.values())) < 2:
+    if _SPLITS & {name.lower() for name in classes} or sum(map(bool, classes.values())) < 2:
         return []
     require_classes(path, classes)
     return pictures_of(classes) + [place for place in [list_beside(path)] if place.is_file()]
 
 
+def only_class(path: Path) -> str | None:
+    """The one class of a folder that has pictures of no other, and is no split of a data set."""
+    if not path.is_dir():
+        return None
+    filled = [name for name, files in class_folders(path).items() if files]
+    return filled[0] if len(filled) == 1 and filled[0].lower() not in _SPLITS else None
+
+
 def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One part; classes are the folders, by name."""
     divided = {name: _divided(files, path)[part] for name, files in class_folders(path).items() if files}
+    if part == "test" and not any(divided.values()):
+        raise DataError(
+            f"{path}: each class has one picture only, which leaves none to test on; a class needs at least 2, or the "
+            " folder a test/ beside a train/"
+        )
     return read_classes({name: files for name, files in divided.items() if files}, path, part, how)
 
 
@@ -47,9 +61,11 @@ def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
     classes = {name: files for name, files in class_folders(path).items() if files}
     taken = pictures_of(classes)
     tested = sum(len(_divided(files, path)["test"]) for files in classes.values())
+    single = tuple(name for name, files in classes.items() if len(files) == 1)
+    but = f"; of a single picture ({listed(single)}) none" if single else ""
     told = [
         f"{path}: has no train/ and test/: its folders are the classes ({listed(tuple(classes))}), and {tested:,} of "
-        f"{len(taken):,} pictures, a fifth of each class, are what is tested on"
+        f"{len(taken):,} pictures are what is tested on: one in {TESTED} of each class, at least one{but}"
     ]
     deeper = [file for name, files in classes.items() for file in files if file.parent != path / name]
     if deeper and how.device_column != FOLDER:
