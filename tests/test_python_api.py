@@ -271,6 +271,38 @@ class TestModuleAndArrays:
         assert given_models.give_module(network()) != given_models.give_module(network(3))
 
 
+class TestWrongTypes:
+    @pytest.mark.parametrize("settings", [5, {"rounds": 1}, None.__class__])
+    def test_settings(self, settings: Any) -> None:
+        with pytest.raises(ecofed.ConfigError, match="settings: must be a preset's name, a TOML file, Settings"):
+            ecofed.run(settings)
+
+    def test_an_observer(self) -> None:
+        wrong: Any = 5
+        with pytest.raises(ecofed.ConfigError, match="observer: int has no method started"):
+            ecofed.run(model=network(), data=ARRAYS, observer=wrong, **SMALL)
+
+    @pytest.mark.parametrize("images", [np.zeros((2, 32, 32, 3), np.uint8), 5, [np.zeros(3)]])
+    def test_images_to_predict(self, images: Any, tmp_path: Path) -> None:
+        with pytest.raises(ecofed.DataError, match=r"images: must be files or folders of pictures, not \w+; "):
+            ecofed.predict(tmp_path, images)
+
+    @pytest.mark.parametrize("layer", [nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d()])
+    def test_lazy_layers(self, layer: nn.Module) -> None:
+        with pytest.raises(ecofed.ModelError, match=f"the sizes of its {type(layer).__name__} are not known yet"):
+            ecofed.run(model=nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)), data=ARRAYS, **SMALL)
+
+    def test_a_network(self, tmp_path: Path) -> None:
+        wrong: Any = "vgg11"
+        with pytest.raises(ecofed.ModelError, match=r"must be a torch\.nn\.Module, not str"):
+            ecofed.load_model(tmp_path, network=wrong)
+
+    @pytest.mark.parametrize("methods", [5, [], [5], {"ecofed"}])
+    def test_methods(self, methods: Any) -> None:
+        with pytest.raises(ecofed.ConfigError, match=r"methods = .*: must be a method's name, or a list of them"):
+            ecofed.compare(methods=methods)
+
+
 class TestProgress:
     def test_a_line_at_times_and_one_at_the_end(
         self, both: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -36,6 +36,7 @@ from ecofed.runs.without_effect import without_effect
 #: ``((images, labels), (test_images, test_labels))``: uint8 (N, H, W, C) and whole numbers (N,).
 Arrays = tuple[tuple[Any, Any], tuple[Any, Any]]
 Source = Config | Settings | str | Path | None
+_TOLD = ("started", "round_finished", "note", "finished")
 
 
 def run(
@@ -72,7 +73,7 @@ def run(
         EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
     """
     asked = as_settings(settings, model, data, keys)
-    observer = observer or ProgressLines()
+    observer = _told(observer)
     _say_what_plays_no_role(asked, [asked.method], model, keys, observer)
     return experiment.run(
         asked.for_method(asked.method),
@@ -120,7 +121,7 @@ def retrain(
         order=order,
         resume=resume,
         overwrite=overwrite,
-        observer=observer or ProgressLines(),
+        observer=_told(observer),
         command=command,
         report=report,
         **keys,
@@ -153,7 +154,7 @@ def compare(
     """
     asked = as_settings(settings, model, data, keys)
     methods = _names(methods, asked)
-    observer = observer or ProgressLines()
+    observer = _told(observer)
     _say_what_plays_no_role(asked, methods, model, keys, observer)
     if out is not None:
         return experiment.compare(
@@ -204,7 +205,25 @@ def plan(
 
 
 def _names(methods: str | Sequence[str] | None, settings: Settings) -> list[str]:
-    return [methods] if isinstance(methods, str) else list(settings.compared if methods is None else methods)
+    names: Any = [methods] if isinstance(methods, str) else settings.compared if methods is None else methods
+    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"methods = {names!r}: must be a method's name, or a list of them")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"methods names '{name}' twice")
+    return list(names)
+
+
+def _told(observer: Observer | None) -> Observer:
+    """Who is told; what cannot be told is refused before a run begins."""
+    if observer is None:
+        return ProgressLines()
+    lacking = [name for name in _TOLD if not callable(getattr(observer, name, None))]
+    if lacking:
+        raise ConfigError(
+            f"observer: {type(observer).__name__} has no method {lacking[0]}; derive from ecofed.SilentObserver"
+        )
+    return observer
 
 
 def evaluate(
@@ -254,6 +273,7 @@ def as_settings(settings: Source, model: nn.Module | str | None, data: Any, keys
         pairs = tuple(flatten(values, ()))
         settings = Settings(pairs, settings.method, len(pairs))
     elif not isinstance(settings, Settings):
+        _check_source(settings)
         settings = Settings.load(settings)
     given: dict[str, Any] = {}
     if isinstance(model, nn.Module):
@@ -278,6 +298,12 @@ def as_settings(settings: Source, model: nn.Module | str | None, data: Any, keys
             "use runtime=in-process, or a network and a data set that have a name"
         )
     return settled(asked)
+
+
+def _check_source(settings: object) -> None:
+    if not isinstance(settings, str | Path | None):
+        found = type(settings).__name__
+        raise ConfigError(f"settings: must be a preset's name, a TOML file, Settings or a Config, not {found}")
 
 
 def _data_name(data: Any) -> str:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ecofed.config.given import MODULE
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, ModelError
 from ecofed.models.normalisation import is_norm
 from ecofed.models.partition import code_of, possible_cuts
 from ecofed.models.tracing import named_twice
@@ -47,8 +48,16 @@ def give_module(module: nn.Module) -> str:
     Buffers, and parameters that are not a layer's, start as they are here.
 
     Raises:
-        ModelError: it cannot be traced, and so not be cut. ConfigError: it does not take 32x32 images.
+        ModelError: it is none, cannot be traced, and so not be cut, or has lazy layers. ConfigError: it does not take
+            32x32 images.
     """
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"a network must be a torch.nn.Module, not {type(module).__name__}")
+    if lazy := next((part for part in module.modules() if _is_lazy(part)), None):
+        raise ModelError(
+            f"{type(module).__name__}: the sizes of its {type(lazy).__name__} are not known yet; call the network once "
+            "on a picture, or give the layer its sizes"
+        )
     own = copy.deepcopy(module).cpu()
     name = f"{MODULE}{type(module).__name__}-{_digest(own)}"
     known = _given.get(name)
@@ -93,6 +102,10 @@ def _find(name: str) -> _Given:
             "(model= of a run, network= of evaluate and load_model), or a name in a file (docs/how-to/own-model.md)"
         )
     return _given[name]
+
+
+def _is_lazy(part: nn.Module) -> bool:
+    return any(is_lazy(value) for value in (*part.parameters(recurse=False), *part.buffers(recurse=False)))
 
 
 def _digest(module: nn.Module) -> str:

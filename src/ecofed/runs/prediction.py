@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
     Raises:
         DataError: a file is not an image, or there is none. ModelError: not a trained network.
     """
-    named = [Path(images)] if isinstance(images, str | Path) else [Path(image) for image in images]
+    named = _paths(images)
     if not named:
         raise DataError("no image to predict the class of: give at least one")
     path = Path(model)
@@ -181,6 +181,19 @@ def _read_all(named: Sequence[Path], network: OnnxNetwork | _TorchNetwork) -> tu
             stacklevel=3,
         )
     return files, pixels
+
+
+def _paths(images: object) -> list[Path]:
+    """The files and folders that a caller names."""
+    each: list[Any] = [images] if isinstance(images, str | Path) else []
+    if not each and isinstance(images, Iterable):
+        each = list(images)
+    if any(not isinstance(image, str | Path) for image in each) or not isinstance(images, str | Iterable | Path):
+        raise DataError(
+            f"images: must be files or folders of pictures, not {type(images).__name__}; a network of "
+            "ecofed.load_model takes arrays"
+        )
+    return [Path(image) for image in each]
 
 
 def _counted(count: int) -> str:
