@@ -303,6 +303,25 @@ class TestWrongTypes:
             ecofed.compare(methods=methods)
 
 
+class TestWithoutEffect:
+    @pytest.mark.parametrize("how", ["resume", "overwrite"])
+    def test_a_folder_to_continue_must_be_named(self, how: str) -> None:
+        options: dict[str, Any] = {how: True}
+        with pytest.raises(ecofed.ConfigError, match="are about a folder: say which with out"):
+            ecofed.run(model=network(), data=ARRAYS, **options, **SMALL)
+
+    def test_a_method_is_compared_once(self) -> None:
+        with pytest.raises(ecofed.ConfigError, match="methods names 'ecofed' twice"):
+            ecofed.compare("quickstart", ["ecofed", "ecofed"])
+
+    def test_a_quorum_that_no_round_can_reach_is_noted(self) -> None:
+        quiet = ecofed.SilentObserver()
+        keys: dict[str, Any] = SMALL | {"method": "classic-fl"}
+        result = ecofed.run(model=network(), data=ARRAYS, quorum=3, observer=quiet, **keys)
+        assert "quorum = 3: a round asks 2 devices (sampled_devices), and needs no more than those" in result.notes
+        assert ecofed.run(model=network(), data=ARRAYS, quorum=2, observer=quiet, **keys).notes == []
+
+
 class TestProgress:
     def test_a_line_at_times_and_one_at_the_end(
         self, both: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

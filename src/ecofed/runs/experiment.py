@@ -96,6 +96,8 @@ def run(
         config = settled(config)
         config = config.for_method(config.method)
     observer = observer or SilentObserver()
+    if out is None and (resume or overwrite):
+        raise ConfigError("resume and overwrite are about a folder: say which with out")
     folder = None if out is None else Path(out)
     with ExitStack() as stack:
         if folder is not None:
@@ -201,6 +203,9 @@ def _prepared(
 ) -> Prepared:
     if config.validation.on_devices and connect is None:
         require_runtime("validation.on_devices")
+    if config.quorum > max(1, config.sampled_devices) and again is None:
+        most = config.sampled_devices
+        note(f"quorum = {config.quorum:g}: a round asks {most} devices (sampled_devices), and needs no more than those")
     prepared = prepare(config, note) if again is None else again.prepare(config, note)
     if connect is None:
         return prepared
