@@ -53,7 +53,7 @@ class Brightness:
 
     classes, how, by_the_batch = ("dark", "bright"), GREY, False
 
-    def __init__(self, _: Path) -> None:
+    def __init__(self, *_: object) -> None:
         pass
 
     def __call__(self, images_NHWC: np.ndarray) -> np.ndarray:

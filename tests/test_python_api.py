@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import ecofed
@@ -191,6 +192,13 @@ class TestModuleAndArrays:
         given_models._given.clear()
         with pytest.raises(ecofed.ModelError, match=r"given in Python, to another process; give the same"):
             ecofed.evaluate(tmp_path)
+        picture = tmp_path / "picture.png"
+        Image.new("L", (28, 28)).save(picture)
+        with pytest.raises(ecofed.ModelError, match=r"network= of evaluate, predict and load_model"):
+            ecofed.predict(tmp_path, picture)
+        (answer,) = ecofed.predict(tmp_path, picture, network=network())
+        assert answer.label in "012"
+        given_models._given.clear()
         ecofed.load_model(tmp_path, network=network())
         with pytest.raises(ecofed.DataError, match=r"arrays that were given in Python, to another process"):
             ecofed.evaluate(tmp_path)
@@ -212,7 +220,7 @@ class TestModuleAndArrays:
         flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4096, 3))
         assert default_cut(given_models.give_module(flat)) == "0"
         only = nn.Sequential(nn.Flatten(), nn.ReLU())
-        with pytest.raises(ecofed.ConfigError, match="has no layer to cut after: it needs one whose output has a height"):
+        with pytest.raises(ecofed.ConfigError, match="no layer to cut after: it needs one whose output has a height"):
             default_cut(given_models.give_module(only))
         again = nn.Conv2d(3, 3, 3, padding=1)
         twice = nn.Sequential(again, nn.MaxPool2d(4), again, nn.Flatten(), nn.Linear(192, 3))

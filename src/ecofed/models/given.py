@@ -98,8 +98,9 @@ def was_trained(module: nn.Module) -> bool:
 def _find(name: str) -> _Given:
     if name not in _given:
         raise ConfigError(
-            f"model.name = '{name}': a network that was given in Python, to another process; give the same again "
-            "(model= of a run, network= of evaluate and load_model), or a name in a file (docs/how-to/own-model.md)"
+            f"model.name = '{name}': a network that was given in Python, to another process; give the same "
+            "again (model= of a run, network= of evaluate, predict and load_model), or a name in a file "
+            "(docs/how-to/own-model.md)"
         )
     return _given[name]
 

@@ -35,7 +35,7 @@ class Prediction:
         return {"image": str(self.image), "label": self.label, "probability": self.probability}
 
 
-def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> list[Prediction]:
+def predict(model: str | Path, images: str | Path | Sequence[str | Path], *, network: Any = None) -> list[Prediction]:
     """The class of each image file, and of each picture in a folder and its sub-folders.
 
     Args:
@@ -43,6 +43,8 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
             ``model.safetensors`` or the run folder that holds it (needs ``ecofed[train]``).
         images: image files and folders of them, or one of either; larger or much smaller images are scaled to the
             network's input.
+        network: the module that was given as ``model`` when it was trained, if that was in another process; a ``.onnx``
+            file needs none.
 
     Warns (``UserWarning``) of the files of a folder that are left out: they are no pictures, or damaged. And where the
     answers depend on which images are asked together: a network that was trained with ``normalisation=batch`` has no
@@ -55,8 +57,8 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
     if not named:
         raise DataError("no image to predict the class of: give at least one")
     path = Path(model)
-    network = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path)
-    if network.by_the_batch:
+    trained = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path, network)
+    if trained.by_the_batch:
         warnings.warn(
             "this network's answers depend on the images that are asked together (it was trained with "
             "normalisation=batch, or with a codec whose scales are a batch's, as codec.name=minmax): ask for many "
@@ -64,15 +66,15 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path]) -> lis
             Notice,
             stacklevel=2,
         )
-    files, pixels = _read_all(named, network)
-    logits_NK = network(np.stack(pixels))
+    files, pixels = _read_all(named, trained)
+    logits_NK = trained(np.stack(pixels))
     if not np.isfinite(logits_NK).all():
         raise ModelError(f"{path}: gives numbers that are not finite; its weights are of no use")
     probabilities_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
     probabilities_NK /= probabilities_NK.sum(axis=1, keepdims=True)
     best_N = probabilities_NK.argmax(axis=1).tolist()
     return [
-        Prediction(image=file, label=network.classes[best], probability=float(probabilities_NK[index, best]))
+        Prediction(image=file, label=trained.classes[best], probability=float(probabilities_NK[index, best]))
         for index, (file, best) in enumerate(zip(files, best_N, strict=True))
     ]
 
@@ -116,10 +118,13 @@ class OnnxNetwork:
 
 
 class _TorchNetwork:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, given: Any) -> None:
         from ecofed.activations import answers_by_the_batch
+        from ecofed.models.given import give_module
         from ecofed.runs.saved_model import load_model
 
+        if given is not None:
+            give_module(given)
         self._network = load_model(path)
         self.classes = self._network.classes
         self.how = self._network.task
@@ -129,9 +134,9 @@ class _TorchNetwork:
         return np.asarray(self._network.logits(images_NHWC).numpy())
 
 
-def _torch_network(path: Path) -> _TorchNetwork:
+def _torch_network(path: Path, given: Any) -> _TorchNetwork:
     try:
-        return _TorchNetwork(path)
+        return _TorchNetwork(path, given)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
