@@ -1,6 +1,14 @@
 """Data: sources, partitions over devices, transforms. numpy only."""
 
-from ecofed.data.dataset import Dataset, ImageSet, compressed_sizes, compressed_upload_bytes, raw_bytes, require_test
+from ecofed.data.dataset import (
+    Dataset,
+    ImageSet,
+    compressed_sizes,
+    compressed_upload_bytes,
+    raw_bytes,
+    require_classes,
+    require_test,
+)
 from ecofed.data.fetching import fetch
 from ecofed.data.formats.own import Pictures
 from ecofed.data.loading import list_datasets, load_dataset
@@ -21,6 +29,7 @@ __all__ = [
     "mixed_order",
     "partition",
     "raw_bytes",
+    "require_classes",
     "require_test",
     "test_indices",
     "to_input",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ecofed.config.class_identity import listed
 from ecofed.config.network_input import FULL_WHITE
 from ecofed.data.stored import ImageRows
 from ecofed.errors import DataError
@@ -74,6 +75,13 @@ class Dataset:
 def raw_bytes(dataset: Dataset) -> int:
     """Of one image as raw pixels, at the source's size if that is smaller than the one used."""
     return dataset.stored_bytes or int(np.prod(dataset.train.images_NHWC.shape[1:]))
+
+
+def require_classes(dataset: Dataset, name: str) -> None:
+    """Raise :class:`DataError` for data of one class: there would be nothing to learn."""
+    if len(dataset.classes) < 2:
+        one = listed(dataset.classes)
+        raise DataError(f"data.name = '{name}': has one class only, {one}; at least two classes are needed")
 
 
 def require_test(dataset: Dataset) -> ImageSet:

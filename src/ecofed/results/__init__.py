@@ -34,8 +34,7 @@ LEDGER_KINDS = ("weights", "front", "activations", "gradients", "labels", "logit
 DIRECTIONS = ("uplink", "downlink")
 #: The rounds at the end that are always evaluated; published accuracy is their mean.
 LAST_ROUNDS = 5
-#: A command is for copying: it is of no use without its middle.
-_LONGEST_COMMAND = 100_000
+_LONGEST_COMMAND = 100_000  # is for copying: it is of no use without its middle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +59,17 @@ class RoundRecord:
     simulated_seconds: Amount | None = None
     """By the clock of ``config.clock``; ``None`` for a method whose order of events it does not know."""
     device_joules: Amount | None = None
-    """Simulated energy of the devices that took part; ``None`` where a profile has no power figures."""
+    """Simulated energy of those that took part; ``None`` where a profile has no power figures."""
     timeline: list[list[Any]] | None = None
-    """Round 1 only: ``[actor, kind, start, end]`` in simulated seconds. Actors are ``server`` and some device numbers,
-    kinds ``infer``, ``train``, ``send`` and ``receive``."""
+    """Round 1 only: ``[actor, kind, start, end]`` in simulated seconds, of the ``server`` and some devices."""
     saturated_fraction: Fraction | None = None
     """Fraction of uploaded activation entries at the quantiser's upper limit; ``None`` without uploads."""
     refreshed: bool | None = None
     """Whether activations were uploaded this round; ``None`` for methods without a replay buffer."""
     trained: bool | None = None
-    """Whether the network learned anything; ``None`` where nobody said (plug-ins, earlier versions)."""
+    """Whether the network learned anything; ``None``: nobody said."""
     notes: list[str] = field(default_factory=list)
-    """What a reader should know about this round, one line each (a device that failed, say)."""
+    """What a reader should know about this round, one line each."""
 
     def __post_init__(self) -> None:
         _clean(self, "notes", "timeline")

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ecofed.config.class_identity import listed
 from ecofed.config.fields import require
 from ecofed.config.held_out import taking_part, trained_count
 from ecofed.config.methods import OURS, facts_of
@@ -24,6 +23,7 @@ from ecofed.data import (
     load_dataset,
     partition,
     raw_bytes,
+    require_classes,
     require_test,
     test_indices,
     to_input,
@@ -36,7 +36,7 @@ from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
 from ecofed.devices import DeviceWorker
 from ecofed.devices.starting import make_worker
-from ecofed.errors import ConfigError, DataError
+from ecofed.errors import ConfigError
 from ecofed.files.sealing import seal_if
 from ecofed.models import (
     Partition,
@@ -140,9 +140,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
     )
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
-    if len(dataset.classes) < 2:
-        one = listed(dataset.classes)
-        raise DataError(f"data.name = '{config.data.name}': has one class only, {one}; at least two classes are needed")
+    require_classes(dataset, config.data.name)
     test = _test_images(dataset, config)
     train = dataset.train
     shares = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
