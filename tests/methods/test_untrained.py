@@ -86,7 +86,7 @@ class _Channel:
     """Of a round in which one device was asked and answered."""
 
     asked = answered = 1
-    ever_answered, device_seconds, exchanges, notes = True, 0.0, (), ()
+    ever_answered, device_seconds, exchanges, notes, took_part = True, 0.0, (), (), (0,)
 
     class ledger:  # noqa: N801
         total = staticmethod(lambda _direction: 0)
