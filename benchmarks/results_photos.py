@@ -69,6 +69,8 @@ ROWS: dict[str, dict[str, str]] = {
     "send-images, quality 20": {"method": "send-images", "send-images.quality": "20"},
     "ecofed, 160 B": {"method": "ecofed", "front.bytes_per_image": "160"},
     "send-images, quality 50": {"method": "send-images", "send-images.quality": "50"},
+    "ecofed, 256 B": {"method": "ecofed", "front.bytes_per_image": "256"},
+    "ecofed, 128 B": {"method": "ecofed", "front.bytes_per_image": "128"},
     # The rest of the network on codes costs half of what the whole network costs on photographs: as much time.
     "ecofed, 320 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "320", "rounds": "24"},
     "ecofed, 256 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "256", "rounds": "24"},
@@ -218,7 +220,14 @@ def picture() -> None:
         for x, y, label in points:
             longer = "passes" in label
             axes.plot(x, y, marker, color=colour, mfc="white" if longer else colour, ms=7)
-            side = {"ha": "right", "xytext": (-8, 4)} if longer or x > 2000 else {"ha": "left", "xytext": (8, -10)}
+            if longer:  # hollow, below the same bytes with fewer passes
+                continue
+            side = {"ha": "right", "xytext": (-8, 4)} if x > 2000 else {"ha": "left", "xytext": (8, -10)}
+            if kind == "ecofed":  # neighbours are close: one above the line, the next below it
+                side = {
+                    "ha": "center",
+                    "xytext": (0, 8 if label in ("ecofed, 128 B", "ecofed, 256 B", "ecofed, 640 B") else -16),
+                }
             axes.annotate(label.removeprefix("ecofed, "), (x, y), textcoords="offset points", fontsize=8.5, **side)
     for name, size in FLOORS.items():
         axes.axvline(size, color="#999", ls=":", lw=1)
