@@ -224,10 +224,7 @@ def picture() -> None:
                 continue
             side = {"ha": "right", "xytext": (-8, 4)} if x > 2000 else {"ha": "left", "xytext": (8, -10)}
             if kind == "ecofed":  # neighbours are close: one above the line, the next below it
-                side = {
-                    "ha": "center",
-                    "xytext": (0, 8 if label in ("ecofed, 128 B", "ecofed, 256 B", "ecofed, 640 B") else -16),
-                }
+                side = {"ha": "center", "xytext": (0, -16 if label in ("ecofed, 160 B", "ecofed, 320 B") else 8)}
             axes.annotate(label.removeprefix("ecofed, "), (x, y), textcoords="offset points", fontsize=8.5, **side)
     for name, size in FLOORS.items():
         axes.axvline(size, color="#999", ls=":", lw=1)
