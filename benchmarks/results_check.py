@@ -173,7 +173,7 @@ def _means() -> set[str]:
     """Means over the seeds of a row, their half intervals, and each run's best evaluation."""
     groups: dict[str, list[float]] = {}
     best = set[str]()
-    for name, row in _read("runs.json").items():
+    for name, row in {**_read("runs.json"), **_read("photos.json")}.items():
         accuracy = row.get("accuracy")
         best |= {f"{max((one[1] for one in row.get('rounds', []) if one[1] is not None), default=0.0):.3f}"}
         if isinstance(accuracy, float):
