@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ import ecofed
 from ecofed.config import Settings
 from ecofed.config.task import Task
 from ecofed.data import load_dataset
-from ecofed.errors import ConfigError, DeviceError, WireError
+from ecofed.errors import ConfigError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import Invitation, pack, unpack
 from ecofed.flower.device import app as client_app
 from ecofed.flower.device import make_worker
 from ecofed.flower.server import train
 from ecofed.relearning.updating import update
+from ecofed.reports.files import read_result
 from ecofed.results import RunResult
 from ecofed.runs.kept_buffer import open_buffer
 from ecofed.runs.prediction import OnnxNetwork
@@ -204,13 +206,15 @@ def test_no_more_messages_are_out_than_allowed(at_once: int, most: int) -> None:
     assert result.ledger == in_process("sampled_devices=3").ledger
 
 
-def test_who_was_not_asked_before_the_deadline_is_named() -> None:
+def test_who_was_not_asked_before_the_deadline_is_named(tmp_path: Path) -> None:
     def lose(message: Message) -> bool:
         return message.metadata.message_type == "query.requests"
 
     sets = f"{SETS} quorum=0 deadline_seconds=1 rounds=1 sampled_devices=3"
     grid = LocalGrid([{"device": index} for index in range(3)], lose=lose)
-    notes = train(grid, {"set": sets, "at-once": 1}, patience_seconds=20).rounds[0].notes
+    with pytest.raises(EcoFedError, match="nothing was trained in its only round"):
+        train(grid, {"set": sets, "at-once": 1, "out": str(tmp_path / "run")}, patience_seconds=20)
+    notes = read_result(tmp_path / "run").rounds[0].notes
     assert "device 0: no answer before the round's deadline; left out of this round" in notes
     assert "device 2: nothing was sent to it before the round's deadline; left out of this round" in notes
     assert [message.metadata.message_type for message in grid.messages].count("query.requests") == 1
@@ -361,11 +365,13 @@ def test_the_trained_network_is_written_on_each_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_images_leave_only_where_the_owner_allows_it(allowed: bool) -> None:
+def test_images_leave_only_where_the_owner_allows_it(allowed: bool, tmp_path: Path) -> None:
     node: dict[str, Any] = {"images-may-leave": True} if allowed else {}
     grid = LocalGrid([{"device": index, **node} for index in range(3)])
-    settings = {"set": f"{SETS} rounds=1 method=send-images"}
-    result = train(grid, settings, patience_seconds=20)
+    settings = {"set": f"{SETS} rounds=1 method=send-images", "out": str(tmp_path / "run")}
+    with nullcontext() if allowed else pytest.raises(EcoFedError, match="0 of 2 devices answered"):
+        train(grid, settings, patience_seconds=20)
+    result = read_result(tmp_path / "run")
     assert any("may not leave it" in note for note in result.rounds[0].notes) is not allowed
     assert (result.totals.uplink_bytes > 0) is allowed
 
