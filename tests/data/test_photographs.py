@@ -231,6 +231,8 @@ class TestWhoseImage:
             settled(Settings.load(None, [*words, "data.least_samples=9"]))
         with pytest.raises(ConfigError, match=r"devices = 'auto': needs data\.partition=column"):
             Settings.load(None, ["devices=auto"])
+        with pytest.raises(ConfigError, match="devices = 0: must be at least 1"):
+            Settings.load(None, [*words, "devices=0"])
         number = Settings.load(None, ["devices=7", "sampled_devices=2"])
         assert settled(number) is number
 

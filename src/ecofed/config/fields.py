@@ -19,8 +19,8 @@ def require(condition: bool, key: str, value: object, rule: str) -> None:
         raise ConfigError(f"{key} = {value!r}: {rule}")
 
 
-#: ``devices=auto`` until the data have been read (:func:`ecofed.runs.natural.settled`).
-AS_NAMED = 0
+#: ``devices=auto`` until the data have been read (:func:`ecofed.runs.natural.settled`): no number that anybody gives.
+AS_NAMED = -(2**62)
 
 
 def convert(key: str, value: Any, hint: Any) -> Any:

@@ -13,15 +13,14 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from ecofed.config.given import MODULE
-from ecofed.config.registry import networks as plugin_networks
 from ecofed.config.task import Task
+from ecofed.models.own_networks import is_own
 from ecofed.randomness import generator
 
 
 def draws(name: str, build: Callable[[], tuple[nn.Module, Task]]) -> bool:
     """Whether the network of this name, which ``build`` gives with its task, draws random numbers in training."""
-    return (name.startswith(MODULE) or name in plugin_networks()) and is_random(*build())
+    return is_own(name) and is_random(*build())
 
 
 @torch.no_grad()
