@@ -1,5 +1,6 @@
 # make quickstart   install, get real images, train with all five methods, write a report
 # make test         lint, types and every fast test
+# make test-ci      what CI runs after it: tests of seconds with processes and kills, the pages' examples, benches in small
 # make test-slow    the tests that take minutes
 # make fleet        a server and four devices on this machine, over Flower with TLS: a complete training, compared
 # make fleet-photos PHOTOS=FOLDER   the same on your photographs, with devices that run ONNX and no PyTorch
@@ -32,7 +33,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     "$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: quickstart test test-slow tutorial chaos fuzz fleet fleet-photos test-flower package release-notes lint docs notebooks bench results-check docs-links docs-check screenshots clean
+.PHONY: quickstart test test-ci test-slow tutorial chaos fuzz fleet fleet-photos test-flower package release-notes lint docs notebooks bench results-check docs-links docs-check screenshots clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: $(VENV)/.train
@@ -45,6 +46,9 @@ quickstart: $(VENV)/.train
 # Tests start many processes, which find what others have compiled.
 test: lint
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
+
+test-ci: $(VENV)/.dev
+	$(BIN)/pytest -n auto --dist worksteal -m ci
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist worksteal -m slow
@@ -116,7 +120,7 @@ screenshots: docs
 	$(BIN)/python docs/generate_terminal.py
 
 docs-check: $(VENV)/.dev
-	$(BIN)/pytest tests/docs
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" tests/docs
 
 clean:
 	rm -rf $(VENV) $(FLOWER) $(FLOWER_NEWEST) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -14,6 +14,7 @@ free than ``--keep-free``: it is recorded why.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -53,6 +54,11 @@ refresh = "period"
 period = 1
 """
 TICKS = os.sysconf("SC_CLK_TCK")
+#: Started: all together use less than this share of a core for so long.
+_QUIET_SECONDS, _QUIET_SHARE = 2.0, 0.5
+_START_SECONDS = 60.0
+#: SuperNodes that are started at the same time.
+TOGETHER = 8
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -82,6 +88,15 @@ class Watch:
         if (gone := sum(process.poll() is not None for process in self._devices)) > 0:
             raise GivenUpError(f"{gone} SuperNodes ended by themselves")
 
+    def wait_for_quiet(self) -> None:
+        """Until the SuperNodes have started: a SuperLink that is kept waiting refuses some, and a ``flwr run``."""
+        before, end = -math.inf, time.monotonic() + _START_SECONDS
+        # So many may be there that they are never quiet.
+        while sum(self.processor_seconds()) - before > _QUIET_SECONDS * _QUIET_SHARE and time.monotonic() < end:
+            before = sum(self.processor_seconds())
+            time.sleep(_QUIET_SECONDS)
+            self.look()
+
     def idle_device_mb(self) -> float:
         """Memory of a SuperNode that has nothing to do, shared pages divided among those that share them."""
         several = self._devices[:8]
@@ -109,6 +124,10 @@ def measure(devices: int, at_once: int, minutes: float, keep_free: float) -> dic
             for number in range(devices):
                 running.append(fleet.add_device(number, config='worker="onnx"', retries=20))
                 watch.look()
+                if len(running) % TOGETHER == 0:
+                    watch.wait_for_quiet()
+            watch.wait_for_quiet()
+            record["start_seconds"] = time.monotonic() - started
             settings = Path(place) / "settings.toml"
             settings.write_text(SETTINGS.format(rounds=ROUNDS, devices=devices), encoding="utf-8")
             started = time.monotonic()

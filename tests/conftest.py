@@ -44,6 +44,14 @@ def plain_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """A machine that loses its power is no part of any test; tests of full disks have an ``fsync`` of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def known_activations() -> Iterator[None]:
     """Every run begins with its front's activations of the same public images, which takes half of a small run.
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    """Of its syntax tree."""
+    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+
+
 def room_of(file: Path) -> str:
     parts = file.relative_to(PACKAGE).parts
     return parts[0].removesuffix(".py")
@@ -60,7 +67,7 @@ def room_of(file: Path) -> str:
 
 def imports(file: Path) -> Iterator[str]:
     """Dotted names of what a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -143,7 +150,7 @@ def test_the_base_package_imports_without_optional_packages() -> None:
 def test_nothing_runs_what_it_reads() -> None:
     for file in modules():
         assert not {name.split(".")[0] for name in imports(file)} & {"pickle", "marshal", "shelve", "dill", "joblib"}
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes(file):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
@@ -161,7 +168,7 @@ def test_files_and_json_are_written_in_one_place() -> None:
         assert "json.dumps" not in text, file
         assert "json.dump(" not in text, file
         assert "json_format.dump" not in text, file
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(file):
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
@@ -187,9 +194,8 @@ def test_no_method_is_named_outside_of_its_own_files() -> None:
     named = set()
     for file in set(modules()) - own:
         place = file.relative_to(PACKAGE).as_posix()
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        compared = {operand for node in ast.walk(tree) if isinstance(node, ast.Compare) for operand in ast.walk(node)}
-        for node in ast.walk(tree):
+        compared = {operand for node in nodes(file) if isinstance(node, ast.Compare) for operand in ast.walk(node)}
+        for node in nodes(file):
             if isinstance(node, ast.Constant) and node.value in METHODS:
                 assert (node.value, node in compared) == (PACKAGE.name, False), f"{place}:{node.lineno}: {node.value}"
                 named.add(place)

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+#: What a bench takes is half a minute, however small.
+pytestmark = pytest.mark.ci
 BENCH = Path(__file__).parents[1] / "benchmarks" / "bench.py"
 
 

@@ -105,6 +105,7 @@ class TestAMethodInOneFile:
         of_classic = ecofed.run(settings().for_method("classic-fl")).totals.simulated_seconds
         assert result.totals.simulated_seconds == pytest.approx(of_classic, rel=1e-3)
 
+    @pytest.mark.ci
     def test_in_processes_it_is_the_same(self) -> None:
         few = ("devices=2", "rounds=1")
         here = ecofed.run(settings(*few).for_method("fedprox"))

@@ -262,11 +262,15 @@ class TestModuleAndArrays:
         wrong = nn.Sequential(*network()[:-1], nn.Linear(4 * 64, outputs))
         with pytest.raises(ecofed.ModelError, match=f"gives {outputs} numbers an image, the data have 3 classes"):
             ecofed.run(model=wrong, data=ARRAYS, out=tmp_path, method=method, **SMALL)
+        with pytest.raises(ecofed.ModelError, match=f"gives {outputs} numbers an image, the data have 3 classes"):
+            ecofed.plan(None, method, model=wrong, data=ARRAYS, **{**SMALL, "rounds": 3})
         assert not list(tmp_path.iterdir())
 
     def test_a_network_that_gives_no_row_of_numbers_is_refused(self) -> None:
         with pytest.raises(ecofed.ModelError, match=r"give numbers of shape \(2, 4, 8, 8\)"):
             ecofed.run(model=nn.Sequential(*network()[:-2], nn.Conv2d(4, 4, 1)), data=ARRAYS, **SMALL)
+        with pytest.raises(ecofed.ModelError, match=r"give numbers of shape \(2, 4, 8, 8\)"):
+            ecofed.plan(None, model=nn.Sequential(*network()[:-2], nn.Conv2d(4, 4, 1)), data=ARRAYS, **SMALL)
 
     def test_a_network_that_was_trained_is_told_that_it_starts_anew(self) -> None:
         trained = network()
@@ -289,6 +293,15 @@ class TestWrongTypes:
         wrong: Any = 5
         with pytest.raises(ecofed.ConfigError, match="observer: int has no method started"):
             ecofed.run(model=network(), data=ARRAYS, observer=wrong, **SMALL)
+
+    @pytest.mark.parametrize("wrong", [5, ecofed.SilentObserver])
+    def test_nothing_is_forgotten_before_an_observer_is_refused(self, wrong: Any, tmp_path: Path) -> None:
+        silent = ecofed.SilentObserver()
+        ecofed.run(model=network(), data=ARRAYS, out=tmp_path / "a", keep_buffer=True, observer=silent, **SMALL)
+        before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+        with pytest.raises(ecofed.ConfigError, match=r"observer: (int has no method|SilentObserver is a class)"):
+            ecofed.forget(tmp_path / "a", [0], observer=wrong)
+        assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
 
     @pytest.mark.parametrize("images", [np.zeros((2, 32, 32, 3), np.uint8), 5, [np.zeros(3)]])
     def test_images_to_predict(self, images: Any, tmp_path: Path) -> None:

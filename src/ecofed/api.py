@@ -29,14 +29,13 @@ from ecofed.runs import experiment, saved_model
 from ecofed.runs.evaluating import Evaluation
 from ecofed.runs.evaluating import evaluate as evaluated
 from ecofed.runs.natural import settled
-from ecofed.runs.observing import Observer, ProgressLines
+from ecofed.runs.observing import Observer, ProgressLines, checked
 from ecofed.runs.saved_model import TrainedNetwork
 from ecofed.runs.without_effect import without_effect
 
 #: ``((images, labels), (test_images, test_labels))``: uint8 (N, H, W, C) and whole numbers (N,).
 Arrays = tuple[tuple[Any, Any], tuple[Any, Any]]
 Source = Config | Settings | str | Path | None
-_TOLD = ("started", "round_finished", "note", "finished")
 
 
 def run(
@@ -73,7 +72,7 @@ def run(
         EcoFedError: a setting, the data or a device is at fault; see the tree in :mod:`ecofed.errors`.
     """
     asked = as_settings(settings, model, data, keys)
-    observer = _told(observer)
+    observer = checked(observer, ProgressLines)
     _say_what_plays_no_role(asked, [asked.method], model, keys, observer)
     return experiment.run(
         asked.for_method(asked.method),
@@ -121,7 +120,7 @@ def retrain(
         order=order,
         resume=resume,
         overwrite=overwrite,
-        observer=_told(observer),
+        observer=checked(observer, ProgressLines),
         command=command,
         report=report,
         **keys,
@@ -154,7 +153,7 @@ def compare(
     """
     asked = as_settings(settings, model, data, keys)
     methods = _names(methods, asked)
-    observer = _told(observer)
+    observer = checked(observer, ProgressLines)
     _say_what_plays_no_role(asked, methods, model, keys, observer)
     if out is not None:
         return experiment.compare(
@@ -212,18 +211,6 @@ def _names(methods: str | Sequence[str] | None, settings: Settings) -> list[str]
         if names.count(name) > 1:
             raise ConfigError(f"methods names '{name}' twice")
     return list(names)
-
-
-def _told(observer: Observer | None) -> Observer:
-    """Who is told; what cannot be told is refused before a run begins."""
-    if observer is None:
-        return ProgressLines()
-    lacking = [name for name in _TOLD if not callable(getattr(observer, name, None))]
-    if lacking:
-        raise ConfigError(
-            f"observer: {type(observer).__name__} has no method {lacking[0]}; derive from ecofed.SilentObserver"
-        )
-    return observer
 
 
 def evaluate(

@@ -11,6 +11,7 @@ import pytest
 from cli_fakes import Cli, FakeEngine
 
 from ecofed.cli.completion import assignments, methods, sources
+from ecofed.cli.key_hints import option_hint
 from ecofed.config.methods import METHODS
 from ecofed.config.presets import preset_names
 from ecofed.config.schema import all_keys
@@ -50,7 +51,10 @@ def test_a_key_given_as_an_option_is_answered_with_how_it_is_set(
 
 def test_every_key_is_known_as_an_option(cli: Cli) -> None:
     for key in all_keys():
-        assert f"--set {key}=1" in cli("run", f"--{key}", "1").err
+        hint = option_hint(f"--{key}", ["run", f"--{key}", "1"])
+        assert hint is not None
+        assert f"--set {key}=1" in hint
+    assert "--set codec.bits=1" in cli("run", "--codec.bits", "1").err
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_a_fallback_is_told(cli: Cli, tiny: str) -> None:
     assert "note: ./nowhere was found nowhere" in ended.out
 
 
+@pytest.mark.ci
 def test_ctrl_c_and_the_command_that_it_prints(cli: Cli, tiny: str, tmp_path: Path) -> None:
     words = ["run", tiny, "--set", "rounds=30", "--set", "evaluate_every=15", "--out", "stopped"]
     command = [sys.executable, "-c", "from ecofed.cli import main; main()", *words]

@@ -61,6 +61,7 @@ def test_a_compact_fronts_delivery_is_foreseen_to_the_byte() -> None:
     assert row.ledger["front"]["downlink"] < 0.55 * only_ecofed("normalisation=frozen").ledger["front"]["downlink"]
 
 
+@pytest.mark.ci
 def test_entropy_coded_early_uploads_are_foreseen_within_five_percent() -> None:
     small = ("data.samples_per_device=50", "model.width=0.5")
     sets = ("ecofed.device_cuts=block1,block2", "codec.entropy=deflate", *small)

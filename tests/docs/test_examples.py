@@ -25,7 +25,8 @@ from ecofed.config.presets import read_toml
 from ecofed.runs import experiment
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 TINY: dict[str, Any] = {
     "rounds": 2,
@@ -61,7 +62,9 @@ def a_page(_: object, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(run_here(p))], ids=lambda page: page.relative_to(ROOT).as_posix()
+    "page",
+    [pytest.param(p, marks=() if p == README else pytest.mark.ci) for p in PAGES if any(run_here(p))],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -112,7 +115,7 @@ def test_the_readmes_python_needs_only_what_make_quickstart_installs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(config, "read_toml", lambda _: TINY)
     monkeypatch.setattr(experiment, "write_report", a_page)
-    shown = [block for block in run_here(ROOT / "README.md") if block.kind == "python"]
+    shown = [block for block in run_here(README) if block.kind == "python"]
     assert "to_pandas()" in "".join(block.text for block in shown)
     names: dict[str, Any] = {}
     for block in shown:

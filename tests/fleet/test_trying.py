@@ -50,3 +50,16 @@ def test_the_command_says_where_the_second_fleet_goes(
     with pytest.raises(StartedError):
         command.try_(out=tmp_path / "another")
     assert capsys.readouterr().err.startswith("Flower 1.43.0 is not tested with this version of ecofed (from 1.43")
+
+
+def test_a_run_that_flower_does_not_start_is_an_error_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``flwr run`` ends with exit code 0 when its SuperLink is too busy."""
+    fleet = object.__new__(machine.Fleet)
+    fleet.folder = tmp_path
+    monkeypatch.setattr(
+        machine.Fleet, "flwr", lambda *_: 'a line\n{"success": false, "error-message": "Deadline Exceeded"}'
+    )
+    with pytest.raises(RuntimeError, match="flwr run: Deadline Exceeded"):
+        fleet.run("quickstart", tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
@@ -31,6 +32,7 @@ def test_shared_weights_stay_shared() -> None:
     assert copied[0].weight is not one.weight
 
 
+@pytest.mark.ci
 def test_a_plan_loads_no_computer_algebra() -> None:
     """SymPy and PyTorch's symbolic shapes took a tenth of its time."""
     script = """

@@ -48,6 +48,7 @@ def test_steps_in_one_pass_over_memory_differ_by_rounding_at_most() -> None:
     torch.testing.assert_close(weights, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.ci
 def test_the_compiler_stays_where_it_is() -> None:
     code = """
 import sys, torch

@@ -297,6 +297,7 @@ def pretrain(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.ci
 def test_a_bottleneck_of_ones_own_pictures_by_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its directions are those of these pictures' activations, and a run takes it with codes of that length."""
     photos, out = squares(tmp_path / "photos"), tmp_path / "own.safetensors"

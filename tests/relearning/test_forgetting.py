@@ -289,6 +289,7 @@ def test_lists_of_samples(tmp_path: Path) -> None:
         read_samples(path)
 
 
+@pytest.mark.ci
 def test_killed_at_any_moment_it_is_untouched_or_completed(
     copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("often_saved")
 @pytest.mark.parametrize("case", quick(range(CASES), 3))
 @pytest.mark.parametrize("name", COMMANDS)

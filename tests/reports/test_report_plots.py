@@ -209,6 +209,7 @@ def test_label_maps_of_any_size(make: Make, monkeypatch: pytest.MonkeyPatch, dev
     assert 2 <= plot.svg.count("class ") <= 25
 
 
+@pytest.mark.ci
 def test_extreme_runs_still_draw(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     one_round = make(rounds=1, devices=1, sampled=1)
     assert len(draw_plots(one_round)) == 4

@@ -21,7 +21,8 @@ from ecofed.errors import CheckpointError
 from ecofed.results import RoundRecord
 from ecofed.runs import experiment
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
-from ecofed.runs.experiment import SilentObserver, run
+from ecofed.runs.experiment import run
+from ecofed.runs.observing import SilentObserver
 from slowly import quick
 
 RUN = """

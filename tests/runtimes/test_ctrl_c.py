@@ -12,8 +12,9 @@ from small import outcome, small_config
 from ecofed.results import RoundRecord
 from ecofed.runs import experiment
 from ecofed.runs.checkpoints import Checkpoint
-from ecofed.runs.experiment import SilentObserver, run
+from ecofed.runs.experiment import run
 from ecofed.runs.interruption import SAID
+from ecofed.runs.observing import SilentObserver
 
 
 class PressCtrlC(SilentObserver):

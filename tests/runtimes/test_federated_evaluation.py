@@ -59,6 +59,7 @@ def on_devices(result: RunResult) -> dict[int, tuple[int, int]]:
     return dict(zip(own.devices, zip(own.samples, own.right, strict=True), strict=True))
 
 
+@pytest.mark.ci
 def test_from_run_to_report_without_test_images_over_processes(pictures: Path, tmp_path: Path) -> None:
     config = small_config(pictures, **ALONE)
     here = run(config, out=tmp_path / "here")

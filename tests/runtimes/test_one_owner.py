@@ -21,8 +21,9 @@ from ecofed.errors import InUseError, StorageError
 from ecofed.files.ownership import OWNER_FILE, owned, owned_file, refuse_if_owned
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs import experiment
-from ecofed.runs.experiment import SilentObserver, compare, run
+from ecofed.runs.experiment import compare, run
 from ecofed.runs.frontier import frontier
+from ecofed.runs.observing import SilentObserver
 
 #: Takes a folder or a file, says so, keeps it until its input ends.
 HOLDER = """

@@ -78,6 +78,7 @@ def ask(transport: ProcessesTransport, device: int) -> str:
     return message.reason
 
 
+@pytest.mark.ci
 def test_devices_end_with_the_transport_and_when_the_server_dies(pictures: Path) -> None:
     task = prepared_for(small_config(pictures, runtime="processes")).task
     transport = ProcessesTransport(task)
@@ -108,6 +109,7 @@ time.sleep(600)
 KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("end", "stopped"),
     [
@@ -167,6 +169,7 @@ print(os.WTERMSIG(status))
 """
 
 
+@pytest.mark.ci
 def test_a_stopped_host_is_ended_by_its_devices_where_the_kernel_does_not() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_THE_KERNEL], capture_output=True, text=True, check=True)
     assert done.stdout == f"{int(signal.SIGKILL)}\n"

@@ -17,7 +17,8 @@ from small import notes, outcome, prepared_for, small_config
 from ecofed.config.schema import Config
 from ecofed.costs.profiles import Link
 from ecofed.results import RoundRecord
-from ecofed.runs.experiment import SilentObserver, run
+from ecofed.runs.experiment import run
+from ecofed.runs.observing import SilentObserver
 from ecofed.runtimes import ProcessesTransport
 from ecofed.runtimes.device_process import Device
 

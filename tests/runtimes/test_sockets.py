@@ -35,7 +35,7 @@ from ecofed.runs.experiment import run
 from ecofed.runtimes import ProcessesTransport, processes
 from ecofed.runtimes.device_process import Device
 from ecofed.runtimes.sockets import INCARNATION_BYTES, TOKEN_BYTES, Connection, Hello
-from ecofed.wire import HEADER_BYTES, MAX_MESSAGE_BYTES
+from ecofed.wire import HEADER_BYTES, MAX_MESSAGE_BYTES, Failure, encode
 from slowly import quick
 
 
@@ -81,7 +81,10 @@ def test_answers_that_nobody_asked_for_are_not_taken_for_others(mishap: Mishap, 
     assert outcome(result) == undisturbed(pictures, "lgl")
 
 
-@pytest.mark.parametrize("mishap", [answer_late(5.0), talk_nonsense], ids=["late", "nonsense"])
+@pytest.mark.parametrize(
+    "mishap",
+    [pytest.param(answer_late(5.0), id="late", marks=pytest.mark.ci), pytest.param(talk_nonsense, id="nonsense")],
+)
 def test_a_device_that_fails_a_round_is_left_out_of_it_and_comes_back(mishap: Mishap, pictures: Path) -> None:
     config = small_config(pictures, "lgl", sampled_devices=4, quorum=0.75, deadline_seconds=4.0, rounds=4)
     result = run_with(config, {3: [mishap]})
@@ -214,6 +217,35 @@ def test_trickling_bytes_do_not_stretch_a_deadline() -> None:
     thread.join()
     connection.close()
     other.close()
+
+
+def test_a_server_that_greets_and_hangs_up_is_asked_more_and_more_rarely(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepared_for(small_config(pictures, "lgl", rounds=1, devices=1, sampled_devices=1))
+    early = ProcessesTransport(prepared.task, start_devices=False)
+    device = Device(early.installation, 0)
+    early.close()
+    greeted, ends, pauses = iter([False, False, True, False, False, False]), list[socket.socket](), list[float]()
+
+    def greet() -> Connection | None:
+        served = next(greeted, None)
+        if served is None:
+            return None
+        ours, theirs = connected_pair()
+        ends.append(theirs)
+        if served:
+            theirs.sendall(encode(Failure(reason="a message")).data)
+        theirs.shutdown(socket.SHUT_WR)
+        return ours
+
+    monkeypatch.setattr(device, "_connect", greet)
+    monkeypatch.setattr(device, "answer", lambda request: request)
+    monkeypatch.setattr("ecofed.runtimes.device_process.time.sleep", pauses.append)
+    device.serve()
+    for end in ends:
+        end.close()
+    assert pauses == [0.0, 0.05, 0.0, 0.05, 0.1, 0.2]  # one that is asked something is back at once
 
 
 @pytest.mark.slow

@@ -21,8 +21,9 @@ from ecofed.reports.unfinished import METRICS_FILE, UNFINISHED_FILE
 from ecofed.results import RoundRecord
 from ecofed.runs import experiment
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
-from ecofed.runs.experiment import SilentObserver, compare, run
+from ecofed.runs.experiment import compare, run
 from ecofed.runs.frontier import frontier
+from ecofed.runs.observing import SilentObserver
 
 
 class Listener(SilentObserver):

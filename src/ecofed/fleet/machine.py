@@ -150,7 +150,10 @@ class Fleet:
         """Start a training; returns Flower's number of it."""
         words = f'preset="{settings}" set="{sets}" out="{out}" resume={str(resume).lower()} at-once={at_once}'
         answer = self.flwr("run", self.folder / "app", NAME, "--run-config", words, "--format", "json")
-        return int(json.loads(answer[answer.index("{") :])["run-id"])
+        told: dict[str, Any] = json.loads(answer[answer.index("{") :])
+        if "run-id" not in told:  # which ends with exit code 0
+            raise RuntimeError(f"flwr run: {told.get('error-message', answer)}")
+        return int(told["run-id"])
 
     def state(self, run: int) -> dict[str, Any]:
         """What Flower says about a run: its status and its network traffic."""

@@ -33,11 +33,19 @@ def check_outputs(halves: Partition, config: ModelConfig, *, in_channels: int, s
         raise ModelError(
             f"model.name = '{config.name}': does not take images of {in_channels}x{side}x{side} ({reason})"
         ) from error
-    shape = tuple(output.shape)
-    if len(shape) != 2 or shape[0] != len(x_NCHW):
+    check_shape(tuple(output.shape), config, images=len(x_NCHW), classes=classes)
+
+
+def check_shape(shape: tuple[int, ...], config: ModelConfig, *, images: int, classes: int) -> None:
+    """Hold what a network of the user's own makes of so many images against the data.
+
+    Raises:
+        ModelError: it is not a row of numbers an image, or of another count of numbers than there are classes.
+    """
+    if len(shape) != 2 or shape[0] != images:
         raise ModelError(
-            f"model.name = '{config.name}': two images give numbers of shape {shape}; it must give one row of numbers "
-            "an image, one for each class"
+            f"model.name = '{config.name}': {images} images give numbers of shape {shape}; it must give one row of "
+            "numbers an image, one for each class"
         )
     if shape[1] != classes:
         raise ModelError(

@@ -66,6 +66,12 @@ class CountedNetwork:
                 names[node] = name if node not in names else min(name, names[node], key=len)
         return list(names.values())
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """What it makes of two images; empty where it makes more than one tensor of them."""
+        (returned,) = (node.args[0] for node in self._traced.graph.nodes if node.op == "output")
+        return self._nodes[returned].output_shape if isinstance(returned, fx.Node) else ()
+
     def whole(self) -> Segment:
         """The network uncut."""
         return self._segment(list(self._nodes))
@@ -166,7 +172,8 @@ class _Counter(fx.Interpreter):
         self._saved = 0
         self._known: dict[int, Tensor] = {}
         """Storages that are parameters or were saved already; the tensors are kept so that no number is reused."""
-        for value in traced.model.state_dict(keep_vars=True).values():
+        self._named: dict[str, Tensor] = traced.model.state_dict(keep_vars=True)
+        for value in self._named.values():
             self._known[_storage(value)] = value
 
     def run(self, *inputs: Any, **options: Any) -> Any:
@@ -210,9 +217,8 @@ class _Counter(fx.Interpreter):
         for value in node.all_input_nodes:
             if value.op == "get_attr":
                 used = used | self._traced.states[value]
-        named = self._traced.model.state_dict(keep_vars=True)
-        tensors = {name: tuple(value.shape) for name, value in named.items() if any(value is one for one in used)}
-        return tensors, {name: shape for name, shape in tensors.items() if isinstance(named[name], nn.Parameter)}
+        tensors = {name: tuple(value.shape) for name, value in self._named.items() if any(value is one for one in used)}
+        return tensors, {name: shape for name, shape in tensors.items() if isinstance(self._named[name], nn.Parameter)}
 
 
 def _multiplications(

@@ -18,6 +18,7 @@ from ecofed.config.schema import Config
 from ecofed.costs.workload import EarlyFront, Layer, Segment, Workload, code_size, early_row_bytes
 from ecofed.models.bottleneck import add_expansion, is_linear
 from ecofed.models.fronts import build_front, build_middle
+from ecofed.models.own_networks import check_shape, is_own
 from ecofed.models.partition import partition
 from ecofed.models.registry import build_model, input_side
 from ecofed.planning.counting import CountedNetwork, count_segment
@@ -38,7 +39,10 @@ def counted_network(config: Config, in_channels: int, classes: int) -> CountedNe
 def _counted(config: ModelConfig, in_channels: int, classes: int, normalisation: str) -> CountedNetwork:
     with torch.device("meta"):
         model = build_model(config, in_channels=in_channels, classes=classes, normalisation=normalisation)
-    return CountedNetwork(model, in_channels, input_side(config))
+    network = CountedNetwork(model, in_channels, input_side(config))
+    if is_own(config.name):
+        check_shape(network.output_shape, config, images=2, classes=classes)
+    return network
 
 
 def build_workload(

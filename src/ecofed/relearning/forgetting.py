@@ -15,7 +15,7 @@ from ecofed.reports.files import RESULT_FILE
 from ecofed.reports.unfinished import UNFINISHED_FILE
 from ecofed.results import RunResult
 from ecofed.runs.kept_buffer import check_there, open_buffer
-from ecofed.runs.observing import Observer, SilentObserver
+from ecofed.runs.observing import Observer, checked
 
 
 def forget(
@@ -52,7 +52,7 @@ def forget(
     Raises:
         ConfigError: no buffer, or nothing of such a device in it. EcoFedError: bytes were found that should be gone.
     """
-    source, observer = Path(source), observer or SilentObserver()
+    source, observer = Path(source), checked(observer)
     if out is not None and Path(out).resolve() == source.resolve():
         raise ConfigError(f"{out} is the run that is deleted from; choose another folder with --out")
     selection: dict[int, Sequence[int]] = {**dict(samples or {}), **dict.fromkeys(devices, ())}

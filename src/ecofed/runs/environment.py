@@ -26,8 +26,12 @@ def describe_environment(threads: int, accelerator: str) -> dict[str, Any]:
     }
 
 
+@cache
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, with ``+changes`` if files differ; else ``None``."""
+    """The commit of the checkout that this package runs from, with ``+changes`` if files differ; else ``None``.
+
+    Looked up once a process: what is changed while it runs is not what it runs.
+    """
     folder = Path(__file__).parents[1]
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:

@@ -35,8 +35,7 @@ from ecofed.runs.interruption import deferred
 from ecofed.runs.judging import Judges
 from ecofed.runs.keeping import keep
 from ecofed.runs.natural import settled
-from ecofed.runs.observing import Observer as Observer
-from ecofed.runs.observing import SilentObserver as SilentObserver
+from ecofed.runs.observing import Observer, checked
 from ecofed.runs.preparation import Prepared, check_validation, prepare
 from ecofed.runs.run_folder import (
     append_metrics,
@@ -95,7 +94,7 @@ def run(
     if isinstance(config, Settings):
         config = settled(config)
         config = config.for_method(config.method)
-    observer = observer or SilentObserver()
+    observer = checked(observer)
     if out is None and (resume or overwrite):
         raise ConfigError("resume and overwrite are about a folder: say which with out")
     folder = None if out is None else Path(out)
@@ -276,7 +275,7 @@ def compare(
     if seeds:
         configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
     folder, several = Path(out), len(set(seeds)) > 1
-    observer = observer or SilentObserver()
+    observer = checked(observer)
     places = [folder / (f"{one.method}-seed={one.seed}" if several else one.method) for one in configs]
     if resume and (folder / REPORT_FILE).exists() and all(map(is_tidy, places)):
         done = [finished(place, config) for place, config in zip(places, configs, strict=True)]

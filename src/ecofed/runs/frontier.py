@@ -23,7 +23,7 @@ from ecofed.reports.joining import changed_inputs
 from ecofed.results import RunResult
 from ecofed.results.untrained import refuse_untrained
 from ecofed.runs.experiment import run_owned, run_several
-from ecofed.runs.observing import Observer, SilentObserver
+from ecofed.runs.observing import Observer, checked
 from ecofed.runs.run_folder import check_finished, claimed, claimed_part
 
 #: The paper's own choices, on the same network and data.
@@ -75,7 +75,7 @@ def frontier(
     Raises:
         ConfigError: no combination is possible. EcoFedError: a run failed.
     """
-    observer, folder, notes = observer or SilentObserver(), Path(out), list[str]()
+    observer, folder, notes = checked(observer), Path(out), list[str]()
     runs: list[tuple[str, Config]] = []
     for front in fronts:
         for count in bits:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ecofed.config.schema import Config
-from ecofed.errors import Notice
+from ecofed.errors import ConfigError, Notice
 from ecofed.reports.units import human_bytes, human_seconds
 from ecofed.results import RoundRecord, RunResult
 from ecofed.results.untrained import ended_words
@@ -59,6 +59,23 @@ class SilentObserver:
 
     def finished(self, result: RunResult) -> None:
         pass
+
+
+def checked(observer: Observer | None, otherwise: Callable[[], Observer] = SilentObserver) -> Observer:
+    """Who is told: ``otherwise()`` where nobody was named.
+
+    Raises:
+        ConfigError: what was named cannot be told; before anything is done.
+    """
+    if observer is None:
+        return otherwise()
+    name = type(observer).__name__
+    if isinstance(observer, type):
+        raise ConfigError(f"observer: {observer.__name__} is a class; give an object of it: {observer.__name__}()")
+    for method in ("started", "round_finished", "note", "finished"):
+        if not callable(getattr(observer, method, None)):
+            raise ConfigError(f"observer: {name} has no method {method}; derive from ecofed.SilentObserver")
+    return observer
 
 
 class ProgressLines:

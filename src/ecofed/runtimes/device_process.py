@@ -69,14 +69,19 @@ class Device:
 
     def serve(self) -> None:
         """Answer requests; returns when the server cannot be reached any more."""
+        pause = 0.0
         while (connection := self._connect()) is not None:
             try:
                 while True:
                     self.serve_one(connection)
+                    pause = 0.0
             except (OSError, WireError):
                 pass  # connect again: the server may have dropped a connection that it no longer trusts
             finally:
                 connection.close()
+            # A server that greets and hangs up, again and again, is not asked as fast as this machine can.
+            time.sleep(pause)
+            pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
 
     def serve_one(self, connection: Connection) -> None:
         """Answer the next request, whenever it comes."""
