@@ -4,8 +4,8 @@
     python benchmarks/flower_capacity.py write                    the table of docs/results-capacity.md
 
 Needs ``ecofed[flower,train,device,digits]``. A SuperLink and the SuperNodes with TLS and authentication, on the
-loopback interface only; tiny devices (half of a LeNet in ONNX Runtime, ten digits each) that upload anew in each of
-three rounds. The first refresh brings the front, too, and
+loopback interface only; tiny devices (half of a LeNet in ONNX Runtime, ten digits each) that upload anew in every
+round. The first refresh brings the front, too, and
 is not counted. Seconds are by the clock of a machine that carries server and devices; processor seconds stand beside
 them, because real devices have processors of their own. A size is given up when its time is over or when less memory is
 free than ``--keep-free``: it is recorded why.
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +34,6 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "docs" / "results" / "capacity.json"
 PAGE = ROOT / "docs" / "results-capacity.md"
 START, END = "<!-- table -->\n", "<!-- end -->"
-ROUNDS = 3
 SETTINGS = """
 method = "ecofed"
 rounds = {rounds}
@@ -69,11 +69,25 @@ class GivenUpError(Exception):
 class Watch:
     """A fleet's processes: their processor time, and the most memory that they have had."""
 
-    def __init__(self, fleet: Fleet, devices: list[subprocess.Popen[bytes]], end: float, keep_free: float) -> None:
-        self._server, self._devices = fleet.superlink, devices
+    def __init__(
+        self, fleet: Fleet, start: Callable[[int], subprocess.Popen[bytes]], end: float, keep_free: float
+    ) -> None:
+        self._server, self._start, self._devices = fleet.superlink, start, list[subprocess.Popen[bytes]]()
         self._end, self._keep_free = end, keep_free
         self.superlink_mb = self.server_mb = self.devices_mb = 0.0
-        self._seconds: dict[int, float] = {}
+        self.restarts = 0
+        """SuperNodes that gave up while the SuperLink let them wait, and were started again."""
+
+    def add_device(self) -> None:
+        """Start the next one; after some, wait until they have started."""
+        self._devices.append(self._start(len(self._devices)))
+        self.look()
+        if len(self._devices) % TOGETHER == 0:
+            self.wait_for_quiet()
+
+    @property
+    def devices(self) -> int:
+        return len(self._devices)
 
     def look(self) -> None:
         """Measure; raise :class:`GivenUpError` where the machine or the time is full."""
@@ -85,8 +99,10 @@ class Watch:
             raise GivenUpError(f"memory: {free / 1000:.1f} GB were left of {_meminfo('MemTotal') / 1000:.0f}")
         if time.monotonic() > self._end:
             raise GivenUpError("time")
-        if (gone := sum(process.poll() is not None for process in self._devices)) > 0:
-            raise GivenUpError(f"{gone} SuperNodes ended by themselves")
+        for number, process in enumerate(self._devices):
+            if process.poll() is not None:  # as the service of a device does
+                self.restarts += 1
+                self._devices[number] = self._start(number)
 
     def wait_for_quiet(self) -> None:
         """Until the SuperNodes have started: a SuperLink that is kept waiting refuses some, and a ``flwr run``."""
@@ -109,31 +125,31 @@ class Watch:
         return sum(map(_processor_seconds, server)), sum(map(_processor_seconds, devices))
 
 
-def measure(devices: int, at_once: int, minutes: float, keep_free: float) -> dict[str, Any]:
+def measure(devices: int, at_once: int, rounds_wanted: int, minutes: float, keep_free: float) -> dict[str, Any]:
     """One fleet, started and ended here."""
     begun = time.monotonic()
     record: dict[str, Any] = {"devices": devices, "at_once": at_once, "stopped": None, "threads": os.cpu_count()}
     with tempfile.TemporaryDirectory() as place, Fleet(Path(place), devices) as fleet:
-        running: list[subprocess.Popen[bytes]] = []
-        watch = Watch(fleet, running, begun + 60 * minutes, keep_free)
+
+        def start(number: int) -> subprocess.Popen[bytes]:
+            return fleet.add_device(number, config='worker="onnx"', retries=20)
+
+        watch = Watch(fleet, start, begun + 60 * minutes, keep_free)
         out = Path(place) / "out"
         try:
             started = time.monotonic()
             fleet.register(*(fleet.certificates / f"device-{number}.pub" for number in range(devices)))
             record["register_seconds"] = time.monotonic() - started
-            for number in range(devices):
-                running.append(fleet.add_device(number, config='worker="onnx"', retries=20))
-                watch.look()
-                if len(running) % TOGETHER == 0:
-                    watch.wait_for_quiet()
+            for _ in range(devices):
+                watch.add_device()
             watch.wait_for_quiet()
             record["start_seconds"] = time.monotonic() - started
             settings = Path(place) / "settings.toml"
-            settings.write_text(SETTINGS.format(rounds=ROUNDS, devices=devices), encoding="utf-8")
+            settings.write_text(SETTINGS.format(rounds=rounds_wanted, devices=devices), encoding="utf-8")
             started = time.monotonic()
             run = fleet.run(settings, out, at_once=at_once)
             rounds = [(time.monotonic(), *watch.processor_seconds())]
-            while len(rounds) <= ROUNDS:
+            while len(rounds) <= rounds_wanted:
                 time.sleep(0.5)
                 watch.look()
                 lines = (out / "metrics.jsonl").read_text().splitlines() if (out / "metrics.jsonl").exists() else []
@@ -141,9 +157,9 @@ def measure(devices: int, at_once: int, minutes: float, keep_free: float) -> dic
                     rounds.append((time.monotonic(), *watch.processor_seconds()))
                     record[f"round_{len(rounds) - 1}_seconds"] = rounds[-1][0] - rounds[-2][0]
             record["connected_and_first_refresh_seconds"] = rounds[1][0] - started
-            record["refresh_seconds"] = (rounds[-1][0] - rounds[1][0]) / (ROUNDS - 1)
-            record["server_processor_seconds"] = (rounds[-1][1] - rounds[1][1]) / (ROUNDS - 1)
-            record["device_processor_seconds"] = (rounds[-1][2] - rounds[1][2]) / (ROUNDS - 1) / devices
+            record["refresh_seconds"] = (rounds[-1][0] - rounds[1][0]) / (rounds_wanted - 1)
+            record["server_processor_seconds"] = (rounds[-1][1] - rounds[1][1]) / (rounds_wanted - 1)
+            record["device_processor_seconds"] = (rounds[-1][2] - rounds[1][2]) / (rounds_wanted - 1) / devices
             record["idle_device_mb"] = watch.idle_device_mb()
             line = json.loads(lines[-1])
             record["bytes_a_device"] = (line["uplink_bytes"] + line["downlink_bytes"]) / devices
@@ -152,8 +168,9 @@ def measure(devices: int, at_once: int, minutes: float, keep_free: float) -> dic
             while str(fleet.state(run)["status"]).split(":")[0] != "finished" and time.monotonic() < end:
                 time.sleep(2)
         except GivenUpError as reason:
-            record["stopped"] = f"{reason} ({len(running)} SuperNodes had been started)"
+            record["stopped"] = f"{reason} ({watch.devices} SuperNodes had been started)"
         record |= {
+            "restarts": watch.restarts,
             "superlink_mb": watch.superlink_mb,
             "server_mb": watch.server_mb,
             "seconds": time.monotonic() - begun,
@@ -190,6 +207,7 @@ def _meminfo(name: str) -> float:
 def run(
     sizes: Annotated[list[int], typer.Argument(help="SuperNodes, one fleet after the other.")],
     at_once: Annotated[int, typer.Option(help="Messages out at a time; 0: all.")] = 8,
+    rounds: Annotated[int, typer.Option(help="The first is not counted.", min=2)] = 3,
     minutes: Annotated[float, typer.Option(help="For each size.")] = 20,
     keep_free: Annotated[float, typer.Option(help="Megabytes that must stay free.")] = 4000,
 ) -> None:
@@ -198,7 +216,7 @@ def run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for size in sizes:
-        record = measure(size, at_once, minutes, keep_free)
+        record = measure(size, at_once, rounds, minutes, keep_free)
         record |= {"flower": metadata.version("flwr"), "commit": commit.stdout.strip()}
         print(json.dumps(record), flush=True)
         kept = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else []

@@ -13,6 +13,8 @@ from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.runs.frontier import Frontier, _beats, frontier
 
+pytestmark = pytest.mark.ci
+
 TINY = [
     *("data.name=digits", "data.samples_per_device=20", "model.name=lenet", "model.width=0.5", "devices=4"),
     *("sampled_devices=2", "batch_size=8", "rounds=2", "test_samples=60", "front.name=random"),

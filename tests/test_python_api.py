@@ -412,6 +412,7 @@ class TestShown:
         )
         assert repr(both) == f"<Comparison\n  {one!r}\n  {two!r}>"
 
+    @pytest.mark.ci
     @pytest.mark.parametrize("name", ["load", "run"])
     def test_who_has_a_result_can_show_it(self, name: str) -> None:
         """Whatever this file imports: in a process of its own, nothing but the public names."""

@@ -155,6 +155,7 @@ def test_a_network_whose_codes_have_a_scale_of_their_batch_says_so(tmp_path: Pat
             ecofed.predict(tmp_path / network, data / "test/ant/0.png")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("side", [28, 32])
 def test_send_images_is_tested_and_used_on_images_like_those_it_was_trained_on(side: int, tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "all", side=side)

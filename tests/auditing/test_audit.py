@@ -30,6 +30,8 @@ from ecofed.runs.experiment import run
 from ecofed.runs.run_folder import clear
 from slowly import quick as quick_of
 
+pytestmark = pytest.mark.ci
+
 ATTACKS = ("black-box-128", "white-box", "weights")
 
 

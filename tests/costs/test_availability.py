@@ -53,6 +53,7 @@ def there(config: Config, device: int) -> list[int]:
     return [round_ for round_ in range(1, 201) if availability.is_there(device, round_)]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("method", quick(PAPER_METHODS, "ecofed", "vanilla-dpfl"))
 @pytest.mark.parametrize(
     "sets",

@@ -194,6 +194,7 @@ def test_diverged_training_says_what_to_do(method: str) -> None:
         run(tiny_config(method, learning_rate=1e12, initialisation="random", rounds=4))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("method", METHODS)
 def test_resume_equals_an_uninterrupted_run(method: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", -1.0)

@@ -166,6 +166,7 @@ def test_the_variance_of_two_numbers_is_divided_by_two() -> None:
     assert (float(layer.running_mean), float(layer.running_var)) == (1.0, 1.0)
 
 
+@pytest.mark.ci
 def test_groups_can_be_normalised_where_nothing_before_them_is_trained() -> None:
     """As after a frozen front. Without care the process ends here, without a word."""
     script = """

@@ -230,6 +230,7 @@ def test_every_method_starts_from_all_but_the_last_layer(tinynet: Path, method: 
     assert ("expansion.conv.weight" in state) == (method == "ecofed")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("back", ["rest", "small"])
 def test_a_network_of_timm_trains_from_a_file_and_is_kept(tinynet: Path, tmp_path: Path, back: str) -> None:
     config = config_of("timm:tinynet", tinynet, model__back=back, normalisation="frozen")

@@ -76,6 +76,7 @@ def test_a_device_is_forgotten(cli: Cli, copied: Callable[[str], Path]) -> None:
     assert "nothing is left in the buffer" in last
 
 
+@pytest.mark.ci
 def test_a_search_is_printed(cli: Cli, collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ecofed.relearning import tuning
 

@@ -190,6 +190,7 @@ def test_too_many_processes_are_refused_at_once(pictures: Path) -> None:
     assert isinstance(small_config(pictures, devices=MAX_PROCESSES + 1), Config)
 
 
+@pytest.mark.ci
 def test_a_device_without_its_data_says_so(pictures: Path, tmp_path: Path) -> None:
     config = small_config(pictures, runtime="processes")
     prepared = prepared_for(config)

@@ -20,6 +20,8 @@ from ecofed.runs import side_by_side
 from ecofed.runs.experiment import compare
 from ecofed.runs.observing import SilentObserver
 
+pytestmark = pytest.mark.ci
+
 METHODS = ("ecofed", "closed-form")
 pytestmark = pytest.mark.usefixtures("often_saved_without_reports")
 
@@ -74,7 +76,6 @@ def alone(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Compariso
     return compare(settings_of(pictures), METHODS, out=tmp_path_factory.mktemp("alone"))
 
 
-@pytest.mark.ci
 def test_the_results_are_those_of_one_after_the_other_and_are_told_in_order(
     alone: Comparison, pictures: Path, tmp_path: Path
 ) -> None:
@@ -86,7 +87,6 @@ def test_the_results_are_those_of_one_after_the_other_and_are_told_in_order(
     assert (tmp_path / "ecofed" / "model.safetensors").exists()
 
 
-@pytest.mark.ci
 def test_each_may_use_its_share_of_the_cores(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[str] = []
 
@@ -101,7 +101,6 @@ def test_each_may_use_its_share_of_the_cores(pictures: Path, tmp_path: Path, mon
     assert shares == ["2", "2"]
 
 
-@pytest.mark.ci
 def test_ctrl_c_stops_all_of_them_and_resume_goes_on(alone: Comparison, pictures: Path, tmp_path: Path) -> None:
     class Pressing(Beside):
         def beside(self) -> Told:
