@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from ecofed.cli import main
 from ecofed.errors import ConfigError
@@ -105,6 +106,15 @@ def test_a_bad_option_makes_nothing(words: list[str], said: str, init: Any, tmp_
     assert said in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "fleet").exists()
+
+
+def test_the_servers_certificate_is_for_its_own_processes_too(tmp_path: Path) -> None:
+    """They reach the SuperLink at 127.0.0.1, whatever its name is; without it no run ever starts."""
+    make_fleet(tmp_path, Plan(hosts=("superlink.example.org", "10.0.0.7"), devices=1))
+    certificate = x509.load_pem_x509_certificate((tmp_path / "certificates/server.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["superlink.example.org"]
+    assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.7", "127.0.0.1"]
 
 
 def test_an_address_of_the_newer_kind_is_in_brackets(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from ecofed.fleet.containers import CONTAINERFILE, USER_ID
 PORT = 9091
 MOST_DEVICES = 100_000
 MOST_SECONDS = 86_400
+#: Where a SuperLink's own processes reach it, whatever its name is outside: its certificate has to be for this, too.
+LOOPBACK = "127.0.0.1"
 _QUIET = "FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1"
 
 
@@ -84,7 +86,7 @@ def make_fleet(folder: Path, plan: Plan) -> Made:
     from ecofed.fleet.certificates import make_certificates  # cryptography, which not everybody has
 
     before = {path.name for path in (folder / "certificates").glob("*")}
-    make_certificates(folder / "certificates", list(plan.hosts), plan.devices)
+    make_certificates(folder / "certificates", list(dict.fromkeys([*plan.hosts, LOOPBACK])), plan.devices)
     now = {path.name for path in (folder / "certificates").glob("*")}
     written, kept = [f"certificates/{name}" for name in sorted(now - before)], list[str]()
     for name, text in files(plan).items():

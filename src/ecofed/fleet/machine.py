@@ -21,8 +21,8 @@ from typing import Any
 from ecofed.files.disk import write_text
 from ecofed.fleet.app import write_app
 from ecofed.fleet.certificates import make_certificates
+from ecofed.fleet.folder import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 NAME = "fleet"
 START_SECONDS = 60
 FINISHED = "finished"

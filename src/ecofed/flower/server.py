@@ -33,13 +33,15 @@ app = ServerApp()
 
 @app.main()  # type: ignore[untyped-decorator]
 def main(grid: Grid, context: Context) -> None:
-    """Train, write the results, say where they are. A user's mistake ends the run with one line."""
+    """Train, write the results, say where they are. A user's mistake is a line of the run's log and its state."""
     if (line := untested(metadata.version("flwr"))) is not None:
         Voice().note(line)
     try:
         train(grid, context.run_config)
     except EcoFedError as error:
-        raise SystemExit(f"error: {error}") from None
+        Voice().error(error)
+        # Not SystemExit: Flower would send neither the line nor that the run has failed.
+        raise RuntimeError(str(error)) from None
 
 
 def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None) -> RunResult:
@@ -102,6 +104,10 @@ class Voice:
 
     def note(self, text: str) -> None:
         print(f"note: {clean(text)}", flush=True)
+
+    def error(self, error: EcoFedError) -> None:
+        """What a user has to mend; the run ends."""
+        print(f"error: {clean(str(error))}", flush=True)
 
     def finished(self, result: RunResult) -> None:
         accuracy = f"accuracy {result.totals.final_test_accuracy:.4f}"
