@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-# Tests run side by side, one process a core: more threads in each, or in what it starts, would only get in the way.
+# Tests run side by side, a process a core and one more: more threads in each, or in what it starts, would only get in the way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("ecofed", deadline=None, derandomize=True, database=None)
@@ -23,6 +23,12 @@ settings.load_profile("ecofed")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """With ``-n auto``: one more than cores, for while a test waits for a process or a socket."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
 
 
 def _a_dot(_: Any) -> Figure:
