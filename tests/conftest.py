@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-# Tests run side by side, a process a core and one more: more threads in each, or in what it starts, would only get in the way.
+# Tests run side by side, a process a core and one more: more threads in each would only get in the way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("ecofed", deadline=None, derandomize=True, database=None)

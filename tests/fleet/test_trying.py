@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from ecofed.cli import fleet as command
+from ecofed.errors import EcoFedError
 from ecofed.fleet import machine
 
 
@@ -61,5 +64,14 @@ def test_a_run_that_flower_does_not_start_is_an_error_with_its_reason(
     monkeypatch.setattr(
         machine.Fleet, "flwr", lambda *_: 'a line\n{"success": false, "error-message": "Deadline Exceeded"}'
     )
-    with pytest.raises(RuntimeError, match="flwr run: Deadline Exceeded"):
+    with pytest.raises(EcoFedError, match="flwr run: Deadline Exceeded"):
         fleet.run("quickstart", tmp_path / "out")
+
+
+def test_a_command_of_flower_that_hangs_or_fails_is_an_error_with_its_words(tmp_path: Path) -> None:
+    fleet = object.__new__(machine.Fleet)
+    fleet.folder, fleet._environment = tmp_path, dict(os.environ)
+    with pytest.raises(EcoFedError, match=r"python.* -c .*: not done after 0 s; see .*logs"):
+        fleet._call([sys.executable, "-c", "import time; time.sleep(9)"], 0.05)
+    with pytest.raises(EcoFedError, match="no such fleet"):
+        fleet._call([sys.executable, "-c", "raise SystemExit('no such fleet')"], 60)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ecofed.errors import EcoFedError
 from ecofed.files.disk import write_text
 from ecofed.fleet.app import write_app
 from ecofed.fleet.certificates import make_certificates
@@ -152,7 +153,7 @@ class Fleet:
         answer = self.flwr("run", self.folder / "app", NAME, "--run-config", words, "--format", "json")
         told: dict[str, Any] = json.loads(answer[answer.index("{") :])
         if "run-id" not in told:  # which ends with exit code 0
-            raise RuntimeError(f"flwr run: {told.get('error-message', answer)}")
+            raise EcoFedError(f"flwr run: {told.get('error-message', answer)}")
         return int(told["run-id"])
 
     def state(self, run: int) -> dict[str, Any]:
@@ -165,7 +166,7 @@ class Fleet:
         """Wait until a run has finished.
 
         Raises:
-            TimeoutError: it has not, after ``seconds``.
+            EcoFedError: it has not, after ``seconds``.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -173,25 +174,28 @@ class Fleet:
             if str(state["status"]).startswith(FINISHED):
                 return state
             time.sleep(5)
-        raise TimeoutError(f"the run has not finished after {seconds:.0f} s; see {self.folder / 'logs'}")
+        raise EcoFedError(f"the run has not finished after {seconds:.0f} s; see {self.folder / 'logs'}")
 
     def flwr(self, *words: str | Path) -> str:
         """Run one ``flwr`` command and return what it prints."""
         return self._call(["flwr", *(str(word) for word in words)], 120)
 
     def _call(self, command: list[str], patience: float) -> str:
-        done = subprocess.run(
-            command,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=patience,
-            check=False,
-            cwd=self.folder,
-        )
+        words = " ".join(command[:6])
+        try:
+            done = subprocess.run(
+                command,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                timeout=patience,
+                check=False,
+                cwd=self.folder,
+            )
+        except subprocess.TimeoutExpired:
+            raise EcoFedError(f"{words}: not done after {patience:.0f} s; see {self.folder / 'logs'}") from None
         if done.returncode:
-            words = " ".join(command[:6])
-            raise RuntimeError(f"{words}: {(done.stderr or done.stdout).strip()[-500:]}")
+            raise EcoFedError(f"{words}: {(done.stderr or done.stdout).strip()[-500:]}")
         return done.stdout
 
     def _file(self, name: str) -> Path:
@@ -217,7 +221,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.2)
         else:
             return
-    raise TimeoutError(f"nobody listens on port {port}; see the logs")
+    raise EcoFedError(f"nobody listens on port {port}; see the logs")
 
 
 def stop(processes: Sequence[subprocess.Popen[bytes]], patience: float = 15) -> None:

@@ -68,9 +68,10 @@ class CountedNetwork:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """What it makes of two images; empty where it makes more than one tensor of them."""
+        """What it makes of two images; empty where that is no tensor that a layer made."""
         (returned,) = (node.args[0] for node in self._traced.graph.nodes if node.op == "output")
-        return self._nodes[returned].output_shape if isinstance(returned, fx.Node) else ()
+        node = self._nodes.get(returned) if isinstance(returned, fx.Node) else None
+        return () if node is None else node.output_shape
 
     def whole(self) -> Segment:
         """The network uncut."""
