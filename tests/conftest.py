@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from ecofed.machine import cores
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
@@ -28,7 +30,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """With ``-n auto``: one more than cores, for while a test waits for a process or a socket."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+    return cores() + 1
 
 
 def _a_dot(_: Any) -> Figure:

@@ -143,9 +143,8 @@ def try_(
             log = fleet.flwr("log", str(run), NAME, "--show")
             write_text(folder / "logs" / "run.log", log)
     if not (flower / "result.json").exists():
-        lines = log.splitlines()
-        ours = [line for line in lines if line.startswith("error: ")]
-        last = next((line for line in [*ours, *reversed(lines)] if "rror" in line), "")
+        lines = ["", *(line for line in log.splitlines() if "rror" in line)]
+        last = next((line for line in lines if line.startswith("error: ")), lines[-1])
         raise EcoFedError(f"Flower says '{state['status']}'; {last}; see {folder / 'logs'}")
     say(f"trained over Flower after {time.monotonic() - started:.0f} s")
     train(config, out=local, report=False)
@@ -155,10 +154,10 @@ def try_(
         "same accuracy": results[0].totals.final_test_accuracy == results[1].totals.final_test_accuracy,
         "same weights, bit for bit": _same_weights(flower, local),
     }
-    counted = results[0].total_bytes
-    print_text(f"accuracy {results[0].totals.final_test_accuracy:.4f}; ledger {counted:,} bytes")
+    ours = results[0].total_bytes
+    print_text(f"accuracy {results[0].totals.final_test_accuracy:.4f}; ledger {ours:,} bytes")
     traffic = state.get("network-traffic", {}).get("total-bytes", 0)
-    print_text(f"Flower's own count, framing included: {traffic:,} bytes, {100 * (traffic / counted - 1):.2f} % more")
+    print_text(f"Flower's own count, framing included: {traffic:,} bytes, {100 * (traffic / ours - 1):.2f} % more")
     for name, good in checks.items():
         print_text(f"{name} as in process: {'yes' if good else 'NO'}")
     print_text(f"Report: {flower / 'report.html'}   ({time.monotonic() - started:.0f} s in all)")

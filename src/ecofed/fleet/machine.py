@@ -181,7 +181,7 @@ class Fleet:
         return self._call(["flwr", *(str(word) for word in words)], 120)
 
     def _call(self, command: list[str], patience: float) -> str:
-        words = " ".join(command[:6])
+        words = " ".join(word for word in command[:6] if "\n" not in word)  # not a script
         try:
             done = subprocess.run(
                 command,
