@@ -39,6 +39,8 @@ SETS: dict[str, dict[str, str]] = {
         "devices": "99",
         "sampled_devices": "99",
     },
+    # Made by the page's commands, from its authors' repository.
+    "grocery": {"data.name": "grocery", "devices": "50", "sampled_devices": "50"},
     # Thumbnails: the CPU tier's devices (docs/results.md), and the same network on enlarged pictures.
     "cifar10": {
         "data.name": "cifar10",
