@@ -66,6 +66,8 @@ class Row:
     sets: Mapping[str, object] = field(default_factory=dict)
     python: str = sys.executable
     batch_size: int = 20
+    every_core: bool = False
+    """PyTorch has as many threads as there are cores; plain loops always have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +85,17 @@ class Table:
     turns: int
 
 
-def tables(small: bool, others: list[str]) -> list[Table]:
+def tables(small: bool, others: list[str], core_count: int = 1) -> list[Table]:
     """Of methods."""
+    quick = Row(name="ecofed, bfloat16 and batches of 200", kind="ecofed", sets=QUICK)
+    quickest = [replace(quick, name=f"{quick.name}, {core_count} threads", every_core=True)] if core_count > 1 else []
     paper = Row(name="ecofed, as in the paper", kind="ecofed", sets=PAPER)
     split = [
         Row(name="plain loop: the back, a copy a device", kind="plain-split", batch_size=10),
         paper,
         Row(name="ecofed", kind="ecofed"),
-        Row(name="ecofed, bfloat16 and batches of 200", kind="ecofed", sets=QUICK),
+        quick,
+        *quickest,
     ]
     batch = {"normalisation": "batch"}
     whole = [
@@ -101,7 +106,7 @@ def tables(small: bool, others: list[str]) -> list[Table]:
     ]
     if small:
         tiny: dict[str, Any] = {"width": 0.125, "head_width": 32, "devices": 2, "samples": 40, "turns": 1}
-        return [Table(title="whole rounds, tiny", rows=[whole[0], split[3], *whole[7:]], **tiny)]
+        return [Table(title="whole rounds, tiny", rows=[whole[0], quick, *whole[7 + len(quickest) :]], **tiny)]
     half: dict[str, Any] = {"width": 0.5, "head_width": 512, "devices": 4, "samples": 100, "turns": 5}
     full: dict[str, Any] = {"width": 1.0, "head_width": 4096, "devices": 4, "samples": 100, "turns": 5}
     return [
@@ -122,13 +127,12 @@ class Child:
             "devices": table.devices,
             "samples": table.samples,
             "rounds": table.turns + 1,
-            "threads": core_count if row.kind.startswith("plain") else 1,
+            "threads": core_count if row.every_core or row.kind.startswith("plain") else 1,
         }
         script = [str(Path(__file__).with_name("rivals.py")), row.kind]
         if row.kind in METHOD_CLASSES:
             script, told = [__file__, "own", row.kind], told | {"sets": dict(row.sets)}
-        # Threads of a plain loop spin where they wait for each other, which costs whoever shares the machine.
-        environment = os.environ | {CORES: str(core_count), "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = os.environ | {CORES: str(core_count)}
         self._process = subprocess.Popen(
             [row.python, *script, json.dumps(told)],
             stdin=subprocess.PIPE,
@@ -238,6 +242,7 @@ def _started(kind: str, values: dict[str, Any]) -> tuple[Method, dict[str, Any]]
         "rounds": values["rounds"],
         "batch_size": values["batch_size"],
         "learning_rate": 0.001,
+        "threads": values["threads"],
         "model.width": values["width"],
         "model.head_width": values["head_width"],
         "front.name": "random",
@@ -331,8 +336,16 @@ def where_time_goes(table: Table) -> list[dict[str, Any]]:
     records, rows = [], (("classic-fl", "classic-fl", {}), ("ecofed", "ecofed, bfloat16 and batches of 200", QUICK))
     os.environ[CORES] = "1"  # a profile is one thread's
     for kind, name, sets in rows:
-        told = {"width": table.width, "head_width": table.head_width, "batch_size": 20, "rounds": 3, "sets": sets}
-        method, _ = _started(kind, told | {"devices": table.devices, "samples": table.samples})
+        told = {
+            "width": table.width,
+            "head_width": table.head_width,
+            "batch_size": 20,
+            "rounds": 3,
+            "threads": 1,
+            "sets": sets,
+        }
+        told |= {"devices": table.devices, "samples": table.samples, "rounds": 3, "threads": 1}
+        method, _ = _started(kind, told)
         method.train_round(1, range(table.devices))
         with profile(activities=[ProfilerActivity.CPU]) as found:
             started = time.perf_counter()
@@ -364,7 +377,7 @@ def main(
     figures: dict[str, Any] = {"schema": "ecofed-bench/1", "commit": git_commit(), "environment": environment}
     where = f"{environment['processor']}, {core_count} of {cores()} cores, {platform.system()}"
     print(f"{where}, PyTorch {torch.__version__}, commit {figures['commit']}")
-    made = tables(small, others)
+    made = tables(small, others, core_count)
     for table in made:
         if not re.search(only, table.title):
             continue

@@ -17,6 +17,7 @@ from ecofed.errors import DeviceError
 from ecofed.machine import CORES, cores, free_bytes
 from ecofed.methods import METHOD_CLASSES
 from ecofed.methods.at_once import in_order
+from ecofed.methods.channel import Channel
 from ecofed.methods.refusals import DivergedError
 from ecofed.runs import at_once
 from ecofed.runs.at_once import networks_at_once
@@ -26,7 +27,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("classic-fl", {}),
     ("lgl", {}),
     ("fedgkt", {}),
+    ("vanilla-dpfl", {}),
     ("vanilla-dpfl", {"vanilla_dpfl__version": "v2"}),
+    ("vanilla-dpfl", {"runtime": "processes"}),
     ("ecofed", {}),
     ("ecofed", PAPER),
 ]
@@ -75,6 +78,32 @@ def test_whose_training_diverges_is_left_out_alone(
         assert results[-1].rounds[0].notes == ["device 1: too large; left out of this round"]
     assert outcome(results[0]) == outcome(results[1])
     assert_same_weights(tmp_path / "1", tmp_path / "2", method)
+
+
+@pytest.mark.parametrize(("version", "threads"), [("v1", 2), ("v2", 1)])
+def test_server_and_devices_talk_about_batches_at_the_same_time_where_each_has_a_back_of_its_own(
+    version: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is lost in the middle is left out alone; bytes, clock and notes are those of one after the other."""
+    ask, results = Channel.ask, []
+    seen: list[set[int]] = []
+
+    def asked(self: Channel, device: int, *message: Any) -> Any:
+        seen[-1].add(threading.get_ident())
+        reply = ask(self, device, *message)
+        if device == 1:
+            raise DeviceError("enough")
+        return reply
+
+    monkeypatch.setattr(Channel, "ask", asked)
+    for count in ("1", "2"):
+        monkeypatch.setenv(CORES, count)
+        seen.append(set())
+        config = tiny_config("vanilla-dpfl", sampled_devices=4, rounds=1, vanilla_dpfl__version=version)
+        results.append(run(config, report=False))
+        assert results[-1].rounds[0].notes == ["device 1: enough; left out of this round"]
+    assert outcome(results[0]) == outcome(results[1])
+    assert [len(each) for each in seen] == [1, threads]
 
 
 def _diverging(program: Any, monkeypatch: pytest.MonkeyPatch, *, device: int) -> None:

@@ -18,6 +18,8 @@ from ecofed.wire import Acknowledge, SendImages, encode
 class Unsteady:
     """Loses its one device so many times, before anything was sent or after it; then the device answers."""
 
+    exchanges_at_once = False
+
     def __init__(self, times: float, *, sent: int, forgot: bool = False) -> None:
         self.asked = 0
         self._times = times

@@ -250,6 +250,8 @@ def test_a_label_that_no_class_has_is_refused() -> None:
 class Nobody:
     """A transport that reaches no device."""
 
+    exchanges_at_once = False
+
     def exchange_all(self, requests: Any, deadline: float | None) -> Any:  # noqa: ARG002
         for device, _ in requests:
             yield device, Answer(replies=[], sent=0, lost=Lost(reason="is not there", again=False))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -50,6 +51,8 @@ class FlowerTransport:
             for long do not count, and while others hold all places, a round's requests go out one by one.
         patience_seconds: how long to wait for what has no deadline.
     """
+
+    exchanges_at_once: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -13,16 +13,15 @@ from typing import TypeVar, cast
 from ecofed.costs.availability import Availability, needed_devices
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.ledger import Ledger
-from ecofed.errors import DeviceError, WireError
+from ecofed.errors import DeviceError
 from ecofed.errors.foreign_text import clean
 from ecofed.methods.asking import Ask as Ask
-from ecofed.methods.asking import Sent
 from ecofed.methods.at_once import in_order
-from ecofed.methods.attempts import Attempts
-from ecofed.methods.refusals import LEFT_OUT, BelowQuorumError, DivergedError, LostError, RefusedError, SaidNoError
+from ecofed.methods.refusals import LEFT_OUT, BelowQuorumError, DivergedError, RefusedError, SaidNoError
 from ecofed.methods.transport import Answer, Transport
+from ecofed.methods.visiting import Encodings, Visit
 from ecofed.slow_work import counted
-from ecofed.wire import Encoded, Failure, Message, decode, encode
+from ecofed.wire import Encoded, Message, encode
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -57,7 +56,7 @@ class Channel:
         self._deadline: float | None = None
         self._availability = availability
         self._round: int | None = None
-        self._attempt: list[Sent] = []
+        self._visited: dict[int, Visit] = {}
         self._notes: list[str] = []
         self._last_encoded: tuple[Message, Encoded] | None = None
         self.exchanges: list[Exchange] = []
@@ -101,6 +100,7 @@ class Channel:
         *,
         optional: bool = False,
         settled: int = 0,
+        independent: bool = False,
     ) -> Iterator[tuple[int, T]]:
         """Ask each device, and make something of its answers; yields in the order of ``devices``.
 
@@ -108,14 +108,15 @@ class Channel:
         device order, and may ask on (:meth:`ask`). It must change nothing but its result: when the connection breaks
         the device is visited again. What it raises (DeviceError, WireError, ModelError) leaves out this device only.
         ``settled`` devices of the round have been asked before and answered: they count as devices that answered.
-        A failed visit's bytes are retransmissions if it was repeated, otherwise they count as what they are.
+        ``independent``: ``use`` does not depend on what came of other devices, and several may be visited at the same
+        time. A failed visit's bytes are retransmissions if it was repeated, otherwise they count as what they are.
 
         Raises:
             BelowQuorumError: after the last device, if too few answered (never with ``optional``).
             RefusedError: every single one answered that it cannot, or training diverged with every one. One device
                 alone is only believed where nobody has answered otherwise yet.
         """
-        visits = self._visits(devices, opening, use, optional=optional)
+        visits = self._visits(devices, opening, use, optional=optional, independent=independent)
         return self._judged(devices, visits, optional=optional, settled=settled)
 
     def visit_and_train(
@@ -148,28 +149,46 @@ class Channel:
         use: Callable[[int, Sequence[Message]], T],
         *,
         optional: bool,
+        independent: bool = False,
     ) -> Iterator[tuple[int, T | Exception]]:
         """What was made of each device's answers, or why it is left out."""
         present = self._present(devices)
-        pending: dict[int, Sequence[tuple[Ask, Encoded]]] = {}
+        pending: dict[int, Encodings] = {}
+        at_once = self.at_once if independent and self._transport.exchanges_at_once else 1
 
         def outgoing() -> Iterator[tuple[int, Sequence[bytes]]]:
             for device in present:
                 pending[device] = self._prepare(opening(device))
                 yield device, [encoded.data for _, encoded in pending[device]]
 
-        exchanges = counted(self._transport.exchange_all(outgoing(), self._deadline), len(present), "devices")
-        while (arrived := self._wait(lambda: next(exchanges, None))) is not None:
+        def arriving() -> Iterator[tuple[int, Answer]]:
+            exchanges = counted(self._transport.exchange_all(outgoing(), self._deadline), len(present), "devices")
+            while (arrived := self._wait(lambda: next(exchanges, None))) is not None:
+                yield arrived
+
+        def visited(arrived: tuple[int, Answer]) -> tuple[Visit, T | Exception]:
             device, answer = arrived
-            made: T | Exception
+            visit = self._visited[device] = Visit(device, self._transport, self._deadline)
             try:
-                before = len(self.exchanges)
-                made = self._visit_one(device, pending.pop(device), answer, opening, use)
-                if not optional:
-                    self._check_time(before)
+                return visit, visit.make(
+                    pending.pop(device), answer, lambda: self._prepare(opening(device)), use, self.when_forgotten
+                )
             except LEFT_OUT as error:
-                made = error
-            yield device, made
+                return visit, error
+            finally:
+                del self._visited[device]
+
+        for visit, made in in_order(visited, arriving(), at_once):
+            for entry in visit.sent:
+                self.ledger.record(entry.direction, entry.by_kind, retransmission=entry.retransmission)
+            self._notes += visit.notes
+            self.device_seconds += visit.seconds / at_once
+            late = "" if optional or isinstance(made, Exception) else self.too_late(visit.exchanges, self._round or 0)
+            if late:  # its bytes count all the same
+                self.waited = True
+            else:
+                self.exchanges += visit.exchanges
+            yield visit.device, DeviceError(late) if late else made
 
     def _judged(
         self, devices: Sequence[int], visits: Iterator[tuple[int, T | Exception]], *, optional: bool, settled: int
@@ -218,45 +237,9 @@ class Channel:
         Raises:
             DeviceError: the device was lost, failed, or answered with a message that is not one of ``replies``.
         """
-        prepared = self._prepare([Ask(request=request, reply=replies)])
-        data = [encoded.data for _, encoded in prepared]
-        answer = self._wait(lambda: self._transport.exchange(device, data, self._deadline))
-        return cast(M, self._open(device, prepared, answer)[0])
+        return self._visited[device].ask(request, *replies)
 
-    def _visit_one(
-        self,
-        device: int,
-        prepared: Sequence[tuple[Ask, Encoded]],
-        answer: Answer,
-        opening: Callable[[int], Sequence[Ask]],
-        use: Callable[[int, Sequence[Message]], T],
-    ) -> T:
-        attempts = Attempts()
-        while True:
-            self._attempt = []
-            before = len(self.exchanges)
-            repeated = False
-            try:
-                return use(device, self._open(device, prepared, answer))
-            except LostError as error:
-                del self.exchanges[before:]
-                attempts.failed(sent=answer.sent > 0)
-                if error.lost.forgot:
-                    self.when_forgotten(device)
-                repeated = error.lost.again and attempts.left and not self._is_late()
-                if not repeated:
-                    raise
-                if answer.sent:
-                    self._note(device, error, "asked again")
-            finally:
-                for entry in self._attempt:
-                    self.ledger.record(entry.direction, entry.by_kind, retransmission=entry.retransmission or repeated)
-            self._wait(lambda: attempts.pause(self._deadline))
-            prepared = self._prepare(opening(device))
-            data = [encoded.data for _, encoded in prepared]
-            answer = self._wait(lambda data=data: self._transport.exchange(device, data, self._deadline))  # type: ignore[misc]
-
-    def _prepare(self, asks: Sequence[Ask]) -> list[tuple[Ask, Encoded]]:
+    def _prepare(self, asks: Sequence[Ask]) -> Encodings:
         return [(ask, self._encode(ask.request)) for ask in asks]
 
     def _encode(self, message: Message) -> Encoded:
@@ -264,51 +247,6 @@ class Channel:
         if self._last_encoded is None or self._last_encoded[0] is not message:
             self._last_encoded = (message, encode(message))
         return self._last_encoded[1]
-
-    def _open(self, device: int, prepared: Sequence[tuple[Ask, Encoded]], answer: Answer) -> list[Message]:
-        """Record an exchange and decode its replies."""
-        for ask, encoded in prepared[: answer.sent]:
-            if ask.counted:
-                self._attempt.append(Sent("downlink", encoded.by_kind, ask.retransmission))
-        messages, problem = [], None
-        for (ask, encoded), reply in zip(prepared, answer.replies, strict=False):
-            try:
-                message, by_kind = decode(reply)
-            except WireError as error:
-                problem = problem or error
-                by_kind = {"control": len(reply)}
-            else:
-                messages.append(message)
-                if ask.counted and not ask.retransmission:
-                    names = {"request": type(ask.request).__name__, "reply": type(message).__name__}
-                    moved = Exchange(device=device, **names, downlink=encoded.by_kind, uplink=by_kind)
-                    self.exchanges.append(moved)
-            if ask.counted:
-                self._attempt.append(Sent("uplink", by_kind, ask.retransmission))
-        if problem is not None:
-            self._transport.drop(device)
-            raise problem
-        for (ask, _), message in zip(prepared, messages, strict=False):
-            self._check(device, ask, message)
-        if answer.lost is not None:
-            raise LostError(answer.lost)
-        if len(messages) < len(prepared):
-            raise DeviceError(f"answered {len(messages)} of {len(prepared)} requests")
-        return messages
-
-    def _check(self, device: int, ask: Ask, message: Message) -> None:
-        """The reply must be one to this request: of its kind, and of its round."""
-        if isinstance(message, Failure):
-            raise SaidNoError(message.reason)
-        expected = ask.reply if isinstance(ask.reply, tuple) else (ask.reply,)
-        if not isinstance(message, expected):
-            self._transport.drop(device)
-            names = " or ".join(cls.__name__ for cls in expected)
-            raise DeviceError(f"answered {type(message).__name__} where {names} was expected")
-        asked_round, round_ = getattr(ask.request, "round", None), getattr(message, "round", None)
-        if None not in (asked_round, round_) and asked_round != round_:
-            self._transport.drop(device)
-            raise DeviceError(f"answered for round {round_} in round {asked_round}")
 
     def _present(self, devices: Sequence[int]) -> list[int]:
         """Those that can be reached in this round."""
@@ -319,17 +257,6 @@ class Channel:
         if away:
             self._notes.append(f"away, and left out of this round: {', '.join(away)}")
         return present
-
-    def _check_time(self, before: int) -> None:
-        """Raise :class:`DeviceError` for a device that took too long by the clock; its bytes count all the same."""
-        reason = self.too_late(self.exchanges[before:], self._round or 0)
-        if reason:
-            del self.exchanges[before:]
-            self.waited = True
-            raise DeviceError(reason)
-
-    def _is_late(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _note(self, device: int, error: Exception, consequence: str) -> None:
         self._notes.append(clean(f"device {device}: {error}; {consequence}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,9 @@ class Answer:
 
 class Transport(Protocol):
     """Bytes only. ``deadline`` is a value of ``time.monotonic()``, ``None`` without one."""
+
+    exchanges_at_once: ClassVar[bool]
+    """``exchange`` may be called for several devices at the same time, from several threads."""
 
     def exchange(self, device: int, requests: Sequence[bytes], deadline: float | None) -> Answer:
         """Send requests to a device, one after the other's reply."""

@@ -73,6 +73,7 @@ class VanillaDPFL(VanillaDPFLFacts, Method):
             sampled,
             lambda _: [Ask(request=opening, reply=(SplitBatch, FrontTrained))],
             lambda device, replies: converse(device, replies[0]),
+            independent=not shared,
         ):
             losses += done.losses
             samples[device] = done.trained.samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ecofed.config import Config
 from ecofed.errors import ConfigError, EcoFedError
@@ -143,6 +143,8 @@ def check_replayable(kept: KeptBuffer, config: Config) -> None:
 
 class NoDevices:
     """A transport of nobody: a run from a kept buffer asks no device."""
+
+    exchanges_at_once: ClassVar[bool] = False
 
     def exchange(self, device: int, requests: Sequence[bytes], deadline: float | None) -> NoReturn:  # noqa: ARG002
         raise EcoFedError(f"device {device} was asked by a run that learns from a kept buffer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
 from ecofed.devices import DeviceWorker
 from ecofed.methods.at_once import in_order
@@ -16,6 +17,8 @@ class InProcessTransport:
         make_worker: of a device.
         at_once: how many devices answer at the same time; results do not depend on it.
     """
+
+    exchanges_at_once: ClassVar[bool] = True
 
     def __init__(self, make_worker: Callable[[int], DeviceWorker], at_once: int = 1) -> None:
         self._make_worker = make_worker

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ClassVar
 
 from ecofed.config.registry import plugins_to_pass_on
 from ecofed.config.task import Task
@@ -87,6 +88,8 @@ class ProcessesTransport:
         address: host and port to listen on; port 0 takes a free one.
         start_devices: ``False`` waits for devices that are started elsewhere, with :attr:`installation`.
     """
+
+    exchanges_at_once: ClassVar[bool] = True
 
     def __init__(
         self,
