@@ -100,15 +100,16 @@ class DataConfig:
     """A data set to use, and to say so, when ``name`` is found nowhere. ``None``: a missing data set is an error."""
     image_column: str | None = None
     """Of parquet files: the column of pictures; ``None``: ``img``, ``image``, ``images`` or ``picture``, or the one
-    that the hub says holds pictures."""
+    that the hub says holds pictures. Of a list (CSV): the column that names them; ``None``: the one that does."""
     label_column: str | None = None
     """Of parquet files: the column of classes; ``None``: ``fine_label``, ``label``, ``labels``, ``class`` or
-    ``target``, or the one that the hub says holds classes."""
+    ``target``, or the one that the hub says holds classes. Of a list (CSV): ``None``: ``label``, ``labels``, ``class``,
+    ``class_name``, ``category``, ``target`` or ``species``, or the only one beside that which names pictures."""
     partition: Literal["iid", "shards", "dirichlet", "quantity", "column"] = "iid"
     """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts, or as the
     data say themselves (``device_column``)."""
     device_column: str | None = None
-    """``column``: where the data say whose image it is: a column of a parquet file; for class folders a column of
+    """``column``: where the data say whose image it is: a column of a parquet file or of a list; for class folders a column of
     ``train.csv`` beside ``train/`` (whose column ``file`` has paths in ``train/``), or ``folder``: the folder in the
     class's folder. Devices are numbered in the order of their names."""
     least_samples: int = 1

@@ -67,13 +67,20 @@ def _leading_back(upper: Path, lower: Path) -> Path:
     return (itself or links or [lower])[0]
 
 
-def left_out(path: Path, taken: Iterable[Path], read_in: Iterable[Path] = ()) -> list[str]:
+def left_out(
+    path: Path,
+    taken: Iterable[Path],
+    read_in: Iterable[Path] = (),
+    *,
+    loose: str = "pictures in no class folder",
+) -> list[str]:
     """A line that counts what is in ``path`` and not taken, with examples; none where everything is.
 
     Args:
         path: a data set's folder, or a file (which leaves nothing out).
         taken: the files that are read.
         read_in: folders of ``path`` that are looked into for files to take, besides ``path``.
+        loose: what pictures there are that are not taken.
 
     Raises:
         DataError: as for :func:`everything`.
@@ -84,7 +91,7 @@ def left_out(path: Path, taken: Iterable[Path], read_in: Iterable[Path] = ()) ->
     found: dict[str, list[Path]] = {}
     for entry in everything(path):
         if entry not in known and not _expected(entry.name):
-            found.setdefault(_reason(path, entry, folders), []).append(entry.relative_to(path))
+            found.setdefault(_reason(path, entry, folders, loose), []).append(entry.relative_to(path))
     counted = [f"{len(names):,} {reason} ({_some(names)})" for reason, names in sorted(found.items())]
     return [f"{path}: not taken: {'; '.join(counted)}"] if counted else []
 
@@ -94,7 +101,7 @@ def _expected(name: str) -> bool:
     return lower.startswith((*_ABOUT, "._")) or lower.endswith(".md") or lower in _SYSTEM
 
 
-def _reason(root: Path, entry: Path, folders: set[Path]) -> str:
+def _reason(root: Path, entry: Path, folders: set[Path], loose: str) -> str:
     suffix = entry.suffix.lower()
     if entry.is_symlink() and not entry.exists():
         return "broken links"
@@ -105,7 +112,7 @@ def _reason(root: Path, entry: Path, folders: set[Path]) -> str:
     if entry.parent != root and (folders - {root}).isdisjoint(entry.parents):
         return f"in {entry.relative_to(root).parts[0]}/, which is not read"
     if suffix in SUFFIXES:
-        return "pictures in no class folder"
+        return loose
     return f"of kind {clean(suffix)}" if suffix else "of unknown kind"
 
 

@@ -15,13 +15,14 @@ from ecofed.data.assembling import assemble
 from ecofed.data.dataset import Dataset
 from ecofed.data.decoded import read_splits
 from ecofed.data.digits import read_digits
-from ecofed.data.formats import FORMATS, Format
+from ecofed.data.formats import FORMATS, Format, lists
 from ecofed.data.given import given_dataset
 from ecofed.data.images import ANYHOW, Split
 from ecofed.data.known import KNOWN
-from ecofed.data.places import cure, find, on_this_machine
+from ecofed.data.places import Found, cure, find, on_this_machine
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError, Notice
+from ecofed.errors.foreign_text import clean
 
 
 def load_dataset(
@@ -54,9 +55,8 @@ def load_dataset(
                 f"{message}; its stand-in '{fallback}' (data.fallback) is not here either: {cure(fallback)}"
             )
         return load_dataset(fallback, how=how, note=note)
-    if (how.image_column or how.label_column) and found.layout is not FORMATS["parquet"]:
-        key = "data.image_column" if how.image_column else "data.label_column"
-        raise DataError(f"{found.name}: {key} names a column of parquet files, and this is none; leave it out")
+    if how.image_column or how.label_column:
+        found = _with_columns(found, "data.image_column" if how.image_column else "data.label_column")
     if found.path is None or found.layout is None:
         train, test = read_digits(how.frame)
         return _with_owners(assemble(found.name, found.place, train, test), train, test, how)
@@ -70,6 +70,22 @@ def load_dataset(
     return replace(dataset, white=how.white or train_split.white or FULL_WHITE)
 
 
+def _with_columns(found: Found, key: str) -> Found:
+    """A list in the folder, too, where class folders would do without.
+
+    Raises:
+        DataError: nothing there has columns.
+    """
+    if found.layout in (FORMATS["parquet"], FORMATS["lists"]):
+        return found
+    if found.path is not None and lists.find_whatever(found.path):
+        return replace(found, layout=replace(FORMATS["lists"], find=lists.find_whatever))
+    raise DataError(
+        f"{found.name}: {key} names a column of parquet files or of a list (CSV) that names pictures, and there is "
+        "none; leave it out"
+    )
+
+
 def _with_owners(dataset: Dataset, train: Split, test: Split | None, how: Reading) -> Dataset:
     """With whose image it is; of test images, where they say it, the training devices' numbers, or -1 for others.
 
@@ -81,7 +97,7 @@ def _with_owners(dataset: Dataset, train: Split, test: Split | None, how: Readin
     if train.device_N is None:
         raise DataError(
             f"{dataset.title}: says nowhere whose image it is (data.device_column = '{how.device_column}'); parquet "
-            "files and class folders can; choose another data.partition"
+            "files, lists and class folders can; choose another data.partition"
         )
     dataset = replace(dataset, train=replace(dataset.train, device_N=train.device_N))
     if test is None or test.device_N is None or dataset.test is None or not train.device_names:
@@ -93,6 +109,12 @@ def _with_owners(dataset: Dataset, train: Split, test: Split | None, how: Readin
 
 def _notes(path: Path, layout: Format, how: Reading, title: str, train: Split, test: Split | None) -> Iterator[str]:
     yield from layout.notes(path, how)
+    if layout is FORMATS["undivided"] and (beside := lists.columns_beside(path)) is not None:
+        place, columns = beside
+        yield (
+            f"{place.name} lists pictures, and is not taken, as folders are the classes: data.label_column="
+            f"{clean(' or '.join(columns))} takes what it says instead"
+        )
     yield from _of_pictures(title, (("training", train), ("test", test)))
 
 

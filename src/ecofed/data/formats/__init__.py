@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecofed.data.formats import cifar, folders, idx, parquet, undivided
+from ecofed.data.formats import cifar, folders, idx, lists, parquet, undivided
 from ecofed.data.formats.parts import Part
 from ecofed.data.images import Split
 from ecofed.data.reading import Reading
@@ -48,6 +48,13 @@ FORMATS: dict[str, Format] = {
     ),
     "folders": Format(
         layout="class folders under train/ and test/", find=folders.find, read=folders.read, notes=folders.notes
+    ),
+    "lists": Format(
+        layout="pictures and a list of what they show (labels.csv; or train.csv and test.csv)",
+        find=lists.find,
+        read=lists.read,
+        notes=lists.notes,
+        last_resort=True,
     ),
     "undivided": Format(
         layout="class folders", find=undivided.find, read=undivided.read, notes=undivided.notes, last_resort=True

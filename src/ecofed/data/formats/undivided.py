@@ -47,20 +47,20 @@ def only_class(path: Path) -> str | None:
 
 def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One part; classes are the folders, by name."""
-    divided = {name: _divided(files, path)[part] for name, files in class_folders(path).items() if files}
-    if part == "test" and not any(divided.values()):
+    chosen = {name: divided(files, path)[part] for name, files in class_folders(path).items() if files}
+    if part == "test" and not any(chosen.values()):
         raise DataError(
             f"{path}: each class has one picture only, which leaves none to test on; a class needs at least 2, or the "
             " folder a test/ beside a train/"
         )
-    return read_classes({name: files for name, files in divided.items() if files}, path, part, how)
+    return read_classes({name: files for name, files in chosen.items() if files}, path, part, how)
 
 
 def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
     """How they are divided; what is not taken."""
     classes = {name: files for name, files in class_folders(path).items() if files}
     taken = pictures_of(classes)
-    tested = sum(len(_divided(files, path)["test"]) for files in classes.values())
+    tested = sum(len(divided(files, path)["test"]) for files in classes.values())
     single = tuple(name for name, files in classes.items() if len(files) == 1)
     but = f"; of a single picture ({listed(single)}) none" if single else ""
     told = [
@@ -75,7 +75,7 @@ def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
     return told + left_out(path, taken, [path])
 
 
-def _divided(files: list[Path], folder: Path) -> dict[Part, list[Path]]:
+def divided(files: list[Path], folder: Path) -> dict[Part, list[Path]]:
     """A class's pictures, each in one part; of a single one nothing is left to test on."""
     count = max(len(files) // TESTED, 1) if len(files) > 1 else 0
     tested = set(sorted(files, key=lambda file: _draw(file.relative_to(folder)))[:count])
