@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ CORES = "ECOFED_CORES"
 #: In the environment, read when PyTorch is loaded: how often a thread looks for work before it sleeps.
 _SPINS, _POLICY = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
 _MEMORY = Path("/proc/meminfo")
+_OWN_PAGES = Path("/proc/self/statm")
 
 
 def cores() -> int:
@@ -38,3 +40,45 @@ def wait_briefly() -> None:
     """
     if _POLICY not in os.environ:
         os.environ.setdefault(_SPINS, "10000")
+
+
+class Heap:
+    """Gives memory back that is free, but lies in pieces between what stays, before it adds up over rounds.
+
+    Simulated devices leave small tensors behind among their activations of hundreds of megabytes, and glibc looks for
+    room elsewhere. What rounds need anyway stays, since asking for it anew takes time.
+    """
+
+    ROOM_BYTES = 256 << 20
+    """More than after the second round."""
+
+    def __init__(self) -> None:
+        self._rounds = 0
+        self._usual_bytes = 0
+        trim = None
+        with contextlib.suppress(OSError, TypeError):  # a system without the one or the other
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        self._trim = trim
+
+    def round_finished(self) -> bool:
+        """Whether memory was given back."""
+        self._rounds += 1
+        held = _resident_bytes()
+        if self._trim is None or held is None:
+            return False
+        if self._rounds <= 2:
+            self._usual_bytes = held
+            return False
+        if held <= self._usual_bytes + self.ROOM_BYTES:
+            return False
+        self._trim(0)
+        self._usual_bytes = max(self._usual_bytes, _resident_bytes() or 0)
+        return True
+
+
+def _resident_bytes() -> int | None:
+    """Of this process, without files that are mapped; ``None`` where the system does not say."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        resident, shared = map(int, _OWN_PAGES.read_text(encoding="ascii").split()[1:3])
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+    return None

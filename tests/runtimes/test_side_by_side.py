@@ -132,7 +132,7 @@ def test_an_error_of_one_is_that_of_all(pictures: Path, tmp_path: Path, monkeypa
 def test_where_memory_is_short_there_are_fewer_at_a_time(
     alone: Comparison, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(side_by_side, "_free_bytes", lambda: 1)
+    monkeypatch.setattr(side_by_side, "free_bytes", lambda: 1)
     observer = Told()
     assert outcomes(compare(settings_of(pictures), METHODS, out=tmp_path, jobs=2, observer=observer)) == outcomes(alone)
     assert [text for text in observer.notes if "side by side" in text and "1 side by side, not 2" in text]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import secrets
 import socket
 import struct
+import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,7 +38,7 @@ from ecofed.results import RunResult
 from ecofed.runs.experiment import run
 from ecofed.runtimes import ProcessesTransport, processes
 from ecofed.runtimes.device_process import Device
-from ecofed.runtimes.sockets import INCARNATION_BYTES, TOKEN_BYTES, Connection, Hello
+from ecofed.runtimes.sockets import INCARNATION_BYTES, SILENCE_SECONDS, TOKEN_BYTES, Connection, Hello
 from ecofed.wire import HEADER_BYTES, MAX_MESSAGE_BYTES, Failure, encode
 from slowly import quick
 
@@ -217,6 +221,36 @@ def test_trickling_bytes_do_not_stretch_a_deadline() -> None:
     thread.join()
     connection.close()
     other.close()
+
+
+def test_who_vanishes_without_a_word_is_lost_after_a_while_and_late_only_after_the_deadline() -> None:
+    """The kernel asks; what it says then is no deadline, and a device asks again. test_slow_links.py cuts a wire."""
+    ours, theirs = connected_pair()
+    sock = ours._socket
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    if sys.platform == "linux":
+        kernel = {name: sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_{name}")) for name in PROBED}
+        assert kernel["KEEPIDLE"] + kernel["KEEPINTVL"] * kernel["KEEPCNT"] == SILENCE_SECONDS
+        assert kernel["USER_TIMEOUT"] == 1000 * SILENCE_SECONDS
+    with pytest.raises(TimeoutError):
+        ours.receive(time.monotonic() + 0.05)
+    gone = OSError(errno.ETIMEDOUT, "Connection timed out")
+    ours._socket = SimpleNamespace(settimeout=lambda _: None, recv=raising(gone), sendall=raising(gone))  # type: ignore[assignment]
+    for use in (lambda: ours.receive(None), lambda: ours.send(b"x", None)):
+        with pytest.raises(ConnectionResetError, match="no sign of the other side for 45 s"):
+            use()
+    sock.close()
+    theirs.close()
+
+
+PROBED = ("KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT")
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def use(*_: object) -> None:
+        raise error
+
+    return use
 
 
 def test_a_server_that_greets_and_hangs_up_is_asked_more_and_more_rarely(

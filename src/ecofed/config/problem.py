@@ -109,9 +109,9 @@ class DataConfig:
     """How the training images are dealt out: at random, by label shards, by skewed labels, by skewed amounts, or as the
     data say themselves (``device_column``)."""
     device_column: str | None = None
-    """``column``: where the data say whose image it is: a column of a parquet file or of a list; for class folders a column of
-    ``train.csv`` beside ``train/`` (whose column ``file`` has paths in ``train/``), or ``folder``: the folder in the
-    class's folder. Devices are numbered in the order of their names."""
+    """``column``: where the data say whose image it is: a column of a parquet file or of a list; for class folders a
+    column of ``train.csv`` beside ``train/`` (whose column ``file`` has paths in ``train/``), or ``folder``: the folder
+    in the class's folder. Devices are numbered in the order of their names."""
     least_samples: int = 1
     """``column``: devices with fewer images are left out."""
     shards_per_device: int = 5

@@ -16,6 +16,7 @@ from ecofed.config.methods import PAPER_METHODS
 from ecofed.config.privacy import check_privacy, promise
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
+from ecofed.machine import Heap
 from ecofed.methods import train
 from ecofed.methods.transport import Transport
 from ecofed.onnx import require_runtime
@@ -217,7 +218,7 @@ def _train(going: Going, judges: Judges, folder: Path | None, observer: Observer
     total = going.config.rounds
     clock = None if going.clock is None else going.clock.round
     rounds = train(going.method, judges.each_round, first_round=len(going.records) + 1, clock=clock)
-    next_checkpoint = 0.0
+    next_checkpoint, heap = 0.0, Heap()
     with deferred(observer.note) as stop_asked:
         for record in rounds:
             going.records.append(record)
@@ -232,6 +233,7 @@ def _train(going: Going, judges: Judges, folder: Path | None, observer: Observer
                     next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)
             if stopping:
                 raise KeyboardInterrupt
+            heap.round_finished()
 
 
 def _judged(going: Going, judges: Judges, note: Callable[[str], None]) -> RunScores:

@@ -9,11 +9,13 @@ packets are, and is not in the ledger.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import select
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ecofed.errors import WireError
@@ -26,6 +28,10 @@ _HELLO = struct.Struct(f"<4sB3sI{INCARNATION_BYTES}s{TOKEN_BYTES}s")
 _MAGIC, _VERSION = b"EcoH", 1
 #: Memory for a message is taken as it arrives, so that a length that is only claimed costs nothing.
 _CHUNK_BYTES = 1 << 20
+#: A machine that has lost its power, or whose way here is gone, says no farewell: after so long without a sign of it,
+#: not even of its kernel, the connection is lost.
+SILENCE_SECONDS = 45
+_FIRST_PROBE_SECONDS, _PROBES = 15, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +70,14 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         # Requests and replies alternate: a small one must not wait for more data to fill a packet.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _probe(sock)
         self._socket = sock
 
     def send(self, data: bytes, deadline: float | None) -> None:
         """Send all of it."""
         self._socket.settimeout(_remaining(deadline))
-        self._socket.sendall(data)
+        with _silence():
+            self._socket.sendall(data)
 
     def receive(self, deadline: float | None) -> bytes:
         """One whole message.
@@ -103,12 +111,40 @@ class Connection:
         pieces = []
         while count:
             self._socket.settimeout(_remaining(deadline))
-            piece = self._socket.recv(min(count, _CHUNK_BYTES))
+            with _silence():
+                piece = self._socket.recv(min(count, _CHUNK_BYTES))
             if not piece:
                 raise ConnectionResetError("the other side closed the connection")
             pieces.append(piece)
             count -= len(piece)
         return b"".join(pieces)
+
+
+def _probe(sock: socket.socket) -> None:
+    """Have the kernel ask whether the other side is there still, where the system lets it be told how often."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    every = (SILENCE_SECONDS - _FIRST_PROBE_SECONDS) // _PROBES
+    wanted = {
+        "TCP_KEEPIDLE": _FIRST_PROBE_SECONDS,
+        "TCP_KEEPALIVE": _FIRST_PROBE_SECONDS,  # the same, on macOS
+        "TCP_KEEPINTVL": every,
+        "TCP_KEEPCNT": _PROBES,
+        "TCP_USER_TIMEOUT": 1000 * SILENCE_SECONDS,  # of what was sent and not acknowledged
+    }
+    for name, value in wanted.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The kernel has given up: that is a lost connection, and no deadline."""
+    try:
+        yield
+    except TimeoutError as error:
+        if error.errno != errno.ETIMEDOUT:
+            raise
+        raise ConnectionResetError(f"no sign of the other side for {SILENCE_SECONDS} s") from error
 
 
 def _remaining(deadline: float | None) -> float | None:
