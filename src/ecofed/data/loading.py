@@ -109,7 +109,8 @@ def _with_owners(dataset: Dataset, train: Split, test: Split | None, how: Readin
 
 def _notes(path: Path, layout: Format, how: Reading, title: str, train: Split, test: Split | None) -> Iterator[str]:
     yield from layout.notes(path, how)
-    if layout is FORMATS["undivided"] and (beside := lists.columns_beside(path)) is not None:
+    by_folder = layout in (FORMATS["folders"], FORMATS["undivided"]) and how.device_column is None
+    if by_folder and (beside := lists.columns_beside(path)) is not None:
         place, columns = beside
         yield (
             f"{place.name} lists pictures, and is not taken, as folders are the classes: data.label_column="
