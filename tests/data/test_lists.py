@@ -229,3 +229,10 @@ def test_nothing_with_columns_is_said(tmp_path: Path) -> None:
     heap(tmp_path / "bee")
     with pytest.raises(DataError, match=r"data.label_column names a column of parquet files or of a list"):
         load(tmp_path, label_column="dx")
+
+
+def test_a_file_that_lists_nothing_is_named_where_nothing_else_says_what_pictures_show(tmp_path: Path) -> None:
+    heap(tmp_path / "images")
+    (tmp_path / "labels.csv").write_text('file,label\n"p00.png,ant\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"one class only, 'images'.* or a list \(CSV\).*; labels.csv is none"):
+        load(tmp_path)

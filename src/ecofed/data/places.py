@@ -14,6 +14,7 @@ from pathlib import Path
 from ecofed.config.registry import formats as plugin_formats
 from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
+from ecofed.data.formats.lists import candidates_in
 from ecofed.data.formats.own import own_format
 from ecofed.data.formats.undivided import only_class
 from ecofed.data.hub_sets import find_hub_set, is_hub_set
@@ -114,7 +115,7 @@ def _at_path(name: str) -> tuple[Found | None, str]:
         if only := only_class(path):
             return None, (
                 f"data.name = '{name}': holds pictures of one class only, '{clean(only)}'; at least two classes are "
-                "needed, each a folder of its own"
+                f"needed, each a folder of its own, or a list (CSV) of what each picture shows{_no_list(path)}"
             )
         expected = "; ".join(layout.layout for layout in FORMATS.values())
         return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
@@ -148,6 +149,11 @@ def _contents(path: Path) -> str:
     packed = [name for name in names if name.lower().endswith(_PACKED)]
     cure = f"; unpack {clean(packed[0])} first" if packed else ""
     return f"; found {clean(', '.join(names[:6])) or 'nothing'}{', ...' if len(names) > 6 else ''}{cure}"
+
+
+def _no_list(path: Path) -> str:
+    names = [clean(file.name) for file in candidates_in(path)]
+    return f"; {names[0]} is none: no column of its first lines names a picture here" if names else ""
 
 
 def _expanded(name: str) -> Path:

@@ -212,7 +212,7 @@ def _lists(path: Path) -> _Lists | None:
     folders = {entry.name: entry for entry in path.iterdir() if entry.is_dir()}
     inner = {part: choose(path, part, folders) for part in NAMES}
     splits = {part: found[1] for part, found in inner.items() if found is not None}
-    candidates = {folder: _candidates(folder) for folder in (path, *splits.values())}
+    candidates = {folder: candidates_in(folder) for folder in (path, *splits.values())}
     if not any(candidates.values()):
         return None
     shelf, found = Shelf(path), dict[str, Table]()
@@ -250,7 +250,8 @@ def _only(folder: Path, tables: list[Table]) -> Table:
     return usual[0] if usual else tables[0]
 
 
-def _candidates(folder: Path) -> list[Path]:
+def candidates_in(folder: Path) -> list[Path]:
+    """Files that may be lists, by their names."""
     return sorted(
         entry
         for entry in folder.iterdir()
