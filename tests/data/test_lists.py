@@ -110,6 +110,16 @@ def test_a_column_divides_a_list(tmp_path: Path) -> None:
     assert test == {level: name for level, name in TRUTH.items() if level // 4 % 4 == 3}
 
 
+def test_a_column_of_splits_that_has_no_tests_is_told_of(tmp_path: Path) -> None:
+    heap(tmp_path / "images")
+    listing(
+        tmp_path / "labels.csv", head="file,label,split", line=lambda name: f"{name}.png,{shown(name)},fold{name[-1]}"
+    )
+    data, notes = load(tmp_path)
+    assert len(require_test(data)) == 8
+    assert any("column 'split' is not taken" in note and "fold0, fold1" in note for note in notes)
+
+
 def test_names_without_ending_several_folders_and_a_column_of_any_name(tmp_path: Path) -> None:
     """As HAM10000 comes; its folders are no classes, and a note says so until the column is named."""
     names = list(LEVELS)

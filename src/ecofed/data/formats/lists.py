@@ -27,7 +27,6 @@ from ecofed.errors import DataError
 from ecofed.errors.foreign_text import clean
 from ecofed.slow_work import counted
 
-_SPLIT_COLUMN = "split"
 #: Of several lists beside each other, those that say what pictures show.
 _USUAL = ("labels", "metadata")
 
@@ -114,7 +113,7 @@ def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
     for named in parts.values():
         taken += [named.table.place, *named.pictures]
     folders = {file.parent for file in taken}
-    return told + left_out(path, taken, folders, loose="pictures that no list names")
+    return told + left_out(path, taken, folders, loose="pictures that no list names for training or tests")
 
 
 def _parts(path: Path, how: Reading) -> tuple[dict[Part, _Named], list[str]]:
@@ -143,6 +142,8 @@ def _parts(path: Path, how: Reading) -> tuple[dict[Part, _Named], list[str]]:
     chosen = {part: {file for one in each for file in one[part]} for part in NAMES}
     if not chosen["test"]:
         raise DataError(f"{path}: each class has one picture only, which leaves none to test on")
+    if says := tuple(sorted(set(named.table.splits))):
+        told.append(f"{named.table.place}: column 'split' is not taken, as it tells no tests: {listed(says)}")
     told.append(
         f"{path}: nothing says which pictures are for tests: {len(chosen['test']):,} of {len(named.pictures):,} are "
         f"what is tested on: one in {TESTED} of each class, at least one"
@@ -170,12 +171,8 @@ def _named(table: Table, lists: _Lists, how: Reading) -> _Named:
 def _by_column(named: _Named) -> dict[Part, _Named] | None:
     """Divided as a column ``split`` says, where there is one that names splits and nothing else."""
     table = named.table
-    at = next((at for at, name in enumerate(table.header) if name.lower() == _SPLIT_COLUMN), None)
-    if at is None:
-        return None
-    says = [line[at] for _, line in table.lines]
-    strange = set(map(str.lower, says)) - {name for names in NAMES.values() for name in names}
-    if strange:
+    says = table.splits
+    if not says or set(map(str.lower, says)) - {name for names in NAMES.values() for name in names}:
         return None
     found = {part: choose(table.place, part, dict.fromkeys(says, "")) for part in NAMES}
     if found["train"] is None or found["test"] is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ecofed.errors import DataError
+from ecofed.errors import ConfigError, DataError
 from ecofed.files.disk import read_text
 
 FOLDER = "folder"
@@ -89,9 +89,7 @@ def _read_list(place: Path, column: str) -> dict[str, str]:
             f"data.device_column = '{column}': {place} is not there; it needs the columns {FILE_COLUMN} and {column}, "
             f"or set data.device_column={FOLDER} where each class's folder has a folder for each device"
         )
-    if place.stat().st_size > MAX_LIST_BYTES:
-        raise DataError(f"{place}: larger than {MAX_LIST_BYTES >> 20} MiB, which is no list of pictures")
-    lines = csv.DictReader(read_text(place).splitlines())
+    lines = csv.DictReader(text_of(place).splitlines())
     try:
         present = list(lines.fieldnames or ())
         lacking = next((name for name in (FILE_COLUMN, column) if name not in present), None)
@@ -100,3 +98,17 @@ def _read_list(place: Path, column: str) -> dict[str, str]:
         return {str(line[FILE_COLUMN]): str(line[column] or "").strip() for line in lines}
     except csv.Error as error:
         raise DataError(f"{place}: line {lines.line_num}: {error}") from error
+
+
+def text_of(place: Path) -> str:
+    """Of a list of pictures.
+
+    Raises:
+        DataError: it is too large for one, or no text.
+    """
+    if place.stat().st_size > MAX_LIST_BYTES:
+        raise DataError(f"{place}: larger than {MAX_LIST_BYTES >> 20} MiB, which is no list of pictures")
+    try:
+        return read_text(place)
+    except ConfigError as error:
+        raise DataError(str(error)) from None

@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ecofed.data.inventory import everything
-from ecofed.data.pictures import SUFFIXES
-from ecofed.errors import ConfigError, DataError, nearest
+from ecofed.data.formats.folders import pictures_under
+from ecofed.data.formats.owners import text_of
+from ecofed.errors import DataError, nearest
 from ecofed.errors.foreign_text import clean
-from ecofed.files.disk import read_text
 
 SUFFIXES_OF_LISTS = (".csv", ".tsv")
-MAX_LIST_BYTES = 64 << 20
 #: In order, in any case.
 PICTURE_COLUMNS = ("file_name", "filename", "file", "image", "img", "picture", "photo", "image_id", "path", "id")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "species")
+SPLIT_COLUMN = "split"
 _DELIMITERS = (",", ";", "\t")
 #: So many lines of a file tell whether it lists pictures.
 _LOOKED_AT = 20
@@ -34,12 +33,11 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by: dict[str, list[Path]] = {}
-        for file in everything(root):
-            if not file.name.startswith(".") and file.suffix.lower() in SUFFIXES and file.is_file():
-                within = PurePosixPath(file.relative_to(root).as_posix())
-                whole = f"/{within}"  # so that a path is not taken for a name
-                for key in {whole, whole.removesuffix(within.suffix), within.name, within.stem}:
-                    self._by.setdefault(key, []).append(file)
+        for file in pictures_under(root)[0]:
+            within = PurePosixPath(file.relative_to(root).as_posix())
+            whole = f"/{within}"  # so that a path is not taken for a name
+            for key in {whole, whole.removesuffix(within.suffix), within.name, within.stem}:
+                self._by.setdefault(key, []).append(file)
 
     def named(self, text: str, places: Sequence[Path]) -> list[Path]:
         """The pictures that a line may mean: below the first of ``places`` (folders) that has any."""
@@ -93,9 +91,15 @@ class Table:
         """Which column says what they show: the named one, one that is called as usual, or the only other one."""
         if named is not None:
             return self.column(named, "data.label_column")
-        others = [at for at in range(len(self.header)) if at != pictures]
+        others = [at for at, name in enumerate(self.header) if at != pictures and name.lower() != SPLIT_COLUMN]
         usual = self._usual(LABEL_COLUMNS, others)
         return usual if usual is not None else others[0] if len(others) == 1 else None
+
+    @property
+    def splits(self) -> list[str]:
+        """What each line says in a column ``split``; empty without one."""
+        at = self._usual((SPLIT_COLUMN,), range(len(self.header)))
+        return [] if at is None else [line[at] for _, line in self.lines]
 
     def has_usual_label(self, pictures: int) -> bool:
         return self._usual(LABEL_COLUMNS, [at for at in range(len(self.header)) if at != pictures]) is not None
@@ -179,12 +183,7 @@ def read_table(place: Path, looked_in: Sequence[Path]) -> Table | None:
     Raises:
         DataError: it is too large for a list, or no text.
     """
-    if place.stat().st_size > MAX_LIST_BYTES:
-        raise DataError(f"{place}: larger than {MAX_LIST_BYTES >> 20} MiB, which is no list of pictures")
-    try:
-        text = read_text(place)
-    except ConfigError as error:
-        raise DataError(str(error)) from None
+    text = text_of(place)
     marks = Counter(mark for mark in text.partition("\n")[0] if mark in _DELIMITERS).most_common(1)
     reader = csv.reader(text.splitlines(), delimiter=marks[0][0] if marks else ",")
     lines: list[tuple[int, list[str]]] = []
