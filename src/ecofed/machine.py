@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from pathlib import Path
 
@@ -53,6 +52,8 @@ class Heap:
     """More than after the second round."""
 
     def __init__(self) -> None:
+        import ctypes  # only runs need it, and every command loads this module
+
         self._rounds = 0
         self._usual_bytes = 0
         trim = None
