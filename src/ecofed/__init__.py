@@ -1,7 +1,7 @@
 """EcoFed: federated training of image networks on devices too small to train them.
 
-The names below are the Python API. Those that train need ``ecofed[train]`` and are imported on first use, so that
-``import ecofed`` is quick and works without PyTorch.
+The names below are the Python API. All but the errors are imported on first use, so that ``import ecofed`` is quick;
+those that train need ``ecofed[train]``.
 
 >>> import ecofed
 >>> settings = ecofed.Settings.load("quickstart", ["rounds=5"])
@@ -15,8 +15,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ecofed._version import __version__
-from ecofed.config import Config, Settings
-from ecofed.config.registry import load_plugin, register, register_codec, register_format, register_network
 from ecofed.errors import (
     CheckpointError,
     ConfigError,
@@ -34,6 +32,8 @@ from ecofed.errors import (
 
 if TYPE_CHECKING:
     from ecofed.api import compare, evaluate, load_model, plan, retrain, run
+    from ecofed.config import Config, Settings
+    from ecofed.config.registry import load_plugin, register, register_codec, register_format, register_network
     from ecofed.data import Dataset, load_dataset
     from ecofed.models import partition
     from ecofed.relearning.forgetting import forget
@@ -89,9 +89,11 @@ __all__ = [
 
 _LAZY = {
     "Comparison": "results",
+    "Config": "config",
     "Dataset": "data",
     "Observer": "runs.observing",
     "RunResult": "results",
+    "Settings": "config",
     "SilentObserver": "runs.observing",
     "compare": "api",
     "evaluate": "api",
@@ -99,9 +101,14 @@ _LAZY = {
     "load": "reports.joining",
     "load_dataset": "data",
     "load_model": "api",
+    "load_plugin": "config.registry",
     "partition": "models",
     "plan": "api",
     "predict": "runs.prediction",
+    "register": "config.registry",
+    "register_codec": "config.registry",
+    "register_format": "config.registry",
+    "register_network": "config.registry",
     "retrain": "api",
     "run": "api",
     "tracked": "runs.tracking",

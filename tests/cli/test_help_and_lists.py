@@ -12,22 +12,29 @@ import pytest
 import typer
 from cli_fakes import Cli
 
-from ecofed.cli.app import COMMANDS, app
+from ecofed.cli.app import app
+from ecofed.cli.commands import COMMANDS
 from ecofed.config import Config, Settings
 from ecofed.config.keys import configuration_keys
 from ecofed.config.presets import preset_names, preset_text
 from ecofed.config.schema import all_keys
 
-NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
 PYTHON = [sys.executable, "-c"]
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in NAMES), ["data", "list"], ["data", "fetch"]])
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "list"], ["data", "fetch"]])
 def test_every_help_ends_in_an_example(cli: Cli, words: list[str]) -> None:
     ended = cli(*words, "--help")
     assert ended.code == 0
     _, _, examples = ended.out.rpartition("Example")
     assert f" ecofed {' '.join(words)}".rstrip() in examples
+
+
+def test_the_list_says_of_a_command_what_its_help_begins_with() -> None:
+    root = typer.main.get_command(app)
+    for name, text in COMMANDS.items():
+        command = root.commands[name]  # type: ignore[attr-defined]
+        assert command.help.split("\n\n")[0] == text
 
 
 def test_every_option_says_what_it_is_for() -> None:
@@ -57,6 +64,8 @@ def test_help_imports_neither_pytorch_nor_what_plots() -> None:
         "from ecofed.cli import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"
+        "called = {name for name in sys.modules if name.startswith('ecofed.')} & {'ecofed.cli.run', 'ecofed.config'}\n"
+        "assert not called, called\n"
         "heavy = {'torch', 'matplotlib', 'pandas', 'pyarrow', 'sklearn', 'huggingface_hub'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -17,7 +17,7 @@ from cli_fakes import FakeEngine
 from PIL import Image
 
 from ecofed.cli import main
-from ecofed.cli.app import COMMANDS
+from ecofed.cli.commands import COMMANDS
 
 Stream = Callable[..., tuple[int, str, str]]
 
@@ -132,8 +132,7 @@ def test_results_and_errors_are_printed(stream: Stream, tmp_path: Path) -> None:
 
 
 def test_every_command_has_help(stream: Stream) -> None:
-    names = [module.__name__.rpartition(".")[2] for module in COMMANDS]
-    for name in names:
+    for name in COMMANDS:
         code, out, err = stream(name, "--help")
         assert code == 0, err
         assert "--help" in out

@@ -1,6 +1,6 @@
-"""The ``ecofed`` command: one file a command, added to the list in :mod:`ecofed.cli.app`.
+"""The ``ecofed`` command: one file a command, and the list of them in :mod:`ecofed.cli.commands`.
 
-Nothing here imports PyTorch before a command needs it, so ``ecofed --help`` is instant.
+A command is imported when it is called, and PyTorch when it is needed, so ``ecofed --help`` is instant.
 """
 
 from ecofed.cli.app import main

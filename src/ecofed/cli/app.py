@@ -1,4 +1,4 @@
-"""The list of commands, and how every one of them ends.
+"""The command line as a whole: what stands before every command, and how each of them ends.
 
 Exit codes: 0 success, 1 failure, 2 bad usage or configuration, 130 interrupted. An error that a user can cause is one
 line on stderr, ``error: ...``; ``--debug``, anywhere on the line, shows its traceback.
@@ -7,89 +7,31 @@ line on stderr, ``error: ...``; ``--debug``, anywhere on the line, shows its tra
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from ecofed._version import __version__
-from ecofed.cli import (
-    audit,
-    buffer,
-    compare,
-    data,
-    evaluate,
-    export,
-    fleet,
-    forget,
-    front,
-    frontier,
-    plan,
-    predict,
-    presets,
-    pretrain,
-    profile,
-    report,
-    retrain,
-    run,
-    runs,
-    tune,
-    update,
-    weights,
-)
+from ecofed.cli.commands import Commands, example
 from ecofed.cli.interrupt import Interrupted
 from ecofed.cli.output import print_text
-from ecofed.cli.shared import example
 from ecofed.cli.slow_work import work_view
 from ecofed.cli.streams import delivered, is_of_a_stream, lost, notices_said, say, take_any_text
-from ecofed.config.registry import load_plugin
 from ecofed.errors import EcoFedError
 from ecofed.errors.foreign_text import clean
 from ecofed.machine import wait_briefly
 from ecofed.slow_work import told_to
 
-#: In the order that ``ecofed --help`` lists them. A new command: one file with ``register(app)``, one entry here.
-COMMANDS = (
-    *(run, compare, frontier, plan, profile, buffer, retrain, tune, update, forget, audit),
-    *(pretrain, front, weights, evaluate, predict, export, report, runs, presets, data, fleet),
-)
-
-
-class _Commands(TyperGroup):
-    """Usage errors quote words of the command line, and a shell's ``*`` puts file names there."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with _clean_usage_errors():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, *arguments: Any, **options: Any) -> Any:
-        with _clean_usage_errors():
-            return super().invoke(*arguments, **options)
-
-
-@contextmanager
-def _clean_usage_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):
-            error.message = clean(message)  # type: ignore[attr-defined]
-        raise
-
-
 app = typer.Typer(
     name="ecofed",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog=example("ecofed compare quickstart"),
 )
-for _module in COMMANDS:
-    _module.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -125,8 +67,11 @@ def main() -> NoReturn:
     wait_briefly()
     take_any_text()
     try:
-        for plugin in plugins:
-            load_plugin(plugin)
+        if plugins:
+            from ecofed.config.registry import load_plugin
+
+            for plugin in plugins:
+                load_plugin(plugin)
         with told_to(work_view()), notices_said():
             app(args=[word for word in words if word != "--debug"], prog_name="ecofed")
     except Interrupted as stop:

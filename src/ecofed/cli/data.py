@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ecofed.cli.commands import COMMANDS, example
 from ecofed.cli.output import print_json, print_table, print_text
-from ecofed.cli.shared import add_command, example
+from ecofed.cli.shared import add_command
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that 'ecofed data list' shows, or hf:OWNER/NAME.")]
@@ -17,9 +18,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
     add_command(group, "list", list_, "ecofed data list")
     add_command(group, "fetch", fetch, "ecofed data fetch fashion-mnist", "ecofed data fetch hf:OWNER/NAME")
-    app.add_typer(
-        group, name="data", help="List data sets and fetch them.", epilog=example("ecofed data fetch fashion-mnist")
-    )
+    app.add_typer(group, name="data", help=COMMANDS["data"], epilog=example("ecofed data fetch fashion-mnist"))
 
 
 def list_(json: Json = False) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecofed.cli.commands import COMMANDS, example
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import (
     Overwrite,
@@ -14,7 +15,6 @@ from ecofed.cli.shared import (
     Source,
     add_command,
     check_file,
-    example,
     make_folder,
     named_path,
     need_torch,
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         group,
         name="export",
-        help="Write a front, or a trained network, for devices without PyTorch.",
+        help=COMMANDS["export"],
         epilog=example("ecofed export front quickstart --out device"),
     )
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from ecofed.cli.commands import COMMANDS, example
 from ecofed.cli.output import print_json, print_text
-from ecofed.cli.shared import Json, Sets, add_command, example, named_path, need_torch, settings_of
+from ecofed.cli.shared import Json, Sets, add_command, named_path, need_torch, settings_of
 from ecofed.cli.streams import say
 from ecofed.errors import EcoFedError, MissingExtraError
 from ecofed.files.disk import write_text
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         group,
         name="fleet",
-        help="Set up a fleet of real devices over Flower, or try one on this machine.",
+        help=COMMANDS["fleet"],
         epilog=example("ecofed fleet init fleet --host superlink.example.org --devices 4"),
     )
 

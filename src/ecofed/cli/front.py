@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecofed.cli.commands import COMMANDS, example
 from ecofed.cli.output import print_json, print_table, print_text
-from ecofed.cli.shared import add_command, example, need_torch
+from ecofed.cli.shared import add_command, need_torch
 from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.reports.units import human_bytes
 
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         group,
         name="front",
-        help="List the shipped fronts, and check whether one suits your images.",
+        help=COMMANDS["front"],
         epilog=example("ecofed front check cifar10 --front vgg11-w0.5-rgb"),
     )
 

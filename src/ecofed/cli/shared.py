@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from ecofed.cli import completion
+from ecofed.cli.commands import example
 from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.slow_work import shown_while
 from ecofed.cli.streams import say
@@ -104,11 +105,6 @@ class Command(TyperCommand):
         if "unexpected extra argument" not in str(getattr(error, "message", "")):
             return None
         return next(filter(None, map(word_hint, words)), None)
-
-
-def example(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\n\n".join([f"[bold]Example{'s' if len(lines) > 1 else ''}[/bold]", *lines])
 
 
 def add_command(app: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:
