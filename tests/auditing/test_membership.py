@@ -43,6 +43,7 @@ def test_one_false_alarm_in_a_hundred_is_allowed() -> None:
     assert told_apart("network", np.array([98.5, 97.5]), others).tpr_at_1_percent_fpr == 0.5
 
 
+@pytest.mark.ci
 def test_a_kept_buffer_tells_who_took_part_and_a_run_without_one_is_not_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

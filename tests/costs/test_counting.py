@@ -26,7 +26,13 @@ MACHINE = Machine(
 )
 
 
-@pytest.mark.parametrize("name", model_names())
+#: Of two hundred layers, which takes seconds.
+LARGE = "efficientnet-lite0"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.ci] * (name == LARGE)) for name in model_names()]
+)
 def test_flops_agree_with_pytorch_forward_and_backward(name: str) -> None:
     model = build_model(ModelConfig(name=name, width=0.1), in_channels=3, classes=10, normalisation="group")
     counted = CountedNetwork(model, 3)

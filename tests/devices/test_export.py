@@ -132,6 +132,7 @@ def test_an_int8_front_is_another_front(tmp_path: Path) -> None:
     assert used.front["id"] == small.front_id
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "changes",
     [{}, {"front__name": "auto", "normalisation": "frozen"}, {"front__precision": "int8"}],

@@ -23,13 +23,13 @@ from ecofed.runs import at_once
 from ecofed.runs.at_once import networks_at_once
 
 PAPER = {"ecofed__server": "fedavg", "normalisation": "batch", "codec__name": "minmax", "codec__bits": 8}
-CASES: list[tuple[str, dict[str, Any]]] = [
+CASES: list[Any] = [
     ("classic-fl", {}),
     ("lgl", {}),
     ("fedgkt", {}),
     ("vanilla-dpfl", {}),
     ("vanilla-dpfl", {"vanilla_dpfl__version": "v2"}),
-    ("vanilla-dpfl", {"runtime": "processes"}),
+    pytest.param("vanilla-dpfl", {"runtime": "processes"}, marks=pytest.mark.ci),
     ("ecofed", {}),
     ("ecofed", PAPER),
 ]

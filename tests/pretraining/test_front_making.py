@@ -106,6 +106,7 @@ def test_the_loss_is_of_both_labels_of_a_mixed_image(
     assert losses[0] != losses[1]
 
 
+@pytest.mark.ci
 def test_training_learns(images: PublicImages) -> None:
     few = dataclasses.replace(images, images_NHWC=images.images_NHWC[:16], labels_N=images.labels_N[:16])
     reports: list[EpochReport] = []

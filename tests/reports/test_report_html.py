@@ -276,6 +276,7 @@ def test_the_printed_configuration_can_be_read_back(make: Make) -> None:
     assert Config.from_dict(tomllib.loads(toml(result.config))).to_dict() == result.config
 
 
+@pytest.mark.ci
 @pytest.mark.plots
 def test_several_seeds_and_a_clock(three_seeds: Comparison, tmp_path: Path) -> None:
     text = Outline(page_of(three_seeds, tmp_path)).text

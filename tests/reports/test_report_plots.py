@@ -88,6 +88,7 @@ def test_a_drawn_plot_has_the_file_that_its_name_says(
     assert (tmp_path / "plots" / "label-partition.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.ci
 def test_plots_for_papers_are_vectors_with_text_and_ours(five_methods: Comparison, tmp_path: Path) -> None:
     named = {"accuracy-bytes": DRAWERS["accuracy-bytes"]}
     with pytest.MonkeyPatch.context() as patch:

@@ -190,6 +190,7 @@ def front(file: Path, seed: int, config: Config) -> str:
     return str(file)
 
 
+@pytest.mark.ci
 def test_profiles_traces_and_fronts_belong_to_a_run(data: Path, tmp_path: Path) -> None:
     places = [tmp_path / name for name in ("pi.toml", "times.csv", "front.safetensors")]
 

@@ -20,10 +20,8 @@ from ecofed.runs import side_by_side
 from ecofed.runs.experiment import compare
 from ecofed.runs.observing import SilentObserver
 
-pytestmark = pytest.mark.ci
-
 METHODS = ("ecofed", "closed-form")
-pytestmark = pytest.mark.usefixtures("often_saved_without_reports")
+pytestmark = [pytest.mark.ci, pytest.mark.usefixtures("often_saved_without_reports")]
 
 
 def settings_of(pictures: Path, **changes: object) -> Settings:
