@@ -73,7 +73,10 @@ class EcoFed(EcoFedFacts, Method):
         self.back: nn.Module = self.halves.back.to(context.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainer = PooledTrainer(self.back, self._inputs, self.config, settings, torch_device=context.torch_device)
         self._augment = FeatureAugmentation(
-            flip=settings.flip if context.task.flip else 0.0, shift=settings.shift, cutout=settings.cutout
+            flip=settings.flip if context.task.flip else 0.0,
+            shift=settings.shift,
+            cutout=settings.cutout,
+            crop=settings.crop,
         )
         self._installed: set[int] = set()
         self._to_reinstall: set[int] = set()

@@ -26,13 +26,13 @@ _GENERAL = (
 #: Of the method's own section.
 _OWN = (
     *(field.name for field in dataclasses.fields(PooledTraining)),
-    *("server", "flip", "shift", "cutout", "buffer", "buffer_bytes"),
+    *("server", "flip", "shift", "cutout", "crop", "buffer", "buffer_bytes"),
 )
 #: What a message lists: those that one would want.
 _NAMED = (
     "learning_rate, rounds, seed, momentum, batch_size, model.back_width, model.head_width, and of "
     f"[{OURS}] optimiser, schedule, server_batch_size, server_steps, weight_decay, ema, label_smoothing, mixup, "
-    "sampling, flip"
+    "sampling, flip, crop"
 )
 
 

@@ -54,6 +54,9 @@ class EcoFedConfig(PooledTraining):
     """``pooled``: probability that an activation is moved by one entry in one of eight directions."""
     cutout: float = 0.0
     """``pooled``: probability that a square of an activation is set to zero."""
+    crop: float = 0.0
+    """``pooled``: probability that a random part of an activation is enlarged to the size of the whole, as random crops
+    of photographs are."""
     device_cuts: str | None = None
     """Where weak devices stop: the server runs the rest of the front for them. A layer before ``model.cut``, or several
     layers, as ``block1:2,block2``, dealt to the devices in this pattern, over and over (``clock.device`` has the same);
@@ -80,7 +83,7 @@ class EcoFedConfig(PooledTraining):
         "buffer_bytes": ("ecofed.buffer=disk", lambda own: own.buffer == "disk"),
         "early_bits": ("ecofed.device_cuts", lambda own: own.device_cuts is not None),
         **dict.fromkeys(
-            ("flip", "shift", "cutout", "server_steps", "server_batch_size"),
+            ("flip", "shift", "cutout", "crop", "server_steps", "server_batch_size"),
             ("ecofed.server=pooled", lambda own: own.server == "pooled"),
         ),
     }
@@ -100,7 +103,7 @@ class EcoFedConfig(PooledTraining):
                 limited, "ecofed.refresh", self.refresh, "needs ecofed.views or ecofed.uplink_budget_bytes to spread"
             )
         self.check("ecofed")
-        for key in ("flip", "shift", "cutout"):
+        for key in ("flip", "shift", "cutout", "crop"):
             require(0 <= getattr(self, key) <= 1, f"ecofed.{key}", getattr(self, key), "is a probability, 0..1")
         if not self.replay:
             needs = "ecofed.replay=false needs ecofed.refresh=period and ecofed.period=1"
