@@ -78,6 +78,14 @@ ROWS: dict[str, dict[str, str]] = {
     "ecofed, 320 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "320", "rounds": "24"},
     "ecofed, 256 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "256", "rounds": "24"},
     "ecofed, 128 B, 24 passes": {"method": "ecofed", "front.bytes_per_image": "128", "rounds": "24"},
+    # Parts of activations, enlarged, as the rival's pixels are.
+    "ecofed, 320 B, crops": {"method": "ecofed", "front.bytes_per_image": "320", "ecofed.crop": "1"},
+    "ecofed, 320 B, crops, 24 passes": {
+        "method": "ecofed",
+        "front.bytes_per_image": "320",
+        "ecofed.crop": "1",
+        "rounds": "24",
+    },
     "classic-fl": {"method": "classic-fl", **TRAINED},
     "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},
 }
