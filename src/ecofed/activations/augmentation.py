@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 CROP_AREA = (0.35, 1.0)
 """How much of an activation a random part shows; the same as of photographs (``data/transforms.py``)."""
 CROP_RATIO = (math.log(3 / 4), math.log(4 / 3))
