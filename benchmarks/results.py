@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
@@ -299,10 +299,11 @@ def list_runs() -> None:
 
 
 @app.command("run")
-def run_group(group: str, jobs: int = 1, only: str = "") -> None:
-    """Run what is missing in a group, some at a time."""
+def run_group(group: str, jobs: int = 1, only: str = "", precision: str = FAST["precision"]) -> None:
+    """Run what is missing in a group, some at a time; ``--precision float32`` where bfloat16 is emulated and slow."""
     known = recorded()
     missing = [r for r in GROUPS[group]() if not r.finished and r.name not in known and re.search(only, r.name)]
+    missing = [in_precision(run, precision) for run in missing]
     with ThreadPoolExecutor(jobs) as pool:
         for run, code in zip(missing, pool.map(execute, missing), strict=True):
             print("finished" if code == 0 else f"FAILED ({code})", run.name, flush=True)
@@ -391,9 +392,15 @@ def recorded() -> dict[str, Any]:
     return json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
 
 
+def in_precision(run: Run, precision: str) -> Run:
+    """The same run with another arithmetic, where it names one."""
+    return replace(run, sets={**run.sets, "precision": precision}) if "precision" in run.sets else run
+
+
 def record(run: Run) -> dict[str, Any]:
-    """What is kept of a finished run."""
+    """What is kept of a finished run; its command names the arithmetic that it was trained with."""
     result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    run = in_precision(run, result["config"]["precision"])
     totals = result["totals"]
     return {
         "command": " ".join(run.command),

@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from statistics import mean
 from typing import Annotated, Any
 
@@ -145,7 +144,7 @@ def run_set(name: str, jobs: int = 1, only: str = "", precision: str = ARITHMETI
     """Run what is missing of a set, some at a time."""
     known = recorded()
     missing = [run for run in runs(name) if not run.finished and run.name not in known and re.search(only, run.name)]
-    missing = [_in_precision(run, precision) for run in missing]
+    missing = [results.in_precision(run, precision) for run in missing]
     with ThreadPoolExecutor(jobs) as pool:
         for run, code in zip(missing, pool.map(results.execute, missing), strict=True):
             print("finished" if code == 0 else f"FAILED ({code})", run.name, flush=True)
@@ -172,14 +171,9 @@ def write(check: Annotated[bool, typer.Option(help="Fail if the page would chang
 def _record(run: Run) -> dict[str, Any]:
     """As of every run, and bytes by what they are and direction."""
     result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
-    run = _in_precision(run, result["config"]["precision"])
     ledger = result["ledger"].items()
     moved = {f"{direction} {kind}": size for kind, row in ledger for direction, size in row.items() if size}
     return {**results.record(run), "moved": moved, "samples": result["data"]["train_samples"]}
-
-
-def _in_precision(run: Run, precision: str) -> Run:
-    return replace(run, sets={**run.sets, "precision": precision})
 
 
 def _table(records: Mapping[str, Any], name: str) -> str:
