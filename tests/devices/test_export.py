@@ -46,6 +46,8 @@ def quiet(_: str) -> None:
         ("resnet9", {"codec__name": "minmax", "codec__bits": 8}),
         ("alexnet", {"codec__name": "float32"}),
         ("vgg11", {"method": "classic-fl", "normalisation": "group"}),
+        ("lenet", {"method": "closed-form"}),
+        ("lenet", {"method": "closed-form", "privacy__epsilon": 50.0, "privacy__clip": 0.2}),
     ],
 )
 def test_an_exported_network_answers_as_the_trained_one(

@@ -101,7 +101,8 @@ def test_closed_form_is_the_ridge_regression_of_all_features_together(ridge: flo
     from ecofed.data import to_input
 
     x_NCHW = to_input(images, prepared.task.mean, prepared.task.std)
-    features_ND = method.test_input(method.tensor(x_NCHW)).numpy()
+    features_ND = method.test_input(method.tensor(x_NCHW)).numpy().astype(np.float64)
+    features_ND = np.concatenate([features_ND, np.ones((len(features_ND), 1))], axis=1)
     targets_NK = np.eye(10)[labels_N]
     gram_DD = features_ND.T @ features_ND
     penalty_D = np.full(len(gram_DD), ridge * np.trace(gram_DD) / len(gram_DD))

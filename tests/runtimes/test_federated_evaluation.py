@@ -15,6 +15,7 @@ from test_nonsense import VILLAIN, Corrupted, refusal, replaced
 
 import ecofed
 from ecofed.config import Config
+from ecofed.config.methods import facts_of
 from ecofed.config.held_out import held_out
 from ecofed.devices.local_test import LocalTest
 from ecofed.errors import ConfigError, DeviceError, MissingExtraError
@@ -95,6 +96,9 @@ def test_from_run_to_report_without_test_images_over_processes(pictures: Path, t
     assert ecofed.evaluate(tmp_path / "here" / "model.safetensors").recorded == RunScores()
 
 
+DELIVERED_ONLY = {"validation__on_devices": False, "validation__fraction": 0.0, "test_samples": 4}
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -102,9 +106,10 @@ def test_from_run_to_report_without_test_images_over_processes(pictures: Path, t
         ("ecofed", BOTTLENECK),
         ("classic-fl", {"initialisation": "random"}),
         ("send-images", {"normalisation": "batch"}),
-        ("fedgkt", {"validation__on_devices": False, "validation__fraction": 0.0, "test_samples": 4}),
+        ("fedgkt", DELIVERED_ONLY),
+        ("closed-form", DELIVERED_ONLY | {"privacy__epsilon": 8.0}),
     ],
-    ids=["ecofed", "ecofed, int8, over a bottleneck", "classic-fl", "send-images", "fedgkt, delivered only"],
+    ids=["ecofed", "ecofed, int8, over a bottleneck", "classic-fl", "send-images", "fedgkt, delivered only", "private"],
 )
 def test_what_comes_after_the_last_round_is_foreseen(method: str, changes: dict[str, Any], pictures: Path) -> None:
     config = small_config(pictures, method, **{**ALONE, **changes}, rounds=2)
@@ -121,7 +126,7 @@ def test_what_comes_after_the_last_round_is_foreseen(method: str, changes: dict[
         assert planned.total_uplink_bytes == result.totals.uplink_bytes
 
 
-@pytest.mark.parametrize("method", ["classic-fl", "send-images", "fedgkt"])
+@pytest.mark.parametrize("method", ["classic-fl", "send-images", "fedgkt", "closed-form"])
 def test_devices_count_what_the_saved_network_gets_right(method: str, pictures: Path, tmp_path: Path) -> None:
     config = small_config(pictures, method, **ALONE, rounds=1)
     result = run(config, out=tmp_path, report=False)
@@ -247,7 +252,8 @@ def test_to_learn_again_asks_no_device(pictures: Path) -> None:
 def test_what_it_needs_is_said_before_anything_is_trained(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"validation.on_devices = True: needs delivery=float or delivery=int8"):
         run(small_config(pictures, **(ALONE | {"delivery": "none"})))
-    with pytest.raises(ConfigError, match="trains, and it trains none that could be sent"):
+    with monkeypatch.context() as without, pytest.raises(ConfigError, match="and it trains none that could be sent"):
+        without.setattr(facts_of("closed-form"), "has_network", False)
         run(small_config(pictures, "closed-form", **ALONE))
     with pytest.raises(ConfigError, match=r"needs validation.fraction above 0"):
         small_config(pictures, validation__on_devices=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from ecofed.errors import ConfigError
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class NoSettings:
     """A method without settings of its own."""
+
+
+class PooledEnd(NamedTuple):
+    """What a network ends in whose features are pooled after the cut, and classified by one linear layer."""
+
+    features: int
+    """At most so many."""
+    in_ball: bool
+    """Whether each image's lie in a ball, as where sums bear noise."""
 
 
 class Facts:
@@ -52,7 +61,7 @@ class Facts:
     cuts_network: ClassVar[bool] = True
     """Whether what it costs depends on where the network is cut."""
     has_network: ClassVar[bool] = True
-    """Whether what it trains is the network that the configuration names, and can be saved as one."""
+    """Whether what it trains can be saved as a network: the one that the configuration names, or :meth:`pooled_end`."""
     noise: ClassVar[Literal["none", "images", "sums"]] = "none"
     """Where its devices add noise before anything leaves them (``privacy``): to what is of each image, or to sums over
     all of theirs, which hold the labels, too."""
@@ -74,6 +83,11 @@ class Facts:
     @classmethod
     def coded(cls, config: Config) -> CodecConfig | None:  # noqa: ARG003
         """The codec that every activation passes at the cut; ``None``: it arrives as it is."""
+        return None
+
+    @classmethod
+    def pooled_end(cls, config: Config) -> PooledEnd | None:  # noqa: ARG003
+        """What stands after the cut in the place of the network's rest; ``None``: the rest does."""
         return None
 
 

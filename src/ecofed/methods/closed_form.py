@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ecofed.activations.clipping import SENSITIVITY, ball
+from ecofed.activations.clipping import ONE, SENSITIVITY, ball
 from ecofed.activations.codecs.base import TIMES_THE_LIMIT
-from ecofed.activations.noisy_sums import check_noisy, denoised, gram_of_ball, norm_of_sums, sum_features
+from ecofed.activations.noisy_sums import check_noisy, denoised, gram_of_ball, norm_of_sums
 from ecofed.activations.statistics import (
     check_sums,
     feature_grid,
@@ -37,7 +36,8 @@ from ecofed.errors import WireError
 from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, Method, RoundOutcome, expect, under
 from ecofed.methods.channel import Ask
-from ecofed.models import build_front
+from ecofed.models import build_front, state_arrays
+from ecofed.models.pooled import PooledClassifier
 from ecofed.models.registry import input_side
 from ecofed.wire import AskStatistics, FrontInstalled, InstallFront, Message, Statistics
 from ecofed.wire.sizes import ArrayShape
@@ -61,12 +61,18 @@ class ClosedForm(ClosedFormFacts, Method):
         self._cross_DK: np.ndarray = np.zeros((width, context.task.classes))
         self._devices_K: np.ndarray = np.zeros(context.task.classes)
         """How many devices have images of a class."""
-        self._weights_DK: np.ndarray = np.zeros((width, context.task.classes))
         own = self.config.privacy
         self._ball = (
             None if own.epsilon is None else ball(self.bundle.upper[min(self.bundle.upper)], self._grid, own.clip)
         )
         """Where features lie that bear noise; ``None``: there is none, and sums are exact."""
+        end = PooledClassifier(
+            self.bundle.activation_shape, self._grid, context.task.classes, in_ball=self._ball is not None
+        )
+        self.end = end.to(context.torch_device).eval().requires_grad_(False)
+        if self._ball is not None:
+            self.end.set_ball(self._ball.middle[:, 0, 0], self._ball.radius)
+        self._take(np.zeros(self._cross_DK.shape))
         self._deviation = 0.0
         """Of the noise of one device's sums."""
         if self._ball is not None:
@@ -130,7 +136,7 @@ class ClosedForm(ClosedFormFacts, Method):
             gram_DD = gram_from_means(self._gram_DD, self._cross_DK, self._devices_K)
         penalty_D = np.full(len(gram_DD), self.config.closed_form.ridge * np.trace(gram_DD) / len(gram_DD))
         penalty_D[-1] = 1e-6 * self._samples
-        self._weights_DK = _solved(gram_DD + np.diag(penalty_D), self._cross_DK)
+        self._take(_solved(gram_DD + np.diag(penalty_D), self._cross_DK))
 
     def _solve_noisy(self) -> None:
         """The same of sums that bear noise, which is taken into account."""
@@ -140,7 +146,15 @@ class ClosedForm(ClosedFormFacts, Method):
             gram_DD, of_noise = denoised(self._gram_DD, self._deviation * math.sqrt(len(self._heard)))
         penalty_D = np.full(len(gram_DD), of_noise + self.config.closed_form.ridge * np.trace(gram_DD) / len(gram_DD))
         penalty_D[-1] = 1e-6 * self._samples
-        self._weights_DK = _solved(gram_DD + np.diag(penalty_D), self._cross_DK)
+        self._take(_solved(gram_DD + np.diag(penalty_D), self._cross_DK))
+
+    def _take(self, weights_DK: np.ndarray) -> None:
+        """Regression weights into the network's last layer.
+
+        One-hot targets are no log-odds: a factor of ten makes the test loss comparable, and changes no decision.
+        """
+        one = 1.0 if self._ball is None else ONE
+        self.end.set_weights(10 * weights_DK[:-1].T, 10 * one * weights_DK[-1])
 
     @classmethod
     def visit(cls, config: Config, work: Workload, stop: Stop) -> Iterator[Step]:
@@ -172,16 +186,15 @@ class ClosedForm(ClosedFormFacts, Method):
     # --- the network, and what a resumed run needs ---
 
     def test_input(self, x_NCHW: Tensor) -> Tensor:
-        h_NCHW = self.front(x_NCHW).cpu().numpy()
-        return torch.from_numpy(sum_features(h_NCHW, self._grid, self._ball))
+        return self.end.features(self.front(x_NCHW))
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
-        # One-hot regression targets are no log-odds; a factor makes the test loss comparable, accuracy is unchanged.
-        return (x_NCHW @ torch.from_numpy(self._weights_DK) * 10).float().to(self.context.torch_device)
+        output_NK: Tensor = self.end.pooled_classifier(x_NCHW)
+        return output_NK
 
     def network(self) -> dict[str, np.ndarray]:
-        """Nothing: a ridge head on pooled features is not the network that the configuration names."""
-        return {}
+        """The front, and the classifier on its pooled features."""
+        return state_arrays(self.front) | state_arrays(self.end)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays = {"sums/gram": self._gram_DD, "sums/cross": self._cross_DK, "sums/devices": self._devices_K}

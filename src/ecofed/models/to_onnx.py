@@ -6,12 +6,14 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ecofed.errors import ModelError
 from ecofed.models.normalisation import FrozenBatchNorm2d, GroupNorm, RunningBatchNorm2d
+from ecofed.models.pooled import UnitBall
 from ecofed.models.same_conv import SameConv2d
 from ecofed.models.tracing import ThreadTracer
 from ecofed.onnx.activations import hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu
@@ -194,6 +196,15 @@ def _average_pool(graph: Graph, layer: Any, value: Value) -> str:
     )
 
 
+def _unit_ball(graph: Graph, layer: Any, value: Value) -> str:
+    one = graph.constant(np.ones(1, np.float32))
+    middle, radius = (graph.constant(_array(part)) for part in (layer.middle, layer.radius))
+    units = graph.node("Div", graph.node("Sub", value[0], middle), radius)
+    largest = graph.node("Max", graph.node("ReduceMax", graph.node("Abs", units), axes=(1, 2, 3), keepdims=1), one)
+    norm = graph.node("ReduceL2", graph.node("Div", units, largest), axes=(1, 2, 3), keepdims=1)
+    return graph.node("Div", units, graph.node("Max", graph.node("Mul", largest, norm), one))
+
+
 def _activation(write: Callable[[Graph, str], str]) -> Callable[[Graph, Any, Value], str]:
     return lambda graph, _, value: write(graph, value[0])
 
@@ -220,6 +231,7 @@ _LAYERS: dict[type, Callable[[Graph, Any, Value], str]] = {
     nn.MaxPool2d: _maximum_pool,
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _adaptive_pool,
+    UnitBall: _unit_ball,
     nn.ReLU: _activation(relu),
     nn.ReLU6: _activation(relu6),
     nn.Sigmoid: _activation(sigmoid),

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecofed.activations import configured_codec
+from ecofed.activations.statistics import feature_grid
 from ecofed.config.class_identity import identity
 from ecofed.config.methods import facts_of
 from ecofed.config.network_input import NetworkInput
 from ecofed.config.schema import Config
 from ecofed.data import Dataset
-from ecofed.models import build_model, partition
+from ecofed.models import activation_shape, build_model, partition
 from ecofed.models.bottleneck import narrow
 from ecofed.models.exported import network_file
+from ecofed.models.pooled import ends_pooled
 from ecofed.models.registry import image_size, input_side
 from ecofed.wire import FrontBundle
 
@@ -36,13 +38,17 @@ def delivered_bytes(
     facts = facts_of(config.method)
     if config.delivery == "none" or not facts.has_network:
         return 0
-    coded = facts.coded(config)
+    coded, end = facts.coded(config), facts.pooled_end(config)
     model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation=config.normalisation)
     halves = partition(model.eval(), cut, checked=False)
-    if coded is not None and bundle.expansion:
+    if bundle.expansion and (coded is not None or end is not None):
         narrow(halves, bundle.weights["bottleneck.conv.weight"].shape, bundle.expansion, config.normalisation)
         halves.front.eval()
         halves.back.eval()
+    if end is not None:
+        shape_CHW = activation_shape(halves.front, in_channels, input_side(config.model))
+        grid = feature_grid(shape_CHW, end.features)
+        halves = ends_pooled(halves, shape_CHW, grid, classes, in_ball=end.in_ball)
     upper_C = None if coded is None or coded.limit_bits is None else bundle.upper[coded.limit_bits]
     content = network_file(
         halves,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import configured_codec
+from ecofed.activations.statistics import feature_grid
 from ecofed.config.class_identity import identity, listed
 from ecofed.config.methods import facts_of
 from ecofed.config.task import Task
@@ -24,8 +25,9 @@ from ecofed.files.json_values import parse, read_as
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods import Method
 from ecofed.methods.loop import test_batch
-from ecofed.models import Partition, build_model, load_arrays, partition
+from ecofed.models import Partition, activation_shape, build_model, load_arrays, partition
 from ecofed.models.bottleneck import narrow
+from ecofed.models.pooled import ends_pooled
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
 
@@ -168,6 +170,11 @@ def _halves(
             raise ValueError(f"'bottleneck.conv.weight' has shape {narrowing.shape}")
         expansion = [name.removeprefix("expansion.") for name in weights if name.startswith("expansion.")]
         narrow(halves, narrowing.shape, expansion, described.normalisation)
+    end = facts_of(task.config.method).pooled_end(task.config)
+    if end is not None:
+        shape_CHW = activation_shape(halves.front, task.in_channels, task.input_size)
+        grid = feature_grid(shape_CHW, end.features)
+        halves = ends_pooled(halves, shape_CHW, grid, task.classes, in_ball=end.in_ball)
     return halves
 
 

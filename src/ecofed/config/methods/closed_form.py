@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ecofed.config.facts import Facts
+from ecofed.config.facts import Facts, PooledEnd
 from ecofed.config.fields import require
+
+if TYPE_CHECKING:
+    from ecofed.config.schema import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,4 +43,8 @@ class ClosedFormFacts(Facts):
     needs_frozen_front = True
     labels_leave_device = False
     noise = "sums"
-    has_network = False
+
+    @classmethod
+    def pooled_end(cls, config: Config) -> PooledEnd:
+        """A ridge classifier is linear."""
+        return PooledEnd(features=config.closed_form.features, in_ball=config.privacy.epsilon is not None)
