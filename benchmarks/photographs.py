@@ -120,8 +120,8 @@ def measure_device(folder: str) -> dict[str, float]:
     sys.modules["torch"] = None  # type: ignore[assignment]
     from ecofed.config.task import Task
     from ecofed.data import load_dataset
+    from ecofed.data.reading import task_reading
     from ecofed.devices import LocalImages, OnnxWorker
-    from ecofed.devices.local_images import task_reading
     from ecofed.wire import FrontBundle, InstallFront, Refresh, Upload, decode, encode
 
     task = Task.from_json(Path(folder, "task.json").read_text(encoding="utf-8"))

@@ -154,6 +154,23 @@ def test_randomised_labels_tell_the_truth_as_often_as_promised_and_are_drawn_onc
     assert "epsilon of each label would be 2 over all runs" in stronger.reason
 
 
+def test_the_same_images_in_another_size_get_other_answers_that_are_paid_for(tmp_path: Path) -> None:
+    """Answers hang on pixels: one size after another must not bring one free answer after another."""
+    path, (pictures, labels_N) = tmp_path / "account.json", images()
+    allowed, told = Allowance(label_epsilon=2.0), {}
+    for side in (32, 40):
+        of = task(privacy__label_epsilon=1.0)
+        of = dataclasses.replace(of, picture_size=(side, side), input_size=side)
+        scaled = np.repeat(np.repeat(pictures, 2, axis=1), 2, axis=2)[:, :side, :side]
+        local = LocalImages(of, 0, scaled, labels_N, Account.on_disk(path, allowed))
+        told[side] = local.protection.labels()
+    assert not np.array_equal(told[32], told[40])
+    assert list(Account.on_disk(path).spent.labels.values()) == [1.0, 1.0]
+    of = dataclasses.replace(task(privacy__label_epsilon=1.0), picture_size=(48, 48), input_size=48)
+    with pytest.raises(DeviceError, match="epsilon of each label would be 3 over all runs"):
+        LocalImages(of, 0, pictures, labels_N, Account.on_disk(path, allowed)).protection.labels()
+
+
 def test_a_run_that_randomises_no_labels_is_refused_where_the_owner_wants_it() -> None:
     of = task(privacy__epsilon=1.0)
     pictures, labels_N = images()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ecofed.config.network_input import ANY_FRAME, Frame
 from ecofed.config.problem import DataConfig
+from ecofed.config.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +55,9 @@ def reading_of(config: DataConfig, image_size: int | None) -> Reading:
         image_column=config.image_column,
         label_column=config.label_column,
     )
+
+
+def task_reading(task: Task) -> Reading:
+    """For data that a device reads itself."""
+    asked = reading_of(task.config.data, None)
+    return replace(asked, white=task.white, frame=task.frame)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ecofed.config.class_identity import listed, positions
@@ -11,7 +9,6 @@ from ecofed.config.held_out import taking_part
 from ecofed.config.task import Task
 from ecofed.data import Dataset, to_input
 from ecofed.data.jpeg import compress_images
-from ecofed.data.reading import Reading, reading_of
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.data.transforms import Views, centre
 from ecofed.devices.account import Account
@@ -78,12 +75,6 @@ class LocalImages:
             lengths_N=batch.lengths_N,
             labels_N=self.labels_N,
         )
-
-
-def task_reading(task: Task) -> Reading:
-    """For data that a device reads itself."""
-    asked = reading_of(task.config.data, None)
-    return replace(asked, white=task.white, frame=task.frame)
 
 
 def class_numbers(dataset: Dataset, task: Task) -> np.ndarray:

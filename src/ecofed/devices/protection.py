@@ -21,6 +21,7 @@ from ecofed.config.methods import facts_of
 from ecofed.config.privacy import check_privacy
 from ecofed.config.schema import Config
 from ecofed.config.task import Task
+from ecofed.data.reading import task_reading
 from ecofed.data.stored import ImageRows
 from ecofed.devices.account import Account, Allowance, Promised, key_in_run
 from ecofed.errors import ConfigError, DeviceError
@@ -80,7 +81,8 @@ class Protection:
         if self._randomised_N is None:
             classes = self._task.classes
             key = sha256(f"labels {epsilon!r} {classes} {self._task.class_names!r}".encode()).hexdigest()[:40]
-            self._account.spend(key, label_epsilon=epsilon)
+            # An image in another size is another to what draws: its answer is new, and costs as much again.
+            self._account.spend(key + self._read(), label_epsilon=epsilon)
             draws = [self._uniform(key, name, 2) for name in self._names()]
             uniform_N2 = np.array(draws, np.float64).reshape(-1, 2)
             lies_N = uniform_N2[:, 0] >= kept_share(epsilon, classes)
@@ -158,6 +160,10 @@ class Protection:
     def _run(self) -> str:
         """The same for all requests of a run, and another for runs with other settings."""
         return sha256(self._task.to_json().encode()).hexdigest()[:16]
+
+    def _read(self) -> str:
+        """How the device's images were read, which decides by what :meth:`_names` knows them."""
+        return sha256(task_reading(self._task).key.encode()).hexdigest()[:16]
 
     def _promised(self) -> Promised:
         own = self._config.privacy

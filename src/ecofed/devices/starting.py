@@ -9,10 +9,11 @@ import torch
 
 from ecofed.config.task import Task
 from ecofed.data import Dataset, load_dataset, partition
+from ecofed.data.reading import task_reading
 from ecofed.data.stored import part_of
 from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
-from ecofed.devices.local_images import class_numbers, task_reading
+from ecofed.devices.local_images import class_numbers
 from ecofed.devices.worker import DeviceWorker
 from ecofed.errors import DataError
 

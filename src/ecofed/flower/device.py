@@ -31,11 +31,12 @@ from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from ecofed.data import Dataset, load_dataset, partition
+from ecofed.data.reading import task_reading
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices import LocalImages, OnnxWorker
 from ecofed.devices.account import Account, allowance_of
 from ecofed.devices.lasting_numbers import lasting_order
-from ecofed.devices.local_images import class_numbers, task_reading
+from ecofed.devices.local_images import class_numbers
 from ecofed.devices.protection import refused
 from ecofed.errors import ConfigError, DataError, DeviceError, EcoFedError, WireError
 from ecofed.flower.content import HELLO, REQUESTS, Invitation, array, pack, unpack
