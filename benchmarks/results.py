@@ -504,6 +504,8 @@ def interval(values: list[float]) -> str:
     """Mean, with a 95 % confidence interval (Student's t) where there are several seeds."""
     if len(values) < 2:
         return f"{values[0]:.3f}"
+    if len(set(values)) == 1:  # of what draws nothing: no interval of chance
+        return f"{values[0]:.3f} (every seed)"
     return f"{mean(values):.3f} ± {half_width(values):.3f}"
 
 

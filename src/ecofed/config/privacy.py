@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyConfig:
-    """Noise that devices add themselves. Two sets of images are neighbours if one has another image, with another
-    label, in the place of one of the other's: as many images, no matter which."""
+    """Noise that devices add themselves, and what it promises of one image.
+
+    Two sets of images are neighbours if one has another image, with another label, in the place of one of the other's:
+    as many images, no matter which."""
 
     epsilon: float | None = None
     """Differential privacy of each image in all uploads of the run together: Gaussian noise on activations or on sums.
