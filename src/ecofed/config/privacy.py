@@ -128,12 +128,12 @@ def _check_noise(config: Config, facts: type[Facts], epsilon: float) -> None:
     require(spent <= epsilon * (1 + 1e-9), "privacy.noise_multiplier", own.noise_multiplier, rule)
 
 
-def promise(config: Config, most_samples: int, *, simulated: bool) -> list[str]:
+def promise(config: Config, most_samples: int | None, *, simulated: bool) -> list[str]:
     """What a run promises, in words; empty where it promises nothing.
 
     Args:
         config: of the run.
-        most_samples: how many images the device with the most has.
+        most_samples: how many images the device with the most has; ``None``: nobody knows yet.
         simulated: whether devices are, whose noise is no secret.
     """
     own, facts = config.privacy, facts_of(config.method)
@@ -141,18 +141,21 @@ def promise(config: Config, most_samples: int, *, simulated: bool) -> list[str]:
     lines = []
     if own.epsilon is not None and uploads is not None:
         mu = math.sqrt(uploads) / own.multiplier(uploads)
-        together = mu * (most_samples if facts.noise == "sums" else math.sqrt(most_samples))
         what = "each image with its label" if facts.noise == "sums" else "each image"
         views = f"all {uploads} uploads" if uploads > 1 else "the one upload"
         lines.append(
             f"privacy: epsilon {own.spent(uploads):.3g} at delta {own.delta:g} for {what} in {views} of its device "
-            f"(another in its place); for all {most_samples:,} images of a device together epsilon "
-            f"{epsilon_of(together, own.delta):,.4g}"
+            "(another in its place)" + _of_all(mu, most_samples, own.delta, of_sums=facts.noise == "sums")
         )
     if own.label_epsilon is not None:
         lines.append(
-            f"privacy: epsilon {own.label_epsilon:g} for each label by itself, which is drawn once; for all "
-            f"{most_samples:,} labels of a device together epsilon {own.label_epsilon * most_samples:,.4g}"
+            f"privacy: epsilon {own.label_epsilon:g} for each label by itself, which is drawn once"
+            + (
+                ""
+                if most_samples is None
+                else f"; for all {most_samples:,} labels of a device together epsilon "
+                f"{own.label_epsilon * most_samples:,.4g}"
+            )
         )
     if own.epsilon is not None and facts.noise == "images" and own.label_epsilon is None:
         lines.append("privacy: labels leave the devices as they are (privacy.label_epsilon randomises them)")
@@ -164,3 +167,11 @@ def promise(config: Config, most_samples: int, *, simulated: bool) -> list[str]:
             "draw it from a secret of their own, keep the promise"
         )
     return lines
+
+
+def _of_all(mu: float, samples: int | None, delta: float, *, of_sums: bool) -> str:
+    """What is promised of all images of a device together, to be read on; nothing where nobody knows how many."""
+    if samples is None:
+        return ""
+    together = epsilon_of(mu * (samples if of_sums else math.sqrt(samples)), delta)
+    return f"; for all {samples:,} images of a device together epsilon {together:,.4g}"

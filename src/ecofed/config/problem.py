@@ -79,7 +79,8 @@ class FrontConfig:
     precision: Literal["full", "int8", "compact"] = "int8"
     """Of a front that stays as it is: ``int8``: its convolution weights are rounded to 8 bits, for the server and the
     tests as for devices; its delivery is half as long. ``compact``: so they are, two numbers of 16 bits for each
-    channel stand for four of 32, and the delivery is compressed: a sixth (VGG11) to 30 % (EfficientNet-Lite0) less. ``full``: as the front was made."""
+    channel stand for four of 32, and the delivery is compressed: a sixth (VGG11) to 30 % (EfficientNet-Lite0) less.
+    ``full``: as the front was made."""
     delivery: Literal["download", "preinstalled"] = "download"
     """Of a front that stays as it is: ``download``: its encoded bytes count once per device. ``preinstalled``: not
     counted, as in the paper."""

@@ -71,7 +71,8 @@ def hello(message: Message, context: Context) -> Message:
     except EcoFedError as error:
         return Message(pack([], status=REFUSED, reason=str(error), **known), reply_to=message)
     context.state[_STATE] = ArrayRecord({_INVITATION: array(invitation.encode())})
-    return Message(pack([], status=OK, device=number), reply_to=message)
+    own = int("data" in context.node_config)
+    return Message(pack([], status=OK, device=number, own=own), reply_to=message)
 
 
 @app.query(REQUESTS)  # type: ignore[untyped-decorator]

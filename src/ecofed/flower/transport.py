@@ -80,6 +80,8 @@ class FlowerTransport:
         """How many nodes are new, and have not been greeted because too many messages are out."""
         self._refused: dict[int, str] = {}
         """Why a device said that it cannot take part."""
+        self.own_data: set[int] = set()
+        """Devices that bring pictures of their own, instead of a share of the run's data set."""
 
     def wait_for_devices(self) -> None:
         """Invite nodes until every device of the run is there, or has said that it cannot take part.
@@ -225,6 +227,8 @@ class FlowerTransport:
         else:
             self._nodes[device] = node
             self._refused.pop(device, None)
+            if words.get("own") == 1:
+                self.own_data.add(device)
 
     # --- messages ---
 

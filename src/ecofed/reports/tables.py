@@ -157,7 +157,7 @@ def rows(result: Comparison | RunResult) -> list[Row]:
 def floors(result: Comparison | RunResult) -> list[tuple[str, int]]:
     """``(label, bytes)`` of sending every image of every device once: raw, and compressed where that is known."""
     sizes = as_comparison(result).results[0].data.floors
-    table = [("every image once (raw)", sizes.raw_bytes)]
+    table = [("every image once (raw)", sizes.raw_bytes)] if sizes.raw_bytes else []
     if sizes.compressed_bytes is not None:
         table.append((f"every image once ({sizes.compressed_as or 'compressed'})", sizes.compressed_bytes))
     table += [(f"every image once (JPEG, {clean(what)})", count) for what, count in sizes.jpeg_bytes.items()]

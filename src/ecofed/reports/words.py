@@ -10,7 +10,7 @@ from ecofed.reports.curves import bytes_to_reach
 from ecofed.reports.headline import chance, final, first_of, guesses, hero_of, two
 from ecofed.reports.tables import Row, as_comparison, rows
 from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
-from ecofed.results import LAST_ROUNDS, Comparison, RunGroup, RunResult, flatten
+from ecofed.results import LAST_ROUNDS, Comparison, DataSummary, RunGroup, RunResult, flatten
 from ecofed.results.untrained import untrained_note
 
 _NOTES_SHOWN = 12
@@ -124,8 +124,10 @@ def warnings(result: Comparison | RunResult) -> list[str]:
     if idle:
         lines.append(f"No better than guessing ({chance(comparison):.2f}) at the end: {', '.join(idle)}.")
     empty = sum(not any(counts) for counts in data.label_counts)
-    if empty:
+    if empty and not data.brought:
         lines.append(f"{empty} of {len(data.label_counts)} devices hold no samples.")
+    if data.brought:
+        lines.append(brought_sentence(data))
     for group in comparison.groups():
         for run in group.results:
             lines += [f"{_run_name(group, run)}: {line}" for line in (*run.notes, *_round_notes(run))]
@@ -143,6 +145,16 @@ def _run_name(group: RunGroup, run: RunResult) -> str:
     return group.label if len(group.results) == 1 else f"{group.label} (seed {run.seed})"
 
 
+def brought_sentence(data: DataSummary) -> str:
+    """Of a fleet with pictures of its own: what is known of them, and how."""
+    told = sum(any(counts) for counts in data.label_counts)
+    return (
+        f"{data.brought} of {len(data.label_counts)} devices brought pictures of their own; which labels they hold is "
+        f"known of {told} devices, by what they uploaded. What sending every image would take is foreseen from the "
+        "server's pictures."
+    )
+
+
 def partition_sentence(result: RunResult) -> str:
     """Data, devices and partition in a sentence."""
     config, data = result.config, result.data
@@ -153,6 +165,7 @@ def partition_sentence(result: RunResult) -> str:
         "dirichlet": f"dealt out by a Dirichlet draw per label (alpha {settings.get('alpha')})",
         "quantity": f"dealt out in unequal amounts (Dirichlet, alpha {settings.get('alpha')})",
     }.get(str(settings.get("partition")), f"partitioned by '{settings.get('partition')}'")
+    how = "brought by the devices" if data.brought else how
     return (
         f"{data.name} from {data.source}: {data.train_samples:,} training images of {len(data.classes)} classes, "
         f"{how}, on {len(data.label_counts)} devices; {config.get('sampled_devices')} take part in a round. "

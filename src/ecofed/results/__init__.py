@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from ecofed.config.methods import REFERENCE
 from ecofed.errors import ConfigError
-from ecofed.errors.foreign_text import LONGEST, LONGEST_NAME, clean, cleaned
+from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.files.disk import json_text, plain
 from ecofed.files.json_values import Amount, Count, Fraction, Loss, Ordinal, Seed, read_as
 from ecofed.results.audits import Leakage
+from ecofed.results.data import DataSummary as DataSummary
+from ecofed.results.data import Floors as Floors
+from ecofed.results.data import clean_texts
 from ecofed.results.scores import RunScores
 from ecofed.results.shown import Shown, frame
 from ecofed.results.shown import Spread as Spread
@@ -72,7 +75,7 @@ class RoundRecord:
     """What a reader should know about this round, one line each."""
 
     def __post_init__(self) -> None:
-        _clean(self, "notes", "timeline")
+        clean_texts(self, "notes", "timeline")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -89,42 +92,6 @@ class Totals:
     best_test_accuracy: Fraction
     simulated_seconds: Amount | None
     wall_seconds: Amount
-
-
-@dataclass(frozen=True, kw_only=True)
-class Floors:
-    """What sending the pictures themselves would cost, in bytes, all devices together, once."""
-
-    raw_bytes: Count
-    compressed_bytes: Count | None
-    """In the encoding that the data set is stored in (JPEG, PNG), or as PNG where it is stored raw."""
-    compressed_as: str | None
-    jpeg_bytes: dict[str, Count] = field(default_factory=dict)
-    """Of photographs: as JPEG of the side that the network takes, by what it is (``128 px, quality 75``); foreseen from
-    some of them."""
-
-    def __post_init__(self) -> None:
-        _clean(self, "compressed_as", longest=LONGEST_NAME)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSummary:
-    """Which data were used, and who held which labels."""
-
-    name: str
-    """Title as reports print it, for example ``CIFAR-10 (JPEG)``."""
-    source: str
-    """Where it was found: a kind of place, never a path of one machine."""
-    train_samples: Count
-    test_samples: Count
-    classes: list[str]
-    """Their names, fit to be shown; the trained network keeps them as they are."""
-    label_counts: list[list[Count]]
-    """``label_counts[device][class]``."""
-    floors: Floors
-
-    def __post_init__(self) -> None:
-        _clean(self, "name", "source", "classes", longest=LONGEST_NAME)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -159,9 +126,9 @@ class RunResult(Shown):
     schema: str = SCHEMA
 
     def __post_init__(self) -> None:
-        _clean(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "inputs", "notes")
-        _clean(self, "origin")
-        _clean(self, "command", longest=_LONGEST_COMMAND)
+        clean_texts(self, "environment", "git_commit", "ecofed_version", "method", "ledger", "front", "inputs", "notes")
+        clean_texts(self, "origin")
+        clean_texts(self, "command", longest=_LONGEST_COMMAND)
 
     def __repr__(self) -> str:
         moved = f"{self.totals.final_test_accuracy:.3f}, {self.total_bytes / 1e6:,.2f} MB"
@@ -228,8 +195,8 @@ class Comparison(Shown):
     def __post_init__(self) -> None:
         if not self.results:
             raise ConfigError("a comparison needs at least one result")
-        _clean(self, "notes")
-        _clean(self, "command", longest=_LONGEST_COMMAND)
+        clean_texts(self, "notes")
+        clean_texts(self, "command", longest=_LONGEST_COMMAND)
 
     def __repr__(self) -> str:
         return "\n".join(["<Comparison", *(f"  {result!r}" for result in self.results)]) + ">"
@@ -342,9 +309,3 @@ def _shown_key(key: str, config: Mapping[str, Any]) -> str:
     """A setting in a label: without its section where that says as much; ``codec.name`` is ``codec``."""
     section, _, name = key.rpartition(".")
     return section if name == "name" else key if name in config else name
-
-
-def _clean(record: object, *names: str, longest: int = LONGEST) -> None:
-    """Make texts of a frozen record fit to be shown: device reasons, class names and cards come from elsewhere."""
-    for name in names:
-        object.__setattr__(record, name, cleaned(getattr(record, name), longest))

@@ -29,6 +29,7 @@ from ecofed.results.scores import RunScores
 from ecofed.results.untrained import all_untrained, refuse_untrained, untrained_note
 from ecofed.runs.again import Again
 from ecofed.runs.at_once import networks_at_once
+from ecofed.runs.brought import bringing
 from ecofed.runs.exporting import deliver
 from ecofed.runs.going import Going, start
 from ecofed.runs.inputs import without_devices
@@ -154,7 +155,8 @@ def run_owned(
     try:
         going = start(prepared, transport, folder, checkpoint, again, command, notes, fleet=connect is not None)
         if going.method.asks_devices:  # what was kept of another run bears what that one promised
-            for text in promise(config, max(map(len, prepared.parts)), simulated=connect is None):
+            most = None if bringing(transport) else max(map(len, prepared.parts))
+            for text in promise(config, most, simulated=connect is None):
                 note(text)
         observer.started(config, going.records)
         if folder is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ecofed.config import Config
@@ -18,6 +19,7 @@ from ecofed.results import RoundRecord, RunResult
 from ecofed.results.scores import RunScores
 from ecofed.runs.again import Again
 from ecofed.runs.at_once import networks_at_once
+from ecofed.runs.brought import as_told, bringing
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.recording import checkpoint_of, result_of
@@ -40,6 +42,8 @@ class Going:
     """Of the rounds that have ended."""
     seconds_before: float
     """Of earlier processes, until the checkpoint that this one continued from."""
+    own_data: Collection[int] = ()
+    """Devices that brought pictures of their own; more may come."""
     delivery_seconds: float = 0.0
     """What came after the last round took by the clock."""
     began: float = field(default_factory=time.perf_counter)
@@ -60,7 +64,8 @@ class Going:
     def result(self, scores: RunScores) -> RunResult:
         """What it has come to."""
         ended = (self.method, self.seconds, self.command, self.notes, scores, self.delivery_seconds)
-        return result_of(self.prepared, self.ledger, self.records, *ended)
+        result = result_of(self.prepared, self.ledger, self.records, *ended)
+        return replace(result, data=as_told(result.data, self.method, self.own_data)) if self.own_data else result
 
     def checkpoint(self) -> Checkpoint:
         """What the next round depends on."""
@@ -110,7 +115,8 @@ def start(
         restored = Ledger.from_dict(checkpoint.ledger)
         ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
         records += checkpoint.records
-    clock = clock_of(prepared)
+    own = bringing(transport)
+    clock = None if own else clock_of(prepared)  # which would time the pictures that the server has instead of theirs
     if clock is not None:
         channel.too_late = clock.too_late
     return Going(
@@ -123,6 +129,7 @@ def start(
         notes=notes,
         records=records,
         seconds_before=0.0 if checkpoint is None else checkpoint.wall_seconds,
+        own_data=own,
     )
 
 
