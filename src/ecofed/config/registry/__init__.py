@@ -28,10 +28,13 @@ from ecofed.config.registry.contract import (
     check_settings,
     check_side,
     checked_name,
+    not_listed,
     number_messages,
 )
-from ecofed.config.registry.entries import CodecEntry, Entry, FormatEntry, MethodEntry, NetworkEntry
-from ecofed.config.registry.sources import Origin, digest, from_file, from_module, version_of
+from ecofed.config.registry.entries import CodecEntry, Entry, MethodEntry, NetworkEntry
+from ecofed.config.registry.entries import FormatEntry as FormatEntry
+from ecofed.config.registry.sources import Origin as Origin
+from ecofed.config.registry.sources import digest, from_file, from_module, version_of
 from ecofed.errors import ConfigError, PluginError
 from ecofed.errors.foreign_text import clean
 
@@ -78,12 +81,11 @@ def register(cls: C) -> C:
         raise breach("method", name, "must be a subclass of ecofed.methods.Method")
     check_program(name, cls)
     messages = getattr(cls, "messages", ())
-    check_messages(
-        name, messages, {key: getattr(entry.cls, "messages", ()) for key, entry in _methods.items() if key != name}
-    )
+    others = {key: getattr(entry.cls, "messages", ()) for key, entry in _methods.items() if key != name}
+    check_messages(name, messages, others)
     number_messages(messages)
     if cls.Device is not None and not isinstance(cls.Device, str):  # a place is looked at when a device is made
-        check_side(name, cls.Device)
+        check_side(name, cls.Device, messages)
     _methods[name] = MethodEntry(cls=cls, settings=settings, origin=_origin_of(cls))
     _changed()
     return cls
@@ -233,6 +235,18 @@ def broken(kind: str, name: str, what: str) -> ConfigError:
     tables: dict[str, Mapping[str, Entry]] = {"method": _methods, "network": _networks, "codec": _codecs}
     entry = tables[kind].get(name)
     return breach(kind, name, what, "" if entry is None else entry.origin.plugin)
+
+
+def check_side_of(method: str, side: Any) -> None:
+    """Raise :class:`ConfigError` unless this class can be the method's side on devices."""
+    entry = methods().get(method)
+    check_side(method, side, messages_of(method), "" if entry is None else entry.origin.plugin)
+
+
+def check_message_of(method: str, message: Any) -> None:
+    """Raise :class:`ConfigError` unless this class is a message of the method, or a built-in one."""
+    if problem := not_listed(message, messages_of(method)):
+        raise broken("method", method, problem)
 
 
 def messages_of(method: str) -> Sequence[Any]:

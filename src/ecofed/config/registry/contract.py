@@ -35,6 +35,11 @@ def checked_name(name: Any, kind: str) -> str:
     return str(name)
 
 
+def kind_of(value: object) -> str:
+    """What a value is, for messages."""
+    return "None" if value is None else type(value).__name__
+
+
 def takes(function: Callable[..., Any], *arguments: str) -> bool:
     """Whether a function can be called with so many arguments, in their order."""
     try:
@@ -64,13 +69,10 @@ def check_settings(name: str, settings: Any) -> None:
     parameters = getattr(settings, "__dataclass_params__", None)
     if not isinstance(settings, type) or parameters is None or not parameters.frozen:
         raise breach("method", name, "Settings must be a frozen dataclass")
-    needed = [
-        one.name for one in inspect.signature(settings).parameters.values() if one.default is inspect.Parameter.empty
-    ]
-    if needed:
-        raise breach(
-            "method", name, f"Settings.{needed[0]} has no default; give it one, so that the key may be left out"
-        )
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for one in inspect.signature(settings).parameters.values():
+        if one.default is inspect.Parameter.empty and one.kind not in variable:
+            raise breach("method", name, f"Settings.{one.name} has no default; every key may be left out: give it one")
 
 
 def check_messages(name: str, messages: Any, others: Mapping[str, Sequence[type]]) -> None:
@@ -89,14 +91,13 @@ def check_messages(name: str, messages: Any, others: Mapping[str, Sequence[type]
             raise breach("method", name, f"message {message.__name__} {problem}")
         for other, theirs in others.items():
             if message in theirs and theirs.index(message) != place and message.__module__ != BUILT_IN_MESSAGES:
-                rule = (
-                    f"is number {theirs.index(message) + 1} in the messages of '{other}'; give it the same place here"
-                )
+                rule = f"has place {theirs.index(message) + 1} in the messages of '{other}'; give it the same here"
                 raise breach("method", name, f"message {message.__name__} {rule}")
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, type) and dataclasses.is_dataclass(value) and isinstance(getattr(value, "number", 0), int)
+    numbered = isinstance(getattr(value, "number", None), int)
+    return isinstance(value, type) and dataclasses.is_dataclass(value) and numbered
 
 
 def _not_written(message: type) -> str:
@@ -126,10 +127,12 @@ def check_program(name: str, cls: Any) -> None:
         raise breach("method", name, "visit must be a class method that takes (config, work, stop)")
 
 
-def check_side(name: str, side: Any, plugin: str = "") -> None:
+def check_side(name: str, side: Any, messages: Sequence[type], plugin: str = "") -> None:
     """Raise :class:`ConfigError` unless this class can be a method's side on devices: its ``answers`` hold."""
     if not isinstance(side, type):
         raise breach("method", name, f"Device = {side!r}: must be a class, or where it is, as 'module:Class'", plugin)
+    if not takes(side, "task", "data") and not takes(side, "front"):  # of a side that only runs the frozen front
+        raise breach("method", name, f"the __init__ of {side.__name__} must take (task, data)", plugin)
     answers = getattr(side, "answers", None)
     if not isinstance(answers, Mapping):
         rule = "has no 'answers', which map each request class to the name of a function there"
@@ -137,23 +140,18 @@ def check_side(name: str, side: Any, plugin: str = "") -> None:
     for request, function in answers.items():
         if not _is_message(request):
             raise breach("method", name, f"{side.__name__}.answers has {request!r}, which is no message class", plugin)
-        if not is_numbered(request):
-            raise breach("method", name, not_listed(request), plugin)
+        if problem := not_listed(request, messages):
+            raise breach("method", name, problem, plugin)
         if not isinstance(function, str) or not callable(getattr(side, function, None)):
             known = [word for word in dir(side) if not word.startswith("_")]
-            rule = (
-                f"answers {request.__name__} with {function!r}, which it does not have{nearest(str(function), known)}"
-            )
-            raise breach("method", name, f"{side.__name__} {rule}", plugin)
+            rule = f"answers {request.__name__} with '{function}', which it does not have"
+            raise breach("method", name, f"{side.__name__} {rule}{nearest(str(function), known)}", plugin)
 
 
-def is_numbered(message: type) -> bool:
-    """Whether a message class has a number on the wire: not one that it inherited."""
-    return "number" in vars(message)
-
-
-def not_listed(message: type) -> str:
-    """What is wrong with a message class that has no number."""
+def not_listed(message: type, messages: Sequence[type]) -> str:
+    """What is wrong with a message that a method uses and that is none of its own, nor built in; empty: nothing."""
+    if message in messages or message.__module__ == BUILT_IN_MESSAGES:
+        return ""
     return f"message {message.__name__} is missing in its 'messages'; name it there"
 
 
