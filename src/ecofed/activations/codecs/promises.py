@@ -46,7 +46,7 @@ def _problem(cls: type[Codec], shape_CHW: Shape, limits: bytes | None, bits: int
     try:
         return next(_problems(codec), "")
     except EcoFedError as error:
-        return f"refuses what it has encoded itself: {error}"
+        return f"a trial with a small activation ended in: {error}"
 
 
 def _problems(codec: Codec) -> Iterator[str]:

@@ -171,7 +171,7 @@ def load_plugin(named: str | Path) -> Origin:
             run()
         except ConfigError as error:
             _forget(origin)
-            raise type(error)(f"plug-in {text}: {error}") from error
+            raise ConfigError(f"plug-in {text}: {error}") from error
         except BaseException:
             _forget(origin)
             raise
