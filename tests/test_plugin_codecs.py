@@ -228,7 +228,7 @@ class TestWhatItPromises:
 
     def test_its_own_faults_keep_their_traceback(self, tmp_path: Path) -> None:
         spoilt(tmp_path, ("self.check_rows(rows)", "1 / 0"))
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError, match="division by zero"):
             make_codec("root", 3, SHAPE, UPPER)
 
     def test_it_is_tried_once_for_each_shape_and_settings(self, root: registry.Origin) -> None:  # noqa: ARG002
