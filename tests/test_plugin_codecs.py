@@ -13,6 +13,7 @@ import pytest
 
 import ecofed
 from ecofed.activations import CODECS, compress, decompress, make_codec
+from ecofed.activations.codecs.promises import _problem, checked
 from ecofed.cli import main
 from ecofed.config import Config, Settings, registry
 from ecofed.config.codecs import BUILT_IN_CODECS, codec_facts
@@ -128,9 +129,121 @@ def test_what_is_declared_exportable_can_be(name: str) -> None:
         ("@ecofed.register_codec\nclass A(Codec): name = 'uniform'", "codec 'uniform': the name is taken"),
         ("@ecofed.register_codec\nclass A(Codec): name = 'A b'", "codec 'A b': a name is lower-case letters"),
         ("@ecofed.register_codec\nclass A: name = 'a'", "codec 'a': must be a subclass of ecofed.activations.Codec"),
+        (
+            "@ecofed.register_codec\nclass A(Codec):\n name = 'a'\n def encode(self, h, size): ...",
+            "codec 'a': has no 'decode'; ecofed.activations.Codec says what that is",
+        ),
     ],
 )
 def test_what_is_no_codec(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "strange_codec.py").write_text(f"import ecofed\nfrom ecofed.activations import Codec\n{text}")
     with pytest.raises(ConfigError, match=said):
         ecofed.load_plugin(tmp_path / "strange_codec.py")
+
+
+def spoilt(tmp_path: Path, *changes: tuple[str, str]) -> None:
+    """Load the example with something in it that is not as it should be."""
+    text = PLUGIN.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert text.count(old) >= 1, old
+        text = text.replace(old, new)
+    (tmp_path / "spoilt_codec.py").write_text(text, encoding="utf-8")
+    ecofed.load_plugin(tmp_path / "spoilt_codec.py")
+
+
+ROWS = "EncodedActivation(rows=self.rows_of_symbols(codes)"
+RETURN = "return h_NCHW\n"
+
+
+class TestWhatItPromises:
+    """A trial when it is made: every breach is one line that names the codec, its plug-in and what is wrong."""
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            (
+                RETURN,
+                "return h_NCHW.astype(np.float64)\n",
+                r"decode gives an array of float64 .*; float32 and shape \(3, ",
+            ),
+            (
+                RETURN,
+                "return h_NCHW.reshape(len(rows), -1)\n",
+                r"decode gives .* shape \(3, 60\); .* shape \(3, 3, 5, 4\)",
+            ),
+            (RETURN, "return h_NCHW * np.float32(np.nan)\n", "decode gives entries that are not finite"),
+            (
+                ROWS,
+                f"{ROWS}[:1]",
+                r"encode gives rows of .* \(1, 23\); uint8 and shape \(3, 23\) are needed: samples, row_by",
+            ),
+            (ROWS, f"{ROWS}.astype(int)", "encode gives rows of int64"),
+            (
+                "return EncodedActivation",
+                "(lambda **_: None)",
+                "encode returns None; it must return an EncodedActivation",
+            ),
+            (
+                "saturated_fraction=saturated",
+                "saturated_fraction=2.0",
+                r"saturated_fraction = 2\.0; it must be a number",
+            ),
+            ("h_NCHW > self.upper_C11", "np.random.rand(5) > 0.5", "something else for the same activation"),
+            (
+                "= float(bits)",
+                "= 2.0 * bits",
+                r"encode gives rows of .* \(3, 23\); uint8 and shape \(3, 45\) are needed",
+            ),
+            ("self.bits_per_entry = float(bits)", "", "does not say its rate: set self.bits_per_entry, a number, or "),
+            (
+                "self.symbol_bits = bits",
+                "self.symbol_bits = bits - 1",
+                "symbols are up to 7, which symbol_bits = 2 cannot",
+            ),
+            (".reshape(len(rows), *self.shape_CHW)", "", r"symbols gives an array of uint8 and shape \(3, 60\)"),
+            (
+                "return unpack(",
+                "return 7 - unpack(",
+                "rows_of_symbols does not give back the rows",
+            ),
+            ("def to_onnx(", "def other(", "is exportable and has no to_onnx; write it, or leave exportable out"),
+            ("super().__init__(shape_CHW, upper_C, bits)", "self.bits = bits", r"must call super\(\)\.__init__\("),
+            (
+                "self.check_rows(rows)",
+                "ecofed.activations.Codec.there_and_back(self, rows)",
+                "trial .* ended in: activ",
+            ),
+        ],
+    )
+    def test_a_breach_is_one_line(self, tmp_path: Path, old: str, new: str, said: str) -> None:
+        spoilt(tmp_path, (old, new))
+        with pytest.raises(ConfigError, match=rf"^codec 'root' of the plug-in spoilt_codec\.py: .*{said}"):
+            make_codec("root", 3, SHAPE, UPPER)
+
+    def test_arguments_and_bits_are_looked_at_when_it_is_registered(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"'root': its __init__ must take \(shape_CHW, upper_C, bits\)"):
+            spoilt(tmp_path, (", bits: int = 4) -> None", ") -> None"), ("(bits)", "(3)"), ("= bits", "= 3"))
+        with pytest.raises(ConfigError, match=r"'root': allowed_bits = 4: must be a range or list of whole numbers"):
+            spoilt(tmp_path, ("range(2, 9)", "4"))
+
+    def test_its_own_faults_keep_their_traceback(self, tmp_path: Path) -> None:
+        spoilt(tmp_path, ("self.check_rows(rows)", "1 / 0"))
+        with pytest.raises(ZeroDivisionError, match="division by zero"):
+            make_codec("root", 3, SHAPE, UPPER)
+
+    def test_it_is_tried_once_for_each_shape_and_settings(self, root: registry.Origin) -> None:  # noqa: ARG002
+        _problem.cache_clear()
+        codecs = [make_codec("root", bits, SHAPE, UPPER) for bits in (2, 3, 2, 3)]
+        assert _problem.cache_info().misses == 2
+        assert len({*map(id, codecs)}) == 4
+        ecofed.load_plugin(PLUGIN.with_name("small_network.py"))
+        assert _problem.cache_info().currsize == 0  # what a plug-in registers may be another codec of that name
+
+    @pytest.mark.parametrize("name", CODECS)
+    def test_the_built_in_ones_keep_it_and_are_not_tried(self, name: str) -> None:
+        _problem.cache_clear()
+        for bits in codec_facts(name).allowed_bits:
+            make_codec(name, bits, SHAPE, UPPER)
+            assert _problem.cache_info().misses == 0
+        for bits in codec_facts(name).allowed_bits:
+            assert checked(CODECS[name], SHAPE, UPPER, bits).row_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,12 +253,20 @@ class TestBadPlugins:
                 "import ecofed\n@ecofed.register_network('vgg11', cut='x')\ndef a(): pass",
                 "network 'vgg11': the name",
             ),
+            (
+                "import ecofed\n@ecofed.register_network('Bad Name:x', cut='x')\ndef a(): pass",
+                "network 'Bad Name:x': a name is lower-case letters",
+            ),
+            (
+                "import ecofed\n@ecofed.register_network('a', cut='x')\ndef a(in_channels, classes): pass",
+                r"network 'a': its function must take \(in_channels, classes, width, head_width\)",
+            ),
         ],
     )
     def test_one_line(self, tmp_path: Path, text: str, said: str) -> None:
         file = tmp_path / "broken_plugin.py"
         file.write_text(text)
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=rf"plug-in {re.escape(str(file))}: .*{said}"):
             ecofed.load_plugin(file)
         assert "broken_plugin" not in sys.modules
 

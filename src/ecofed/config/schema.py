@@ -272,7 +272,7 @@ def all_keys() -> list[str]:
 def _build(cls: type[T], values: Mapping[str, Any], prefix: str, **ready: Any) -> T:
     hints = _hints_of(typing.cast(type, cls))
     fields = dataclasses.fields(typing.cast(Any, cls))
-    names = {dashed(f.name) if not prefix else f.name: f.name for f in fields if f.name != "own"}
+    names = {dashed(f.name) if not prefix else f.name: f.name for f in fields if prefix or f.name != "own"}
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         dotted = f"{prefix}{key}"

@@ -14,7 +14,7 @@ from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.calendar import Calendar, Course, RoundCourse, Visit
 from ecofed.costs.exchange import Exchange
-from ecofed.costs.steps import Script, Step, Stop
+from ecofed.costs.steps import Script, Step, Stop, steps_of
 from ecofed.costs.workload import Workload
 
 
@@ -112,7 +112,7 @@ class Forecast:
         return sum(self.samples[device] * views * per_row for device, views in course.kept.items())
 
     def _steps(self, stop: Stop) -> list[Step]:
-        return list(self.script.visit(self.config, self.work, stop))
+        return steps_of(self.script, self.config, self.work, stop)
 
     def _sizes(self, stop: Stop) -> list[Exchange]:
         return [

@@ -15,7 +15,7 @@ from ecofed.config.schema import Config
 from ecofed.costs.exchange import Exchange
 from ecofed.costs.profiles import Link, Machine
 from ecofed.costs.schedule import SERVER, Task
-from ecofed.costs.steps import Script, Step, Stop, Work
+from ecofed.costs.steps import Script, Step, Stop, Work, steps_of
 from ecofed.costs.workload import Workload
 
 #: A device that sends while it computes does so in at most so many pieces.
@@ -95,7 +95,7 @@ class RoundTasks:
         """Returns the tasks that end the device's part."""
         # Who computes what does not depend on what travels only the first time.
         stop = Stop(samples=self.samples[device], kind=self.work.kind(device))
-        steps = list(self.script.visit(self.config, self.work, stop))
+        steps = steps_of(self.script, self.config, self.work, stop)
         at = 0
         for exchange in exchanges:
             at, step = _matching(steps, at, exchange)

@@ -15,12 +15,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ecofed.config.facts import Facts
+from ecofed.config.registry import broken, check_message_of
+from ecofed.config.registry import methods as plugin_methods
+from ecofed.config.registry.contract import kind_of
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.profiles import Machine
 from ecofed.costs.workload import Segment, Workload
 from ecofed.wire.messages import Message, label_dtype
-from ecofed.wire.sizes import ArrayShape, message_size
+from ecofed.wire.sizes import ArrayShape, message_size, misfit
 
 #: Stands for a front's id, which has so many hexadecimal digits.
 FRONT_ID = "0" * 32
@@ -156,6 +159,35 @@ class Script(Facts, ABC):
     def kept_row_bytes(cls, work: Workload) -> int:
         """Bytes of one sample in what the server keeps, labels and numbers apart."""
         return work.row_bytes
+
+
+def steps_of(script: type[Script], config: Config, work: Workload, stop: Stop) -> list[Step]:
+    """The steps of a visit.
+
+    Raises:
+        ConfigError: those of a plug-in's method are none, or say of a message what it does not have.
+    """
+    steps = script.visit(config, work, stop)
+    if script.name not in plugin_methods():
+        return list(steps)
+    if not isinstance(steps, Iterable):
+        raise broken("method", script.name, f"visit returned {kind_of(steps)}; it must yield each Step")
+    checked = list(steps)
+    for step in checked:
+        check_step(script.name, step)
+    return checked
+
+
+def check_step(method: str, step: Any) -> None:
+    """Raise :class:`ConfigError` unless this is a step, and its messages have the sizes that it says."""
+    if not isinstance(step, Step):
+        raise broken("method", method, f"visit yields {kind_of(step)}; it must yield each Step")
+    for name, message, values in (("down", step.request, step.down), ("up", step.reply, step.up)):
+        if not (isinstance(message, type) and issubclass(message, Message)):
+            raise broken("method", method, f"visit yields a step with {message!r}, which is no message class")
+        check_message_of(method, message)
+        if problem := misfit(message, values):
+            raise broken("method", method, f"visit says '{name}' of {message.__name__}, which {problem}")
 
 
 def device_flops(steps: Iterable[Step]) -> int:

@@ -26,5 +26,6 @@ class OnnxWorker(Answering):
             refusal = f"is nothing for a device that has no PyTorch and cannot train; it takes part in {OURS}"
         else:
             kind = side_of(task.config.method)
-            side = kind(OnnxFront(task, data, exported)) if issubclass(kind, OnFront) else kind(task, data)
+            if kind is not None:
+                side = kind(OnnxFront(task, data, exported)) if issubclass(kind, OnFront) else kind(task, data)
         super().__init__(task, data, side, network, refusal)

@@ -1,5 +1,6 @@
 """The methods: each is a program on the server, in one file that reads like its algorithm."""
 
+from ecofed.config.registry import broken
 from ecofed.config.registry import methods as plugin_methods
 from ecofed.methods.base import Context, Method, RoundOutcome
 from ecofed.methods.channel import Channel
@@ -19,8 +20,15 @@ METHOD_CLASSES: dict[str, type[Method]] = {
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of a method, built in or of a plug-in; a configuration has checked the name."""
-    return METHOD_CLASSES.get(name) or plugin_methods()[name].cls
+    """The class of a method, built in or of a plug-in; a configuration has checked the name.
+
+    Raises:
+        ConfigError: a plug-in has registered the facts of a method, and no method.
+    """
+    cls = METHOD_CLASSES.get(name) or plugin_methods()[name].cls
+    if not issubclass(cls, Method):
+        raise broken("method", name, "must be a subclass of ecofed.methods.Method")
+    return cls
 
 
 __all__ = [

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ecofed.activations import answers_by_the_batch
 from ecofed.config.network_input import TEST_BATCH, images_at_once
+from ecofed.config.registry import broken
+from ecofed.config.registry.contract import kind_of
 from ecofed.config.schema import Config
 from ecofed.costs.clock import RoundTime
 from ecofed.costs.exchange import Exchange
@@ -143,7 +145,7 @@ def train(
         channel.start_round(round_)
         try:
             with keyed_draws(layers_draw, config.seed, "server-layers", round_=round_):
-                outcome = method.train_round(round_, sampled)
+                outcome = _outcome(method, round_, sampled)
             took_part = sorted(channel.took_part)
         except BelowQuorumError as error:
             outcome = RoundOutcome(trained=False, notes=[f"{SKIPPED}{error}"])
@@ -179,6 +181,15 @@ def train(
             trained=_trained(outcome, channel),
             notes=[*channel.notes, *outcome.notes],
         )
+
+
+def _outcome(method: Method, round_: int, sampled: Sequence[int]) -> RoundOutcome:
+    """Of a round. Raises :class:`ConfigError` for a plug-in's method that returns something else."""
+    outcome: object = method.train_round(round_, sampled)
+    if not isinstance(outcome, RoundOutcome):
+        rule = f"train_round returned {kind_of(outcome)}; it must return a RoundOutcome"
+        raise broken("method", method.config.method, rule)
+    return outcome
 
 
 def _trained(outcome: RoundOutcome, channel: Channel) -> bool | None:

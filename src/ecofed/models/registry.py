@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ecofed.config.given import MODULE
 from ecofed.config.problem import ModelConfig
-from ecofed.config.registry import forget_when_new
+from ecofed.config.registry import broken, forget_when_new
 from ecofed.config.registry import networks as plugin_networks
+from ecofed.config.registry.contract import kind_of
 from ecofed.errors import ConfigError, nearest
 from ecofed.models.alexnet import alexnet
 from ecofed.models.blank import blank
@@ -56,7 +57,7 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
     Nothing is drawn and no global generator is touched: call :func:`ecofed.models.initialise` or load weights.
 
     Raises:
-        ConfigError: an unknown model or normalisation.
+        ConfigError: an unknown model or normalisation, or a plug-in's function that makes no network.
     """
     if config.name.startswith(PREFIX):  # not built on the meta device first: its layers' own starts are kept
         network = timm_network(config.name, in_channels, classes, config.width)
@@ -72,7 +73,7 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
         if plugin is None:
             model = MODELS[config.name](in_channels, classes, _width_of(config), config.head_width)
         else:
-            model = plugin.build(in_channels, classes, config.width, config.head_width)
+            model = _built(config, in_channels, classes)
         model = _with_own_back(model, config, in_channels, classes)
         model = set_normalisation(model, normalisation)
     return model if on_meta else _zeroed(model, config, in_channels)
@@ -191,13 +192,21 @@ def _constants(config: ModelConfig, in_channels: int) -> dict[str, Tensor]:
     return _plugin_constants(config, in_channels) if config.name in plugin_networks() else {}
 
 
+def _built(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
+    """A plug-in's network, as its function makes it."""
+    network: object = plugin_networks()[config.name].build(in_channels, classes, config.width, config.head_width)
+    if not isinstance(network, nn.Module):
+        rule = f"its function returned {kind_of(network)}; it must return a torch.nn.Module"
+        raise broken("network", config.name, rule)
+    return network
+
+
 @forget_when_new
 @lru_cache(maxsize=16)
 def _plugin_constants(config: ModelConfig, in_channels: int) -> dict[str, Tensor]:
-    plugin = plugin_networks()[config.name]
     with torch.random.fork_rng(), torch.device("cpu"):
         torch.manual_seed(0)  # of what it draws itself; layers are drawn anew
-        return constants_of(plugin.build(in_channels, 2, config.width, config.head_width))
+        return constants_of(_built(config, in_channels, 2))
 
 
 def _zeroed(model: nn.Module, config: ModelConfig, in_channels: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ecofed.costs.clock import Clock
+from ecofed.costs.steps import Stop, steps_of
 from ecofed.errors import ModelError
 from ecofed.methods import method_class
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
@@ -15,7 +16,7 @@ def clock_of(prepared: Prepared) -> Clock | None:
     ``None`` where the costs of the network's halves cannot be told (a cut after which activations are flat).
 
     Raises:
-        ConfigError: a profile that does not exist or cannot be read.
+        ConfigError: a profile that does not exist or cannot be read; steps of a plug-in's method that are none.
     """
     task = prepared.task
     network = counted_network(task.config, task.in_channels, task.classes)
@@ -33,4 +34,6 @@ def clock_of(prepared: Prepared) -> Clock | None:
         bundle=bundle,
         device_cuts=[cut if early is None else early.cut for early in prepared.early],
     )
-    return Clock(method_class(task.config.method), task.config, work, [len(part) for part in prepared.parts])
+    script, samples = method_class(task.config.method), [len(part) for part in prepared.parts]
+    steps_of(script, task.config, work, Stop(samples=max(samples, default=1)))  # before the first round is trained
+    return Clock(script, task.config, work, samples)

@@ -35,8 +35,10 @@ def encode(message: Message) -> Encoded:
     """Encode a message.
 
     Raises:
-        WireError: a value that its field does not allow (a non-finite activation, say).
+        WireError: a value that its field does not allow (a non-finite activation, say), or a message without a number.
     """
+    if "number" not in vars(type(message)):
+        raise WireError(f"message {type(message).__name__} is missing in the 'messages' of its plug-in's method")
     pieces: list[bytes] = []
     by_kind: dict[str, int] = {}
     for name, field in schema(type(message)):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ecofed.errors import WireError, nearest
 from ecofed.files.disk import json_text
 from ecofed.wire.bundle import FrontBundle, _compact
 from ecofed.wire.fields import Array, Blob, Field, TensorDict, Text
@@ -42,7 +43,12 @@ def message_size(cls: type[Message], **values: Any) -> dict[str, int]:
         cls: the message class.
         **values: for each array field an :class:`ArrayShape`, for tensors their shapes by name, for opaque bytes their
             number, for text the text. Numbers and flags always have the same size.
+
+    Raises:
+        WireError: something that is no field, or a field of many sizes that is left out.
     """
+    if problem := misfit(cls, values):
+        raise WireError(f"{cls.__name__} {problem}")
     by_kind: dict[str, int] = {}
     total = HEADER_BYTES
     for name, field in schema(cls):
@@ -50,6 +56,28 @@ def message_size(cls: type[Message], **values: Any) -> dict[str, int]:
         total += size
         by_kind[field.kind] = by_kind.get(field.kind, 0) + content
     return _with_framing(by_kind, total)
+
+
+def misfit(cls: type[Message], values: Mapping[str, Any]) -> str:
+    """Why a message's size does not follow from these values; empty: it does."""
+    fields = dict(schema(cls))
+    for name in values:
+        if name not in fields:
+            return f"has no field '{name}'{nearest(name, fields)}; it has {', '.join(fields)}"
+    for name, field in fields.items():
+        for kind, (fits, what) in _SIZED.items():
+            if isinstance(field, kind) and not fits(values.get(name)):
+                return f"needs the size of its field '{name}': {what}"
+    return ""
+
+
+#: What tells the size of a field, where not all of its values have the same.
+_SIZED: dict[type[Field], tuple[Callable[[Any], bool], str]] = {
+    Array: (lambda value: isinstance(value, ArrayShape), "an ArrayShape"),
+    TensorDict: (lambda value: isinstance(value, Mapping), "the shapes of its tensors by name"),
+    Blob: (lambda value: isinstance(value, (int, float, np.number)), "a number of bytes"),
+    Text: (lambda value: isinstance(value, str), "the text"),
+}
 
 
 def tensors_size(

@@ -10,6 +10,7 @@ from ecofed.activations.codecs.float32 import Float32Codec
 from ecofed.activations.codecs.lloyd_max import LloydMaxCodec
 from ecofed.activations.codecs.minmax import MinMaxCodec
 from ecofed.activations.codecs.packing import pack, unpack
+from ecofed.activations.codecs.promises import checked
 from ecofed.activations.codecs.top_k import TopKCodec
 from ecofed.activations.codecs.uniform import UniformCodec
 from ecofed.config.codecs import CodecConfig, codec_facts
@@ -61,11 +62,13 @@ def make_codec(
     """The codec that a configuration names; ``density`` is the share of entries that ``top-k`` keeps.
 
     Raises:
-        ConfigError: an unknown name, limits that the codec needs and the front does not have, or impossible bits.
+        ConfigError: an unknown name, limits that the codec needs and the front does not have, or impossible bits; a
+            plug-in's codec that is none, as a small trial has shown.
     """
     if name == TopKCodec.name:
         return TopKCodec(shape_CHW, upper_C, bits, density)
-    return _class_of(name)(shape_CHW, upper_C, bits)
+    cls = _class_of(name)
+    return cls(shape_CHW, upper_C, bits) if name in CODECS else checked(cls, shape_CHW, upper_C, bits)
 
 
 def answers_by_the_batch(config: Config) -> bool:

@@ -13,66 +13,37 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ecofed.config.facts import CodecFacts, Facts
-from ecofed.config.registry.sources import Origin, digest, from_file, from_module, version_of
+from ecofed.config.registry.contract import (
+    NO_METHODS,
+    breach,
+    check_codec,
+    check_messages,
+    check_network,
+    check_program,
+    check_settings,
+    check_side,
+    checked_name,
+    not_listed,
+    number_messages,
+)
+from ecofed.config.registry.entries import CodecEntry, Entry, MethodEntry, NetworkEntry
+from ecofed.config.registry.entries import FormatEntry as FormatEntry
+from ecofed.config.registry.sources import Origin as Origin
+from ecofed.config.registry.sources import digest, from_file, from_module, version_of
 from ecofed.errors import ConfigError, PluginError
 from ecofed.errors.foreign_text import clean
 
 GROUP = "ecofed.plugins"
-#: Messages of a plug-in's method are numbered from here, in their order.
-FIRST_MESSAGE, MOST_MESSAGES = 128, 100
 #: What mean something else in ``data.name`` before a colon.
 NO_FORMATS = ("arrays", "file", "hf", "http", "https")
 
 C = TypeVar("C", bound=type)
 
-
-@dataclass(frozen=True, kw_only=True)
-class MethodEntry:
-    """A method of a plug-in."""
-
-    cls: Any
-    """A subclass of :class:`ecofed.methods.Method`, and so its own :class:`ecofed.config.facts.Facts`."""
-    settings: type
-    """Its section of the configuration."""
-    origin: Origin
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkEntry:
-    """A network of a plug-in."""
-
-    build: Callable[..., Any]
-    cut: str
-    image_size: int | None
-    """Side of the pictures that it takes unless told otherwise; ``None``: 32x32 only, as the paper's networks."""
-    origin: Origin
-
-
-@dataclass(frozen=True, kw_only=True)
-class CodecEntry:
-    """A codec of a plug-in."""
-
-    cls: Any
-    """A subclass of :class:`ecofed.activations.Codec`, and so its own :class:`ecofed.config.facts.CodecFacts`."""
-    origin: Origin
-
-
-@dataclass(frozen=True, kw_only=True)
-class FormatEntry:
-    """A data format of a plug-in."""
-
-    cls: Any
-    """Has what :func:`register_format` says."""
-    origin: Origin
-
-
-Entry = MethodEntry | NetworkEntry | CodecEntry | FormatEntry
 
 _methods: dict[str, MethodEntry] = {}
 _networks: dict[str, NetworkEntry] = {}
@@ -99,22 +70,22 @@ def register(cls: C) -> C:
     that differ from :class:`ecofed.config.facts.Facts`.
 
     Raises:
-        ConfigError: a name that is taken or cannot be one, settings or messages that are none, or no method at all.
+        ConfigError: a name that is taken or cannot be one, settings, messages or answers that are none, or no method.
     """
     from ecofed.config.methods import own_settings
 
-    name = _checked_name(cls, "method")
-    _require_free(name, "method", (*_built_in("method"), *(key for key in _methods if _methods[key].cls is not cls)))
+    name = _free_name(cls, "method", _methods)
     settings = own_settings(cls)
-    if not dataclasses.is_dataclass(settings) or not settings.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise ConfigError(f"method '{name}': Settings must be a frozen dataclass")
-    messages: Sequence[Any] = getattr(cls, "messages", ())
-    if len(messages) > MOST_MESSAGES:
-        raise ConfigError(f"method '{name}': {len(messages)} messages are more than {MOST_MESSAGES}")
+    check_settings(name, settings)
     if not issubclass(cls, Facts):
-        raise ConfigError(f"method '{name}': must be a subclass of ecofed.methods.Method")
-    for number, message in enumerate(messages, start=FIRST_MESSAGE):
-        message.number = number
+        raise breach("method", name, "must be a subclass of ecofed.methods.Method")
+    check_program(name, cls)
+    messages = getattr(cls, "messages", ())
+    others = {key: getattr(entry.cls, "messages", ()) for key, entry in _methods.items() if key != name}
+    check_messages(name, messages, others)
+    number_messages(messages)
+    if cls.Device is not None and not isinstance(cls.Device, str):  # a place is looked at when a device is made
+        check_side(name, cls.Device, messages)
     _methods[name] = MethodEntry(cls=cls, settings=settings, origin=_origin_of(cls))
     _changed()
     return cls
@@ -129,12 +100,14 @@ def register_network(name: str, *, cut: str, image_size: int | None = None) -> C
     one it is for pictures of 32x32.
 
     Raises:
-        ConfigError: a name that is taken.
+        ConfigError: a name that is taken or cannot be one, or a function that takes something else.
     """
 
     def known(build: C) -> C:
+        checked_name(name, "network")
         others = [key for key, entry in _networks.items() if entry.build.__module__ != build.__module__]
         _require_free(name, "network", (*_built_in("network"), *others))
+        check_network(name, build, cut, image_size)
         _networks[name] = NetworkEntry(build=build, cut=cut, image_size=image_size, origin=_origin_of(build))
         _changed()
         return build
@@ -152,10 +125,10 @@ def register_codec(cls: C) -> C:
     Raises:
         ConfigError: a name that is taken or cannot be one, or no codec at all.
     """
-    name = _checked_name(cls, "codec")
-    _require_free(name, "codec", (*_built_in("codec"), *(key for key in _codecs if _codecs[key].cls is not cls)))
+    name = _free_name(cls, "codec", _codecs)
     if not issubclass(cls, CodecFacts):
-        raise ConfigError(f"codec '{name}': must be a subclass of ecofed.activations.Codec")
+        raise breach("codec", name, "must be a subclass of ecofed.activations.Codec")
+    check_codec(name, cls)
     _codecs[name] = CodecEntry(cls=cls, origin=_origin_of(cls))
     _changed()
     return cls
@@ -171,11 +144,10 @@ def register_format(cls: C) -> C:
     Raises:
         ConfigError: a name that is taken or cannot be one, or something that is missing.
     """
-    name = _checked_name(cls, "format")
-    _require_free(name, "format", (*_built_in("format"), *(key for key in _formats if _formats[key].cls is not cls)))
+    name = _free_name(cls, "format", _formats)
     for needed in ("layout", "find", "read"):
         if not hasattr(cls, needed):
-            raise ConfigError(f"format '{name}': has no '{needed}'")
+            raise breach("format", name, f"has no '{needed}'")
     _formats[name] = FormatEntry(cls=cls, origin=_origin_of(cls))
     _changed()
     return cls
@@ -197,6 +169,9 @@ def load_plugin(named: str | Path) -> Origin:
         _loading.append(origin)
         try:
             run()
+        except ConfigError as error:
+            _forget(origin)
+            raise ConfigError(f"plug-in {text}: {error}") from error
         except BaseException:
             _forget(origin)
             raise
@@ -253,6 +228,25 @@ def origins(*entries: Entry | None) -> list[dict[str, str]]:
     """What a run records of the plug-ins that it needs, each once."""
     found = [dataclasses.asdict(entry.origin) for entry in entries if entry is not None]
     return [origin for at, origin in enumerate(found) if origin not in found[:at]]
+
+
+def broken(kind: str, name: str, what: str) -> ConfigError:
+    """The error for something that a plug-in registered and that is not what it has to be, as its use has shown."""
+    tables: dict[str, Mapping[str, Entry]] = {"method": _methods, "network": _networks, "codec": _codecs}
+    entry = tables[kind].get(name)
+    return breach(kind, name, what, "" if entry is None else entry.origin.plugin)
+
+
+def check_side_of(method: str, side: Any) -> None:
+    """Raise :class:`ConfigError` unless this class can be the method's side on devices."""
+    entry = methods().get(method)
+    check_side(method, side, messages_of(method), "" if entry is None else entry.origin.plugin)
+
+
+def check_message_of(method: str, message: Any) -> None:
+    """Raise :class:`ConfigError` unless this class is a message of the method, or a built-in one."""
+    if problem := not_listed(message, messages_of(method)):
+        raise broken("method", method, problem)
 
 
 def messages_of(method: str) -> Sequence[Any]:
@@ -320,17 +314,18 @@ def _built_in(kind: str) -> tuple[str, ...]:
     return tables.get(kind, NO_FORMATS)
 
 
-def _checked_name(cls: type, kind: str) -> str:
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not name.replace("-", "").isalnum() or not name.isascii() or name != name.lower():
-        raise ConfigError(f"{kind} {name!r}: a name is lower-case letters, digits and dashes")
+def _free_name(cls: type, kind: str, table: Mapping[str, Any]) -> str:
+    """The name of a class that is to stand in this table."""
+    name = checked_name(getattr(cls, "name", None), kind)
+    _require_free(name, kind, (*_built_in(kind), *(key for key in table if table[key].cls is not cls)))
     return name
 
 
 def _require_free(name: str, kind: str, taken: Sequence[str]) -> None:
     from ecofed.config.schema import Config
 
-    reserved = {field.name for field in dataclasses.fields(Config)} if kind == "method" else set()
+    keys = {field.name for field in dataclasses.fields(Config)}
+    reserved = {*keys, *NO_METHODS} if kind == "method" else set()
     if name in taken or name.replace("-", "_") in reserved:
         raise ConfigError(f"{kind} '{name}': the name is taken; choose another")
 
