@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -298,9 +298,9 @@ class Comparison(Shown):
             )
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
-        """The summary: the table, the floors, and where each run's ``result.json`` lies."""
-        first = self.results[0]
+    def to_dict(self, places: Sequence[str] | None = None) -> dict[str, Any]:
+        """The summary: the table, the floors, and where each run's ``result.json`` lies (:meth:`folders`)."""
+        first, places = self.results[0], self.folders() if places is None else places
         return {
             "schema": SUMMARY_SCHEMA,
             "ecofed_version": first.ecofed_version,
@@ -311,7 +311,7 @@ class Comparison(Shown):
             "floors": dataclasses.asdict(first.data.floors),
             "runs": [
                 {"method": result.method, "seed": result.seed, "result": f"{folder}/result.json"}
-                for result, folder in zip(self.results, self.folders(), strict=True)
+                for result, folder in zip(self.results, places, strict=True)
             ],
             "notes": self.notes,
         }

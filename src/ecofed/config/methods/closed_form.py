@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ecofed.config.facts import Facts
 from ecofed.config.fields import require
+
+if TYPE_CHECKING:
+    from ecofed.config.schema import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +45,8 @@ class ClosedFormFacts(Facts):
     labels_leave_device = False
     noise = "sums"
     has_network = False
+
+    @classmethod
+    def unread(cls, config: Config) -> Mapping[str, str]:
+        of_steps = ("learning_rate", "momentum", "batch_size", "local_epochs", "aggregation")
+        return {**super().unread(config), **dict.fromkeys(of_steps, f"{cls.name} makes no step of SGD")}
