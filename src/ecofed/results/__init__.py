@@ -165,7 +165,8 @@ class RunResult(Shown):
 
     def __repr__(self) -> str:
         moved = f"{self.totals.final_test_accuracy:.3f}, {self.total_bytes / 1e6:,.2f} MB"
-        return f"<RunResult {self.method}: accuracy {moved}, {len(self.rounds)} rounds, {self.data.name}>"
+        rounds = f"{len(self.rounds)} round{'s' if len(self.rounds) != 1 else ''}"
+        return f"<RunResult {self.method}: accuracy {moved}, {rounds}, {self.data.name}>"
 
     def to_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = plain(self)

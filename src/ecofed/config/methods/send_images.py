@@ -50,11 +50,9 @@ class SendImagesFacts(Facts):
             "local_epochs": f"devices of {cls.name} do not train",
             "aggregation": f"{cls.name} averages nothing over devices",
         }
-        return (
-            found
-            if config.send_images.optimiser == "sgd"
-            else found | {"momentum": "it needs send-images.optimiser=sgd"}
-        )
+        if config.send_images.optimiser != "sgd":
+            found["momentum"] = "it needs send-images.optimiser=sgd"
+        return found
 
     @classmethod
     def sent_as(cls, config: Config) -> tuple[int, int]:
