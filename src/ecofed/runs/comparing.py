@@ -44,7 +44,7 @@ def places_of(folder: Path, configs: Sequence[Config], *, resume: bool) -> list[
 def _place(folder: Path, config: Config, *, several: bool, resume: bool) -> Path:
     alone, one_of_several = folder / config.method, folder / f"{config.method}-seed={config.seed}"
     usual, other = (one_of_several, alone) if several else (alone, one_of_several)
-    if resume and _finished_seed(usual) is None and _finished_seed(other) == config.seed:
+    if resume and _finished_seed(usual) != config.seed and _finished_seed(other) == config.seed:
         return other
     return usual
 
@@ -52,8 +52,7 @@ def _place(folder: Path, config: Config, *, several: bool, resume: bool) -> Path
 def _finished_seed(place: Path) -> int | None:
     """Of the run that came to its end there; what is no result is refused by whoever reads it for its figures."""
     with contextlib.suppress(EcoFedError):
-        if (place / RESULT_FILE).exists():
-            return read_result(place).seed
+        return read_result(place).seed if (place / RESULT_FILE).exists() else None
     return None
 
 
