@@ -426,7 +426,7 @@ class TestShown:
         one, two = both.results
         assert repr(one) == (
             f"<RunResult classic-fl: accuracy {one.totals.final_test_accuracy:.3f}, {one.total_bytes / 1e6:.2f} MB, "
-            "1 round, arrays given in Python>"
+            "1 rounds, arrays given in Python>"
         )
         assert repr(both) == f"<Comparison\n  {one!r}\n  {two!r}>"
 

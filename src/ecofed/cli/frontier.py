@@ -69,8 +69,9 @@ def frontier(
 ) -> None:
     """Train ecofed at every combination of bits, views and front, and plot accuracy against the bytes of a device.
 
-    Each point is a run in a folder of its own; combinations for which a front has no quantiser are left out. Ctrl-C
-    stops; the same command with --resume continues. The floors, every image sent once, are marked in frontier.png.
+    Each point is a run in a folder of its own. What an option sweeps counts more than --set. Combinations for which a
+    front has no quantiser are left out. Ctrl-C stops; the same command with --resume continues. The floors, every
+    image sent once, are marked in frontier.png.
     """
     from ecofed.runs.sweep import PAPER_BASELINE, planned, without_effect_in
 

@@ -165,8 +165,7 @@ class RunResult(Shown):
 
     def __repr__(self) -> str:
         moved = f"{self.totals.final_test_accuracy:.3f}, {self.total_bytes / 1e6:,.2f} MB"
-        rounds = f"{len(self.rounds)} round{'s' if len(self.rounds) != 1 else ''}"
-        return f"<RunResult {self.method}: accuracy {moved}, {rounds}, {self.data.name}>"
+        return f"<RunResult {self.method}: accuracy {moved}, {len(self.rounds)} rounds, {self.data.name}>"
 
     def to_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = plain(self)
@@ -301,7 +300,7 @@ class Comparison(Shown):
 
     def to_dict(self, places: Sequence[str] | None = None) -> dict[str, Any]:
         """The summary: the table, the floors, and where each run's ``result.json`` lies (:meth:`folders`)."""
-        first, places = self.results[0], self.folders() if places is None else places
+        first = self.results[0]
         return {
             "schema": SUMMARY_SCHEMA,
             "ecofed_version": first.ecofed_version,
@@ -312,7 +311,7 @@ class Comparison(Shown):
             "floors": dataclasses.asdict(first.data.floors),
             "runs": [
                 {"method": result.method, "seed": result.seed, "result": f"{folder}/result.json"}
-                for result, folder in zip(self.results, places, strict=True)
+                for result, folder in zip(self.results, places or self.folders(), strict=True)
             ],
             "notes": self.notes,
         }
