@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecofed.config import Config, Settings
-from ecofed.config.methods import METHODS, PAPER_METHODS
+from ecofed.config.methods import METHODS, PAPER_METHODS, EcoFedConfig
 from ecofed.config.presets import preset_description, preset_names
 from ecofed.config.schema import all_keys
 from ecofed.errors import ConfigError
@@ -272,3 +272,10 @@ def _flat(config: Config) -> dict[str, Any]:
         section, _, name = key.rpartition(".")
         pairs[key.replace("-", "_")] = (values[section] if section else values)[name]
     return pairs
+
+
+def test_averaged_backs_take_batches_as_they_were_uploaded() -> None:
+    own = EcoFedConfig(server_batch_size=50)
+    assert (own.batch(20), own.steps([60, 60], 20)) == (50, 3)
+    averaged = EcoFedConfig(server="fedavg", server_batch_size=50)
+    assert (averaged.batch(20), averaged.steps([60, 60], 20)) == (20, 6)

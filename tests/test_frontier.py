@@ -12,6 +12,7 @@ from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.pretraining.bundling import random_front
 from ecofed.runs.frontier import Frontier, _beats, frontier
+from ecofed.runs.sweep import planned
 
 pytestmark = pytest.mark.ci
 
@@ -48,6 +49,37 @@ def test_of_two_points_with_the_same_bytes_the_better_one_is_efficient() -> None
 def sweep(folder: Path, *, resume: bool = False, **changes: object) -> Frontier:
     arguments = {"bits": [2, 8], "views": [1], "fronts": ["random"], "baselines": ["paper"]} | changes
     return frontier(Settings.load(None, TINY), out=folder, resume=resume, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scope", ["", "ecofed."])
+def test_what_is_swept_counts_more_than_what_is_set(scope: str) -> None:
+    sets = [f"{scope}codec.bits=4", f"{scope}front.name=lenet-64b", f"{scope}codec.name=uniform", "ecofed.views=7"]
+    settings = Settings.load(None, [*TINY, *sets])
+    two, eight, paper = planned(settings, bits=[2, 8], views=[1], fronts=["random"], baselines=["paper"])
+    assert [(run.config.codec.bits, run.config.front.name, run.config.ecofed.views) for run in (two, eight)] == [
+        (2, "random", 1),
+        (8, "random", 1),
+    ]
+    own = paper.config
+    assert (own.codec.name, own.codec.bits, own.front.name, own.ecofed.views) == ("minmax", 8, "auto", 0)
+
+
+def test_an_impossible_baseline_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    impossible = {
+        "privacy.epsilon=8": "devices of lgl add no noise",
+        "validation.fraction=0.1": "that of lgl keeps none",
+    }
+    for assignment, reason in impossible.items():
+        with pytest.raises(ConfigError, match=reason):
+            frontier(
+                Settings.load(None, [*TINY, assignment]),
+                out=tmp_path / "sweep",
+                bits=[2],
+                views=[1],
+                fronts=["random"],
+                baselines=["lgl"],
+            )
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_a_sweep_has_a_point_for_every_combination_and_can_be_continued(tmp_path: Path) -> None:

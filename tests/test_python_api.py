@@ -323,6 +323,24 @@ class TestWrongTypes:
         with pytest.raises(ecofed.ConfigError, match=r"methods = .*: must be a method's name, or a list of them"):
             ecofed.compare(methods=methods)
 
+    @pytest.mark.parametrize("seeds", [3, "01", [1.5], [True], b"1"])
+    def test_seeds(self, seeds: Any, tmp_path: Path) -> None:
+        for out in (None, tmp_path / "runs"):
+            with pytest.raises(ecofed.ConfigError, match=r"seeds = .*: must be a list of whole numbers, such as"):
+                ecofed.compare("quickstart", "closed-form", seeds=seeds, out=out, data__name="digits")
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_method_that_could_not_run_is_refused_before_the_first_one_has(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never(*_: object, **__: object) -> None:
+            pytest.fail("something was trained")
+
+        monkeypatch.setattr(ecofed.api.experiment, "run", never)
+        for key, value in {"privacy__epsilon": 8, "validation__fraction": 0.1}.items():
+            with pytest.raises(ecofed.ConfigError, match="of classic-fl"):
+                ecofed.compare("quickstart", ["ecofed", "classic-fl"], data__name="digits", **{key: value})
+
 
 class TestWithoutEffect:
     @pytest.mark.parametrize("how", ["resume", "overwrite"])

@@ -26,6 +26,7 @@ from ecofed.relearning import retraining
 from ecofed.reports.joining import changed_inputs
 from ecofed.results import Comparison, RunResult
 from ecofed.runs import experiment, saved_model
+from ecofed.runs.comparing import runs_of
 from ecofed.runs.evaluating import Evaluation
 from ecofed.runs.evaluating import evaluate as evaluated
 from ecofed.runs.natural import settled
@@ -169,9 +170,7 @@ def compare(
         )
     if resume or overwrite or jobs != 1:
         raise ConfigError("resume, overwrite and jobs: say which folder with out")
-    configs = [asked.for_method(method) for method in methods]
-    if seeds:
-        configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
+    configs = runs_of(asked, methods, seeds)
     results = [experiment.run(config, observer=observer, command=command) for config in configs]
     return Comparison(results=results, command=command, notes=changed_inputs(results))
 

@@ -30,6 +30,16 @@ def assert_same_network(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
+class Heard(ecofed.SilentObserver):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def accuracies(result: RunResult) -> list[float | None]:
     return [record.test_accuracy for record in result.rounds]
 
@@ -41,6 +51,16 @@ def test_as_uploaded_and_unchanged_it_is_the_runs_own_network(collected: Path, t
     assert again.total_bytes == 0
     assert not any(sum(row.values()) for row in again.ledger.values())
     assert [record.devices for record in again.rounds] == [[]] * 4
+
+
+def test_what_changes_nothing_is_said(collected: Path) -> None:
+    heard = Heard()
+    sets = ["ecofed.server=fedavg", "ecofed.mixup=0.4", "local_epochs=2", "rounds=1"]
+    retrain(collected, sets=sets, observer=heard)
+    assert heard.notes[:2] == [
+        "ecofed.mixup=0.4 changes nothing: it needs ecofed.server=pooled",
+        "local_epochs=2 changes nothing: devices of ecofed do not train",
+    ]
 
 
 @pytest.mark.parametrize(

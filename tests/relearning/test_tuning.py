@@ -14,6 +14,7 @@ from ecofed.errors import CheckpointError, ConfigError, DeviceError
 from ecofed.relearning import tuning
 from ecofed.relearning.retraining import retrain
 from ecofed.relearning.tuning import Tuning, search_space, tune
+from ecofed.runs.experiment import run
 from ecofed.runs.kept_buffer import open_buffer
 
 FEW = {"trials": 6, "workers": 1, "sets": ["rounds=1"]}
@@ -99,6 +100,23 @@ def test_what_is_searched(collected: Path, tmp_path: Path, monkeypatch: pytest.M
     }
 
 
+def test_only_what_the_run_reads_is_searched(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(search_space(kept_config(ecofed__server="fedavg"))) == {"learning_rate", "model.back_width"}
+    monkeypatch.setattr(tuning, "_carry_out", lambda task: (task[1], 0.5))
+    said: list[str] = []
+    fixed = ["ecofed.server=fedavg", "ecofed.ema=0.9", "ecofed.learning_rate=0.05"]
+    made = tune(collected, out=tmp_path / "search", trials=2, workers=1, sets=fixed, say=said.append)
+    assert set(made.trials[1].settings) == {"model.back_width"}
+    assert said[0] == "note: ecofed.ema=0.9 changes nothing: it needs ecofed.server=pooled"
+
+
+def test_randomised_labels_judge_no_trial(tmp_path: Path) -> None:
+    run(kept_config(privacy__label_epsilon=2.0, rounds=1), out=tmp_path / "run", report=False)
+    with pytest.raises(ConfigError, match=r"its labels are randomised \(privacy.label_epsilon = 2\), and trials would"):
+        tune(tmp_path / "run", out=tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+
+
 def test_what_mattered(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "_carry_out", lambda task: (task[1], min(0.9, task[2].get("learning_rate", 0) * 9)))
     made = tune(collected, out=tmp_path / "search", trials=16, workers=1)
@@ -109,7 +127,13 @@ def test_what_mattered(collected: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
-    [({"trials": 0}, "--trials 0"), ({"held_out": 1.0}, "held out 1.0"), ({"sets": ["devices=3"]}, "devices = 3")],
+    [
+        ({"trials": 0}, "--trials 0"),
+        ({"held_out": 1.0}, "held out 1.0"),
+        ({"sets": ["devices=3"]}, "devices = 3"),
+        ({"workers": 0}, "--workers 0: must be at least 1"),
+        ({"workers": -2}, "--workers -2: must be at least 1"),
+    ],
 )
 def test_what_is_refused(bad: dict[str, object], reason: str, collected: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=reason):

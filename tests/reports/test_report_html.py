@@ -285,6 +285,16 @@ def test_several_seeds_and_a_clock(three_seeds: Comparison, tmp_path: Path) -> N
     assert "0, 1, 2" in text
 
 
+def test_a_page_says_of_how_many_evaluations_a_mean_is(make: Make) -> None:
+    told = {1: "what the one evaluation found", 3: "the mean of all 3 evaluations"}
+    for rounds, words in told.items():
+        page = report_html(make(rounds=rounds), [])
+        assert f"Final accuracy is {words};" in page
+        assert "the last five" not in page.replace("\n", " ")
+        assert f"· {rounds} round{'s' if rounds > 1 else ''}<" in page
+    assert "Final accuracy is the mean of the last five evaluations;" in report_html(make(rounds=9), [])
+
+
 def test_what_a_device_or_a_data_set_says_is_shown_and_not_obeyed(make: Make) -> None:
     result = make(
         classes=["cat\x1b[2J", "dog\u202egod", "owl"],

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from ecofed.config import Config
 from ecofed.errors import ConfigError, EcoFedError, MissingExtraError
 from ecofed.errors.installation import install_command
 from ecofed.files.disk import write_json
 from ecofed.reports.files import read_result, read_summary, write_result, write_summary
 from ecofed.reports.joining import load
 from ecofed.results import Comparison, RunResult
+from ecofed.runs.comparing import places_of
 
 Make = Callable[..., RunResult]
 
@@ -49,6 +51,24 @@ def test_seeds_and_variants_have_folders_of_their_own(make: Make, tmp_path: Path
     assert len(set(folders)) == 5
     write_summary(comparison, tmp_path)
     assert load(tmp_path) == comparison
+
+
+def test_what_is_finished_stays_where_it_is_when_seeds_are_added_or_left_out(make: Make, tmp_path: Path) -> None:
+    zero, one = Config(seed=0), Config(seed=1)
+
+    def places(*configs: Config, resume: bool = True) -> list[str]:
+        return [place.name for place in places_of(tmp_path, configs, resume=resume)]
+
+    assert places(zero, one) == ["ecofed-seed=0", "ecofed-seed=1"]
+    write_result(make(seed=0), tmp_path / "ecofed")
+    write_result(make(seed=1), tmp_path / "ecofed-seed=1")
+    assert places(zero, one, resume=False) == ["ecofed-seed=0", "ecofed-seed=1"]
+    assert places(zero, one) == ["ecofed", "ecofed-seed=1"]
+    assert places(one) == ["ecofed-seed=1"]
+    both = Comparison(results=[make(seed=0), make(seed=1)])
+    write_summary(both, tmp_path, places(zero, one))
+    assert load(tmp_path) == both
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ecofed", "ecofed-seed=1", "summary.json"]
 
 
 def test_groups_name_what_differs(three_seeds: Comparison, make: Make) -> None:

@@ -23,7 +23,7 @@ from ecofed.cli.shared import (
     settings_of,
     with_trackers,
 )
-from ecofed.config.methods import OURS
+from ecofed.cli.streams import say
 from ecofed.config.schema import all_methods
 from ecofed.errors import ConfigError, nearest
 from ecofed.reports.units import human_bytes
@@ -69,19 +69,23 @@ def frontier(
 ) -> None:
     """Train ecofed at every combination of bits, views and front, and plot accuracy against the bytes of a device.
 
-    Each point is a run in a folder of its own; combinations for which a front has no quantiser are left out. Ctrl-C
-    stops; the same command with --resume continues. The floors, every image sent once, are marked in frontier.png.
+    Each point is a run in a folder of its own. What an option sweeps counts more than --set. Combinations for which a
+    front has no quantiser are left out. Ctrl-C stops; the same command with --resume continues. The floors, every
+    image sent once, are marked in frontier.png.
     """
+    from ecofed.runs.sweep import PAPER_BASELINE, planned, without_effect_in
+
     refuse_unknown_trackers(track)
     settings = settings_of(source, sets or ())
     counts, lives = _numbers("--bits", bits), _numbers("--views", views)
     rivals = [] if baselines.strip() == "none" else _names(baselines)
     for name in rivals:
-        if name not in (*all_methods(), "paper"):
-            known = (*all_methods(), "paper")
+        known = (*all_methods(), PAPER_BASELINE)
+        if name not in known:
             raise ConfigError(f"--baselines names '{name}'{nearest(name, known)}; choose from {', '.join(known)}, none")
-    for count in counts:
-        settings.with_set(codec__bits=count).for_method(OURS)  # refused before anything is trained
+    runs = planned(settings, bits=counts, views=lives, fronts=_names(fronts), baselines=rivals)
+    for text in without_effect_in(settings, runs):
+        say(f"note: {text}")
     folder = output_folder(out, settings, "-frontier", resume=resume)
     with resumable(folder), progress_view() as view:
         from ecofed.runs.frontier import frontier as sweep

@@ -112,4 +112,4 @@ def _so_far(now: _Look) -> str:
     states = [state for _, state, _, _ in now.state]
     rounds = sum(done for *_, done in now.state)
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return f"{counted}, {rounds} rounds"
+    return f"{counted}, {rounds} round{'s' if rounds != 1 else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -56,6 +57,8 @@ class Facts:
     """Whether devices are sent a frozen front."""
     keeps_uploads: ClassVar[bool] = False
     """Whether its server keeps samples as devices upload them, so that some can be held out (``validation``)."""
+    keeps_buffer: ClassVar[bool] = False
+    """Whether its server has a replay buffer that the finished run's folder can keep (``keep_buffer``)."""
     stops_early: ClassVar[bool] = False
     """Whether weak devices may stop at an earlier layer of it (``ecofed.device_cuts``)."""
     cuts_network: ClassVar[bool] = True
@@ -72,6 +75,15 @@ class Facts:
     def uploads_at_most(cls, config: Config) -> int | None:  # noqa: ARG003
         """How often a run may ask a device about the same image; ``None``: that is not known before."""
         return 1
+
+    @classmethod
+    def unread(cls, config: Config) -> Mapping[str, str]:
+        """General keys that change nothing in a run of this configuration, and why: said to whoever sets them."""
+        bounds = [key for key in ("kept_per_device", "kept_per_class", "kept_samples") if getattr(config, key)]
+        if not cls.keeps_buffer:
+            keys = [*bounds, "keep_buffer"] if config.keep_buffer else bounds
+            return dict.fromkeys(keys, f"{cls.name} has no replay buffer that could be kept")
+        return {} if config.keep_buffer else dict.fromkeys(bounds, "it needs keep_buffer=true")
 
     # What is done to a test image besides running the network, said once: for evaluation, saved and exported networks.
 

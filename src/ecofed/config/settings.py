@@ -58,6 +58,14 @@ def assignments_of(words: Iterable[str], example: str = "rounds=10") -> list[Ass
     return pairs
 
 
+def key_for(path: tuple[str, ...], method: str) -> str | None:
+    """The key that a path sets for a method, if any: ``ecofed.codec.bits`` is ``codec.bits``, for ecofed alone."""
+    dotted = ".".join(path)
+    if dotted in hints_of_keys():
+        return dotted
+    return ".".join(path[1:]) if path[0] == method else None
+
+
 @dataclass(frozen=True)
 class Settings:
     """Assignments that are not yet resolved for one method: ``(path, value)`` pairs, later ones win."""
@@ -104,6 +112,11 @@ class Settings:
     def method(self) -> str:
         """The method that the settings name, or the default."""
         return str(next((value for path, value in reversed(self.assignments) if path == ("method",)), Config.method))
+
+    def keys_on_top(self, method: str) -> set[str]:
+        """Those that were set on top of a preset or file and count for a method, under their own names."""
+        found = (key_for(path, method) for path, _ in self.assignments[self.from_file :])
+        return {key for key in found if key is not None}
 
     def with_set(self, **changes: Any) -> Settings:
         """Add assignments; nested keys with ``__``."""

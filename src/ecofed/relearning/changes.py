@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ecofed.config import Config, Settings
@@ -14,6 +14,7 @@ from ecofed.config.schema import PLUGINS
 from ecofed.config.settings import assignments_of
 from ecofed.errors import ConfigError
 from ecofed.results import flatten as flat
+from ecofed.runs.without_effect import without_effect
 
 #: Sections all of whose keys may change.
 _SECTIONS = ("clock", "validation")
@@ -66,6 +67,12 @@ def changed(config: Config, settings: Settings, *, also: tuple[Sequence[str], Se
                 f"cut and how it is trained can change: {_NAMED}"
             )
     return asked
+
+
+def say_what_changes_nothing(settings: Settings, note: Callable[[str], None]) -> None:
+    """A note for each key that was set on top of a run's own and changes nothing."""
+    for text in without_effect(settings, [settings.method], one=True):
+        note(text)
 
 
 def alone(config: Config) -> Config:

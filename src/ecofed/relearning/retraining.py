@@ -13,14 +13,14 @@ from ecofed.files.ownership import refuse_if_owned
 from ecofed.methods import Context, Method, method_class
 from ecofed.methods.from_kept import Order, from_kept
 from ecofed.methods.transport import Answer
-from ecofed.relearning.changes import alone, changed, differences, settings_of
+from ecofed.relearning.changes import alone, changed, differences, say_what_changes_nothing, settings_of
 from ecofed.reports.files import read_result
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run
 from ecofed.runs.inputs import refuse_changes, without_devices
 from ecofed.runs.kept_buffer import KeptBuffer, open_buffer
-from ecofed.runs.observing import Observer
+from ecofed.runs.observing import Observer, checked
 from ecofed.runs.preparation import Prepared, prepare
 
 #: In the fingerprints of what a run read: the buffer, and when each upload counts.
@@ -67,9 +67,11 @@ def retrain(
     kept = open_buffer(source)
     if not len(kept.buffer):
         raise ConfigError(f"{source}: its buffer is empty, there is nothing to learn from")
-    config = alone(changed(kept.config, settings_of(kept.config, sets, keys)))
+    settings, observer = settings_of(kept.config, sets, keys), checked(observer)
+    config = alone(changed(kept.config, settings))
     if order == "as-uploaded":
         check_replayable(kept, config)
+    say_what_changes_nothing(settings, observer.note)
     again = learning_from(kept, config, order)
     if resume:
         check_learned(out, {BUFFER_INPUT: again.origin["buffer"], ORDER_INPUT: order})

@@ -34,14 +34,16 @@ from ecofed.methods.refusals import DivergedError
 from ecofed.models import build_model
 from ecofed.models.registry import narrows
 from ecofed.randomness import generator
-from ecofed.relearning.changes import alone, changed, settings_of
+from ecofed.relearning.changes import alone, changed, say_what_changes_nothing, settings_of
 from ecofed.relearning.retraining import NoDevices, learning_from
 from ecofed.reports.plots.importance import write_importance_plot
 from ecofed.results.untrained import refuse_untrained
+from ecofed.runs.comparing import check_all
 from ecofed.runs.experiment import run_owned
 from ecofed.runs.kept_buffer import open_buffer
 from ecofed.runs.observing import SilentObserver
 from ecofed.runs.run_folder import is_empty
+from ecofed.runs.without_effect import no_effect_of
 
 SCHEMA = "ecofed-tuning/1"
 TRIALS_FILE, RESULT_FILE, PLOT_FILE = "trials.jsonl", "tuning.json", "importance.png"
@@ -54,7 +56,7 @@ HELD_OUT = 0.2
 
 
 def search_space(config: Config) -> dict[str, BaseDistribution]:
-    """What is searched, by key."""
+    """What is searched, by key: nothing that a run of this configuration does not read."""
     space: dict[str, BaseDistribution] = {
         "learning_rate": FloatDistribution(3e-4, 0.1, log=True),
         f"{OURS}.weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
@@ -72,7 +74,7 @@ def search_space(config: Config) -> dict[str, BaseDistribution]:
         space["model.back_width"] = CategoricalDistribution(
             tuple(sorted({min(8.0, factor * own) for factor in _FACTORS}))
         )
-    return space
+    return {key: values for key, values in space.items() if not no_effect_of(key, config)}
 
 
 #: On the back's width.
@@ -154,10 +156,15 @@ def tune(
     share = held_out if held_out is not None else kept.config.validation.fraction or HELD_OUT
     if not 0 < share < 1:
         raise ConfigError(f"held out {share}: must be above 0 and below 1")
-    config = changed(kept.config, settings_of(kept.config, fixed))
-    given = {word.partition("=")[0].strip() for word in fixed}
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers}: must be at least 1")
+    settings = settings_of(kept.config, fixed)
+    config = changed(kept.config, settings)
+    _check_judged(source, config, share)
+    given = settings.keys_on_top(config.method)
     space = {key: values for key, values in search_space(config).items() if key not in given}
     start = Tuning(run=source.name, buffer=kept.digest(), held_out=share, seed=seed, fixed=fixed)
+    say_what_changes_nothing(settings, lambda text: say(f"note: {text}"))
     with owned(folder):
         known = _begun(folder, start, resume=resume)
         job = _Job(source=str(source), fixed=tuple(fixed), held_out=share)
@@ -190,6 +197,20 @@ def tune(
     return made
 
 
+def _check_judged(source: Path, config: Config, share: float) -> None:
+    """Raise :class:`ConfigError` where samples of the buffer could not judge a trial."""
+    if (epsilon := config.privacy.label_epsilon) is not None:
+        raise ConfigError(
+            f"{source}: its labels are randomised (privacy.label_epsilon = {epsilon:g}), and trials would be judged by "
+            "them; try settings with 'ecofed retrain --set', which test images judge"
+        )
+    check_all([_of_a_trial(config, share)])
+
+
+def _of_a_trial(config: Config, share: float) -> Config:
+    return alone(config).replace(evaluate_every=config.rounds, validation__fraction=share)
+
+
 def classic_bytes(config: Config, task: Task) -> int:
     """The whole network in float32, down and up, for every sampled device and round of one training."""
     with torch.device("meta"):
@@ -212,8 +233,7 @@ def _carry_out(task: tuple[_Job, int, Mapping[str, Any]]) -> tuple[int, float | 
     job, number, settings = task
     kept = open_buffer(job.source)
     words = [*job.fixed, *(f"{key}={value}" for key, value in settings.items())]
-    config = alone(changed(kept.config, settings_of(kept.config, words)))
-    config = config.replace(evaluate_every=config.rounds, validation__fraction=job.held_out)
+    config = _of_a_trial(changed(kept.config, settings_of(kept.config, words)), job.held_out)
     try:
         result = run_owned(
             config,
@@ -274,7 +294,7 @@ def _study(trials: Sequence[Trial], space: Mapping[str, BaseDistribution]) -> op
             continue
         study.add_trial(
             create_trial(
-                params=trial.settings,
+                params={key: value for key, value in trial.settings.items() if key in space},
                 distributions=dict(space),
                 value=trial.accuracy,
                 state=TrialState.FAIL if trial.accuracy is None else TrialState.COMPLETE,

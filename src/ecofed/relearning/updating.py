@@ -17,13 +17,13 @@ from ecofed.files.tensor_files import unpack
 from ecofed.methods import Context, Method, method_class
 from ecofed.methods.transport import Transport
 from ecofed.methods.updating import Before, updating
-from ecofed.relearning.changes import changed, settings_of
+from ecofed.relearning.changes import changed, say_what_changes_nothing, settings_of
 from ecofed.relearning.retraining import BUFFER_INPUT, check_learned, earlier_result, origin_of
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run
 from ecofed.runs.kept_buffer import KeptBuffer, open_buffer
-from ecofed.runs.observing import Observer
+from ecofed.runs.observing import Observer, checked
 from ecofed.runs.preparation import Prepared, load_some, prepare
 from ecofed.runs.run_folder import MODEL_FILE
 
@@ -75,12 +75,13 @@ def update(
         raise ConfigError(f"{out} is the run that is continued; choose another folder with --out")
     refuse_if_owned(source)
     kept = open_buffer(source)
-    settings = settings_of(kept.config, sets, keys)
-    config = changed(kept.config, settings, also=(_WHO, _WHO_SECTIONS)).replace(keep_buffer=True)
+    settings = settings_of(kept.config, sets, keys).with_set(keep_buffer=True)
+    config, observer = changed(kept.config, settings, also=(_WHO, _WHO_SECTIONS)), checked(observer)
     if config.seed != kept.config.seed:
         raise ConfigError(f"seed = {config.seed}: the buffer's samples are in the order of seed {kept.config.seed}")
     if config.ecofed.server == "fedavg":
         raise ConfigError("ecofed.server = 'fedavg' trains on the latest upload of a device only; update needs pooled")
+    say_what_changes_nothing(settings, observer.note)
     again = _going_on(kept, config, start, fleet=connect is not None)
     if resume:
         check_learned(out, {BUFFER_INPUT: again.origin["buffer"], START_INPUT: start})

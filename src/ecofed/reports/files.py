@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import typing
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -123,12 +124,14 @@ def _check_settings(values: dict[str, Any], file: Path) -> None:
         raise EcoFedError(f"{file}: config: {error}") from error
 
 
-def write_summary(comparison: Comparison, folder: str | Path) -> Path:
-    """Write ``summary.json``, and each run's ``result.json`` in its own of ``comparison.folders()``."""
-    for result, name in zip(comparison.results, comparison.folders(), strict=True):
+def write_summary(comparison: Comparison, folder: str | Path, places: Sequence[str] | None = None) -> Path:
+    """Write ``summary.json``, and each run's ``result.json`` in its own of ``places`` inside the folder; default:
+    ``comparison.folders()``."""
+    places = comparison.folders() if places is None else places
+    for result, name in zip(comparison.results, places, strict=True):
         write_result(result, Path(folder) / name)
     # Last, so that a summary never names a result that is not there.
-    return write_json(Path(folder) / SUMMARY_FILE, comparison.to_dict())
+    return write_json(Path(folder) / SUMMARY_FILE, comparison.to_dict(places))
 
 
 def read_summary(path: str | Path) -> Comparison:

@@ -180,4 +180,4 @@ def _model(result: RunResult) -> str:
     width = model.get("width", 1)
     rounds = len(result.rounds)
     size = "" if width == 1 else f" at {width:g}x width"
-    return f"{model.get('name', 'model')}{size} · {rounds} rounds"
+    return f"{model.get('name', 'model')}{size} · {rounds} round{'s' if rounds != 1 else ''}"

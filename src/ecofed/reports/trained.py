@@ -13,6 +13,7 @@ import numpy as np
 from ecofed.reports.devices import each_device
 from ecofed.reports.tables import ABSENT
 from ecofed.reports.units import accuracy
+from ecofed.reports.words import final_accuracy
 from ecofed.results import Comparison, RunGroup
 from ecofed.results.scores import Calibration, DeviceScores, Scores, interval, shares
 
@@ -72,8 +73,9 @@ def _overview(judged: Sequence[tuple[RunGroup, Mapping[str, list[Scores]]]]) -> 
         (group.label, [escape(by), *_overview_cells(scores)]) for group, own in judged for by, scores in own.items()
     ]
     return (
-        "<p class='note'>The network as it was after the last round (final accuracy elsewhere: the mean of the last "
-        "five evaluations). The interval is for so many images; what another seed would change is not in it.</p>"
+        "<p class='note'>The network as it was after the last round (final accuracy elsewhere: "
+        f"{final_accuracy(judged[0][0].results[0])}). The interval is for so many images; what another seed would "
+        "change is not in it.</p>"
         + _table(("", "judged by", "images", "accuracy", "95 % interval", "calibration error"), rows)
     )
 

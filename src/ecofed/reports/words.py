@@ -31,13 +31,17 @@ def accuracy_sentence(result: Comparison | RunResult) -> str:
     """What "final accuracy" means: the mean of the last five evaluations, on so many images."""
     runs = as_comparison(result).results
     run = runs[0]
-    evaluations = sum(record.test_accuracy is not None for record in run.rounds)
+    evaluations = _evaluations(run)
     last = f"the last {LAST_ROUNDS}" if evaluations > LAST_ROUNDS else f"all {evaluations}"
     mean = f"the mean of {last} evaluations" if evaluations > 1 else "of one evaluation"
     if not evaluations:
         sure = _sure(run) if len(runs) == 1 else ""
         mean = f"of the network after the last round{sure}"
     return f"final accuracy: {mean}, on {' or '.join(dict.fromkeys(map(judged_by, runs)))}"
+
+
+def _evaluations(run: RunResult) -> int:
+    return sum(record.test_accuracy is not None for record in run.rounds)
 
 
 def judged_by(run: RunResult) -> str:
@@ -183,8 +187,10 @@ def _accuracy_name(comparison: Comparison) -> str:
 def final_accuracy(result: Comparison | RunResult) -> str:
     """What "final accuracy" is, for a legend."""
     runs = as_comparison(result).results
-    if any(record.test_accuracy is not None for record in runs[0].rounds):
+    if (evaluations := _evaluations(runs[0])) >= LAST_ROUNDS:
         return "the mean of the last five evaluations"
+    if evaluations:
+        return f"the mean of all {evaluations} evaluations" if evaluations > 1 else "what the one evaluation found"
     return "what the devices found after the last round" + (_sure(runs[0]) if len(runs) == 1 else "")
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -265,8 +265,8 @@ class Comparison(Shown):
             )
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
-        """The summary: the table, the floors, and where each run's ``result.json`` lies."""
+    def to_dict(self, places: Sequence[str] | None = None) -> dict[str, Any]:
+        """The summary: the table, the floors, and where each run's ``result.json`` lies (:meth:`folders`)."""
         first = self.results[0]
         return {
             "schema": SUMMARY_SCHEMA,
@@ -278,7 +278,7 @@ class Comparison(Shown):
             "floors": dataclasses.asdict(first.data.floors),
             "runs": [
                 {"method": result.method, "seed": result.seed, "result": f"{folder}/result.json"}
-                for result, folder in zip(self.results, self.folders(), strict=True)
+                for result, folder in zip(self.results, places or self.folders(), strict=True)
             ],
             "notes": self.notes,
         }

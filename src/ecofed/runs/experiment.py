@@ -13,7 +13,7 @@ import numpy as np
 
 from ecofed.config import Config, Settings
 from ecofed.config.methods import PAPER_METHODS
-from ecofed.config.privacy import check_privacy, promise
+from ecofed.config.privacy import promise
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
 from ecofed.machine import Heap
@@ -30,6 +30,7 @@ from ecofed.results.untrained import all_untrained, refuse_untrained, untrained_
 from ecofed.runs.again import Again
 from ecofed.runs.at_once import networks_at_once
 from ecofed.runs.brought import bringing
+from ecofed.runs.comparing import places_of, runs_of
 from ecofed.runs.exporting import deliver
 from ecofed.runs.going import Going, start
 from ecofed.runs.inputs import without_devices
@@ -38,7 +39,7 @@ from ecofed.runs.judging import Judges
 from ecofed.runs.keeping import keep
 from ecofed.runs.natural import settled
 from ecofed.runs.observing import Observer, checked
-from ecofed.runs.preparation import Prepared, check_validation, prepare
+from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runs.run_folder import (
     append_metrics,
     begun,
@@ -272,15 +273,9 @@ def compare(
     """
     settings = settled(settings if isinstance(settings, Settings) else Settings.load(settings))
     methods = [methods] if isinstance(methods, str) else methods
-    configs = [settings.for_method(method) for method in methods]  # every error before the first minute is spent
-    for config in configs:
-        check_validation(config)
-        check_privacy(config)
-    if seeds:
-        configs = [config.replace(seed=seed) for config in configs for seed in dict.fromkeys(seeds)]
-    folder, several = Path(out), len(set(seeds)) > 1
-    observer = checked(observer)
-    places = [folder / (f"{one.method}-seed={one.seed}" if several else one.method) for one in configs]
+    configs = runs_of(settings, methods, seeds)  # every error before the first minute is spent
+    folder, observer = Path(out), checked(observer)
+    places = places_of(folder, configs, resume=resume)
     if resume and (folder / REPORT_FILE).exists() and all(map(is_tidy, places)):
         done = [finished(place, config) for place, config in zip(places, configs, strict=True)]
         known = _summarised(folder)
@@ -301,7 +296,7 @@ def compare(
         if known is not None and known.results == results:
             comparison = known
         else:
-            write_summary(comparison, folder)
+            write_summary(comparison, folder, [place.name for place in places])
             (folder / REPORT_FILE).unlink(missing_ok=True)  # of other runs, should the new one not come about
         if not (folder / REPORT_FILE).exists():
             report_or_note(comparison, folder, observer.note)

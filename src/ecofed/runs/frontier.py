@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ecofed.config import Config, Settings
-from ecofed.config.methods import OURS, facts_of
+from ecofed.config.methods import facts_of
 from ecofed.errors import ConfigError
 from ecofed.files.disk import holds_json, write_json
 from ecofed.models import default_cut
@@ -22,25 +20,11 @@ from ecofed.reports.frontiers import FRONTIER_FILE, PLOT_FILE, Frontier, Point, 
 from ecofed.reports.joining import changed_inputs
 from ecofed.results import RunResult
 from ecofed.results.untrained import refuse_untrained
+from ecofed.runs.comparing import check_all
 from ecofed.runs.experiment import run_owned, run_several
 from ecofed.runs.observing import Observer, checked
 from ecofed.runs.run_folder import check_finished, claimed, claimed_part
-
-#: The paper's own choices, on the same network and data.
-PAPER = {
-    "codec.name": "minmax",
-    "codec.bits": 8,
-    "ecofed.period": 2,
-    "ecofed.refresh": "period",
-    "ecofed.views": 0,
-    "codec.entropy": "none",
-    "front.name": "auto",
-    "front.precision": "full",
-    "ecofed.server": "fedavg",
-    "ecofed.fresh_momentum": True,
-    "normalisation": "batch",
-    "aggregation": "equal",
-}
+from ecofed.runs.sweep import planned
 
 
 def frontier(
@@ -73,23 +57,19 @@ def frontier(
         jobs: how many runs are trained at a time.
 
     Raises:
-        ConfigError: no combination is possible. EcoFedError: a run failed.
+        ConfigError: no combination is possible, or a baseline is not; nothing was trained. EcoFedError: a run failed.
     """
     observer, folder, notes = checked(observer), Path(out), list[str]()
+    asked = planned(settings, bits=bits, views=views, fronts=fronts, baselines=baselines)
+    check_all(one.config for one in asked)
     runs: list[tuple[str, Config]] = []
-    for front in fronts:
-        for count in bits:
-            for view in views:
-                config = _ecofed(settings, {"front.name": front, "codec.bits": count} | _views(view))
-                missing = _missing_limits(config)
-                if missing:
-                    notes.append(f"{front}: {missing}")
-                    continue
-                label = f"ecofed front={_short(front, fronts)} bits={count} views={view or 'unbounded'}"
-                runs.append((label, config))
-    if not runs:
+    for one in asked:
+        if one.front is not None and (missing := _missing_limits(one.config)):
+            notes.append(f"{one.front}: {missing}")
+        else:
+            runs.append((one.label, one.config))
+    if len(runs) == len(baselines):
         raise ConfigError(f"no point of the sweep is possible ({'; '.join(dict.fromkeys(notes)) or 'nothing asked'})")
-    runs += [(name, _ecofed(settings, PAPER) if name == "paper" else settings.for_method(name)) for name in baselines]
     with claimed(folder, "frontier", resume=resume, overwrite=overwrite), ExitStack() as stack:
         places = [folder / _folder_name(label) for label, _ in runs]
         for place in places:  # before the first minute is spent
@@ -128,22 +108,6 @@ def _write(made: Frontier, folder: Path, *, resume: bool, observer: Observer) ->
     except Exception as error:  # a library that draws fails in many ways
         reason = " ".join(str(error).split()) or type(error).__name__
         observer.note(f"frontier.png was not drawn ({reason}); {FRONTIER_FILE} is complete")
-
-
-def _short(front: str, fronts: Sequence[str]) -> str:
-    """A front's name for labels and folders: without its path, unless another's is the same."""
-    stem = Path(front).stem
-    return stem if sum(Path(other).stem == stem for other in fronts) == 1 else front
-
-
-def _ecofed(settings: Settings, changes: dict[str, Any]) -> Config:
-    pairs = tuple((tuple(key.split(".")), value) for key, value in changes.items())
-    return replace(settings, assignments=settings.assignments + pairs).for_method(OURS)
-
-
-def _views(count: int) -> dict[str, Any]:
-    refresh = {0: "period", 1: "once"}.get(count, "spread")
-    return {"ecofed.views": count, "ecofed.refresh": refresh}
 
 
 def _missing_limits(config: Config) -> str | None:

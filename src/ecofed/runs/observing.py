@@ -119,10 +119,10 @@ class ProgressLines:
         warnings.warn_explicit(text, Notice, file, line)
 
     def finished(self, result: RunResult) -> None:
-        self._method = result.method
+        self._method, rounds = result.method, len(result.rounds)
         self._say(
             f"{ended_words(result).removeprefix('finished, ')}, {human_bytes(result.total_bytes)}, "
-            f"{len(result.rounds)} rounds in {human_seconds(result.totals.wall_seconds)}"
+            f"{rounds} round{'s' if rounds != 1 else ''} in {human_seconds(result.totals.wall_seconds)}"
         )
 
     def _say(self, text: str) -> None:

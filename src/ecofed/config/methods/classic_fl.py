@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ecofed.config.facts import Facts
-from ecofed.config.fields import require
+from ecofed.config.fields import Needs, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,11 @@ class ClassicFLConfig:
     """Of ``momentum`` and ``adam``; FedAdam wants some 0.01."""
     server_momentum: float = 0.9
     """Of ``momentum`` and ``adam`` (there called beta 1)."""
+
+    NEEDS: ClassVar[Needs] = dict.fromkeys(
+        ("server_learning_rate", "server_momentum"),
+        ("classic-fl.server=momentum or classic-fl.server=adam", lambda own: own.server != "average"),
+    )
 
     def __post_init__(self) -> None:
         rate = self.server_learning_rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -48,3 +49,8 @@ class ClosedFormFacts(Facts):
     def pooled_end(cls, config: Config) -> PooledEnd:
         """A ridge classifier is linear."""
         return PooledEnd(features=config.closed_form.features, in_ball=config.privacy.epsilon is not None)
+
+    @classmethod
+    def unread(cls, config: Config) -> Mapping[str, str]:
+        of_steps = ("learning_rate", "momentum", "batch_size", "local_epochs", "aggregation")
+        return {**super().unread(config), **dict.fromkeys(of_steps, f"{cls.name} makes no step of SGD")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ecofed.config.codecs import CodecConfig
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: Bits per entry of an activation as it is.
 LOSSLESS_BITS = 32
+_MORE_UPLOADS = "ecofed.refresh=period, spread or plateau"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,11 @@ class EcoFedConfig(PooledTraining):
         "memorised": ("ecofed.refresh=plateau", lambda own: own.refresh == "plateau"),
         "buffer_bytes": ("ecofed.buffer=disk", lambda own: own.buffer == "disk"),
         "early_bits": ("ecofed.device_cuts", lambda own: own.device_cuts is not None),
+        # One upload is all there is with refresh=once, which is what views=1 says, too.
+        "views": (_MORE_UPLOADS, lambda own: own.refresh != "once" or own.views == 1),
+        "uplink_budget_bytes": (_MORE_UPLOADS, lambda own: own.refresh != "once" or own.uplink_budget_bytes is None),
         **dict.fromkeys(
-            ("flip", "shift", "cutout", "crop", "server_steps", "server_batch_size"),
+            ("flip", "shift", "cutout", "crop", *(field.name for field in fields(PooledTraining))),
             ("ecofed.server=pooled", lambda own: own.server == "pooled"),
         ),
     }
@@ -110,8 +114,12 @@ class EcoFedConfig(PooledTraining):
             require(self.refresh == "period", "ecofed.refresh", self.refresh, needs)
             require(self.period == 1, "ecofed.period", self.period, needs)
 
-    def steps(self, samples: Iterable[int], config_batch_size: int) -> int:
+    def batch(self, config_batch_size: int) -> int:
         """As for pooled training; ``fedavg`` takes the batches as they were uploaded."""
+        return config_batch_size if self.server == "fedavg" else super().batch(config_batch_size)
+
+    def steps(self, samples: Iterable[int], config_batch_size: int) -> int:
+        """The same."""
         if self.server == "fedavg":
             return PooledTraining().steps(samples, config_batch_size)
         return super().steps(samples, config_batch_size)
@@ -133,6 +141,7 @@ class EcoFedFacts(Facts):
     trains_on_device = False
     needs_frozen_front = True
     keeps_uploads = True
+    keeps_buffer = True
     stops_early = True
     noise = "images"
 
@@ -145,6 +154,15 @@ class EcoFedFacts(Facts):
         if own.refresh == "period":
             bounds.append(-(-config.rounds // own.period))
         return min(bounds, default=None)
+
+    @classmethod
+    def unread(cls, config: Config) -> Mapping[str, str]:
+        found = {**super().unread(config), "local_epochs": f"devices of {cls.name} do not train"}
+        if config.ecofed.server == "pooled":
+            found["aggregation"] = "it needs ecofed.server=fedavg"
+            if config.ecofed.optimiser != "sgd":
+                found["momentum"] = "it needs ecofed.optimiser=sgd"
+        return found
 
     @classmethod
     def coded(cls, config: Config) -> CodecConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ class SendImagesFacts(Facts):
     keeps_uploads = True
     cuts_network = False
     images_leave_device = True
+
+    @classmethod
+    def unread(cls, config: Config) -> Mapping[str, str]:
+        found = {
+            **super().unread(config),
+            "local_epochs": f"devices of {cls.name} do not train",
+            "aggregation": f"{cls.name} averages nothing over devices",
+        }
+        if config.send_images.optimiser != "sgd":
+            found["momentum"] = "it needs send-images.optimiser=sgd"
+        return found
 
     @classmethod
     def sent_as(cls, config: Config) -> tuple[int, int]:
