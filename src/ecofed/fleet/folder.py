@@ -167,6 +167,7 @@ root-certificates = "/etc/ecofed/ca.crt"
 
 def _readme(plan: Plan) -> str:
     worker = "train" if plan.worker == "torch" else "device"
+    everybody = f"devices={plan.devices} sampled_devices={plan.devices}"
     packages = "ONNX Runtime, no PyTorch" if worker == "device" else "PyTorch"
     return f"""# A fleet of {plan.devices} devices
 
@@ -179,12 +180,14 @@ If the package index has no ecofed, install its wheel: './ecofed-{__version__}-p
     sudo useradd --system --create-home --home-dir /var/lib/ecofed ecofed
     sudo python3 -m venv {plan.environment}
     sudo {plan.environment}/bin/pip install 'ecofed[flower,train]'
-    sudo install -d -o ecofed -m 700 /etc/ecofed
-    sudo install -o ecofed -m 600 certificates/ca.crt certificates/server.crt certificates/server.key /etc/ecofed
+    sudo install -d -o ecofed -m 755 /etc/ecofed
+    sudo install -o ecofed -m 644 certificates/ca.crt certificates/server.crt /etc/ecofed
+    sudo install -o ecofed -m 600 certificates/server.key /etc/ecofed
     sudo cp server/ecofed-superlink.service /etc/systemd/system/
     sudo systemctl enable --now ecofed-superlink
 
-Test images, with class names, go to `/var/lib/ecofed/data`.
+Test images go to `/var/lib/ecofed/data/pictures/test`, one sub-folder a class: they judge the network, and their folders' names
+are the run's classes. It needs no training images.
 
 ## Device N
 
@@ -193,12 +196,13 @@ Test images, with class names, go to `/var/lib/ecofed/data`.
     sudo useradd --system --create-home --home-dir /var/lib/ecofed ecofed
     sudo python3 -m venv {plan.environment}
     sudo {plan.environment}/bin/pip install 'ecofed[flower,{worker}]'
-    sudo install -d -o ecofed -m 700 /etc/ecofed
-    sudo install -o ecofed -m 600 ca.crt device-N.key /etc/ecofed
+    sudo install -d -o ecofed -m 755 /etc/ecofed
+    sudo install -o ecofed -m 644 ca.crt /etc/ecofed
+    sudo install -o ecofed -m 600 device-N.key /etc/ecofed
     sudo cp device-N.service /etc/systemd/system/ecofed-device.service
     sudo systemctl enable --now ecofed-device
 
-Its images are in `{plan.data}`, one sub-folder a class. What its owner does not allow no server gets:
+Its images are in `{plan.data}/train`, one sub-folder a class (`{plan.data}/train/cat/1.jpg`). What its owner does not allow no server gets:
 `images-may-leave`, `max-epsilon` and other keys of `--node-config` in the service (the documentation's page "Deploy a
 fleet").
 
@@ -220,10 +224,11 @@ user {USER_ID}. With docker instead of podman the words are the same.
 
 ## Let the devices in, and train
 
+    export PATH={plan.environment}/bin:$PATH
     mkdir -p ~/.flwr && cp server/flwr-config.toml ~/.flwr/config.toml
     for key in certificates/device-*.pub; do flwr supernode register "$key" fleet; done
-    flwr run app fleet --stream \\
-        --run-config 'set="devices={plan.devices} sampled_devices={plan.devices}" out="/var/lib/ecofed/first"'
+    flwr run app fleet --stream --run-config \\
+        'preset="photos" set="data.name=pictures {everybody}" out="/var/lib/ecofed/first"'
 
 More devices: the same `ecofed fleet init` with a larger `--devices`; what is here stays.
 """
