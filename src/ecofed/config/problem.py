@@ -134,6 +134,7 @@ class DataConfig:
     }
 
     def __post_init__(self) -> None:
+        require(bool(self.name.strip()), "data.name", self.name, "must name a data set, or the path of one")
         require(self.shards_per_device >= 1, "data.shards_per_device", self.shards_per_device, "must be at least 1")
         require(self.least_samples >= 1, "data.least_samples", self.least_samples, "must be at least 1")
         if self.partition == "column":
