@@ -17,7 +17,7 @@ from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.formats.lists import candidates_in
 from ecofed.data.formats.own import own_format
-from ecofed.data.formats.undivided import only_class
+from ecofed.data.formats.undivided import named_as_splits, only_class
 from ecofed.data.hub_sets import find_hub_set, is_hub_set
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
@@ -131,6 +131,12 @@ def _at_path(name: str) -> tuple[Found | None, str]:
             return None, (
                 f"data.name = '{name}': holds pictures of one class only, '{clean(only)}'; at least two classes are "
                 f"needed, each a folder of its own, or a list (CSV) of what each picture shows{_no_list(path)}"
+            )
+        if splits := named_as_splits(path):
+            return None, (
+                f"data.name = '{name}': {clean(splits[0])}/ bears the name of a split, so that the folders beside it "
+                "are not taken for classes; if it is a class, rename it; if it is a split, give the others one, too "
+                "(train/CLASS/, test/CLASS/)"
             )
         expected = "; ".join(layout.layout for layout in FORMATS.values())
         return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
