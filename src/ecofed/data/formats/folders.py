@@ -56,9 +56,9 @@ def _refuse_without_training(path: Path, splits: dict[Part, Path]) -> None:
     if others:
         tested = ", ".join(f"{folder.name}/" for folder in splits.values())
         raise DataError(
-            f"{path}: has {clean(tested)}, which bears the name of a split, and no train/, so that {listed(others)} are "
-            "not taken; if these are classes to train on, move them into train/, or move or rename "
-            f"{clean(tested)} to have them divided"
+            f"{path}: {clean(tested)} bears the name of a split, and there is no train/, so that {listed(others)} are "
+            f"not taken; if these are classes, move them into train/, or move or rename {clean(tested)} to have them "
+            "divided"
         )
 
 
