@@ -162,7 +162,9 @@ def pretrain(
         raise ConfigError(f"--labels {labels}: must be labels or rotations")
     _check_name(out)
     with owned_file(out):
-        unfinished = _check_out(out, resume=resume, overwrite=overwrite, trains=checkpoint is None)
+        unfinished = _check_out(
+            out, resume=resume, overwrite=overwrite, trains=checkpoint is None and bytes_per_image is None
+        )
         config = ModelConfig(name=model, width=width, cut=cut, image_size=size)
         if bytes_per_image is not None:
             bundle = _over_pictures(config, images, bytes_per_image, bits, grey=grey, limit=limit, seed=seed)
