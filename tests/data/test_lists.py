@@ -317,3 +317,15 @@ def test_a_label_of_several_lines_is_refused(broken: str, tmp_path: Path) -> Non
     listing(tmp_path / "labels.csv", line=lambda name: f'{name}.png,"{broken if name == "p01" else shown(name)}"')
     with pytest.raises(DataError, match=r"line [34]: 'big cat' in column 'label' has a line break in it"):
         load(tmp_path)
+
+
+def test_columns_that_need_not_be_there(tmp_path: Path) -> None:
+    """As where another data set is evaluated than that whose columns are known."""
+    for kind in ("ant", "bee"):
+        heap(tmp_path / "set" / kind, [name for name in LEVELS if shown(name) == kind])
+    how = Reading(label_column="dx", columns_needed=False)
+    assert load_dataset(str(tmp_path / "set"), how=how, note=lambda _: None).classes == ("ant", "bee")
+    listing(
+        tmp_path / "set" / "list.csv", head="file,dx", line=lambda name: f"{name}.png,{'xy'[LEVELS[name] // 4 % 2]}"
+    )
+    assert load_dataset(str(tmp_path / "set"), how=how, note=lambda _: None).classes == ("x", "y")
