@@ -137,6 +137,7 @@ def test_a_key_of_a_methods_own_section_is_not_an_override() -> None:
         ("fedgkt.temperature=1e300", "fedgkt.temperature = 1e+300: must be above 0, at most 1000"),
         ("send-images.size=2", "send-images.size = 2: must be in 4..1024"),
         ("model.width=0.0009", "model.width = 0.0009: must be in 0.001..8"),
+        ("data.name=", "data.name = '': must name a data set, or the path of one"),
         ("rounds", "--set 'rounds': must be key=value, for example --set rounds=10"),
         ("=3", "--set '=3': must be key=value, for example --set rounds=10"),
     ],
@@ -145,6 +146,13 @@ def test_a_wrong_assignment_is_one_line_that_says_what_to_do(assignment: str, me
     with pytest.raises(ConfigError) as caught:
         Settings.load(None, [assignment])
     assert str(caught.value) == message
+
+
+def test_a_network_says_how_small_its_pictures_may_be() -> None:
+    sets = ["model.name=efficientnet-lite0", "model.image_size=31"]
+    with pytest.raises(ConfigError, match=r"model\.image_size = 31: efficientnet-lite0 takes pictures of 32 pix"):
+        Settings.load("photos", sets)
+    assert Settings.load(None, [sets[0], "model.image_size=32"]).for_method("ecofed").model.image_size == 32
 
 
 def test_what_cannot_be_delivered_is_refused_before_anything_is_trained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,12 @@ def test_what_is_no_picture_is_one_line(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.png: not a picture that can be read") as error:
         _read_image(tmp_path / "broken.png", COLOUR)
     assert "\n" not in str(error.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: is no regular file"):
+        _read_image(tmp_path / "pipe.png", COLOUR)
 
 
 def test_no_picture_at_all_is_refused() -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 
 import ecofed
 from ecofed.config.schema import Config
-from ecofed.errors import DataError
+from ecofed.errors import ConfigError, DataError
+from ecofed.runs.evaluating import evaluate
 from ecofed.runs.exporting import export_network
 
 CLASSES = ("ant", "bee", "cow")
@@ -167,3 +168,31 @@ def test_send_images_is_tested_and_used_on_images_like_those_it_was_trained_on(s
     evaluation = ecofed.evaluate(tmp_path / "run")
     assert evaluation.accuracy == pytest.approx(last.test_accuracy, abs=0.05)
     assert evaluation.loss == pytest.approx(last.test_loss, rel=0.25)
+
+
+def write_list(folder: Path, column: str, other: str) -> Path:
+    """The pictures of :func:`write_pictures` with a list that says in ``column`` what they show."""
+    pictures = write_pictures(folder)
+    for part in ("train", "test"):
+        files = [(name, file) for name in CLASSES for file in sorted((pictures / part / name).iterdir())]
+        rows = [f"{file.relative_to(pictures / part)},{name},{number % 2}" for number, (name, file) in enumerate(files)]
+        (pictures / f"{part}.csv").write_text("\n".join([f"file,{column},{other}", *rows]) + "\n")
+    return pictures
+
+
+@pytest.mark.ci
+@pytest.mark.filterwarnings("ignore::ecofed.errors.Notice")
+def test_other_data_are_read_by_the_columns_of_the_networks_own(tmp_path: Path) -> None:
+    columns = {"data__label_column": "kind", "model__name": "lenet", "rounds": 1}
+    trained(write_list(tmp_path / "own", "kind", "sex"), tmp_path / "run", "classic-fl", **columns)
+    own = evaluate(tmp_path / "run")
+    again = evaluate(tmp_path / "run", str(write_list(tmp_path / "other", "kind", "sex")))
+    assert again.accuracy == own.accuracy
+    assert evaluate(tmp_path / "run", str(write_pictures(tmp_path / "folders"))).accuracy == own.accuracy
+    strange = str(write_list(tmp_path / "strange", "what", "sex"))
+    with pytest.raises(DataError, match=r"no column 'kind' \(data.label_column\); it has file, what, sex"):
+        evaluate(tmp_path / "run", strange)
+    assert evaluate(tmp_path / "run", strange, ["data.label_column=what"]).accuracy == own.accuracy
+    assert evaluate(tmp_path / "run", strange, ["data.label_column=none"]).accuracy == own.accuracy  # by folders
+    with pytest.raises(ConfigError, match=r"--set rounds: evaluate takes data.image_column and data.label_column"):
+        evaluate(tmp_path / "run", strange, ["rounds=2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -81,6 +82,40 @@ def test_what_pretrain_refuses_in_one_line(cli: Cli, words: list[str], message: 
     assert ended.code == 2
     assert message in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "2"], "--epochs: has no part in --bytes"),
+        (["--labels", "labels"], "--labels: has no part in --bytes"),
+        (["--threads", "1"], "--threads: has no part in --bytes"),
+        (["--resume"], "--resume: has no part in --bytes"),
+        (["--probe", "digits"], "--probe: has no part in --bytes"),
+        (["--width", "0.5"], "--width 0.5: the published weights of efficientnet-lite0 are for its full width"),
+        (["--size", "31"], "model.image_size = 31: efficientnet-lite0 takes pictures of 32 pixels and more"),
+    ],
+)
+def test_what_has_no_part_in_a_bottleneck_of_given_bytes(cli: Cli, words: list[str], message: str) -> None:
+    ended = cli("pretrain", "--images", "gone", "--model", "efficientnet-lite0", "--bytes", "100", *words)
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: {message}")
+    assert ended.err.count("\n") == 1
+
+
+def test_what_trains_nothing_takes_no_epochs(cli: Cli) -> None:
+    for words in (["--epochs", "1"], ["--bits", "2"], ["--start", "vgg11-w0.5-rgb"]):
+        ended = cli("pretrain", "--checkpoint", "whole.pt", *words)
+        assert (ended.code, ended.err.partition(",")[0]) == (2, f"error: {words[0]}: has no part in --checkpoint")
+
+
+def test_what_is_probed_is_there_before_anything_is_trained(cli: Cli, pictures: Path) -> None:
+    rmtree(pictures / "test")
+    for name, message in (("gone/x", "no such file or folder"), (str(pictures), "pictures has no test split")):
+        ended = cli("pretrain", *QUICK, "--epochs", "1", "--probe", name, "--out", "n.safetensors")
+        assert ended.code == 1
+        assert ended.err.startswith(f"error: --probe {name}: {message}")
+        assert "epoch" not in ended.err
 
 
 def test_shipped_fronts_are_listed_and_shown(cli: Cli) -> None:

@@ -246,3 +246,86 @@ def test_a_file_that_lists_nothing_is_named_where_nothing_else_says_what_picture
     (tmp_path / "labels.csv").write_text('file,label\n"p00.png,ant\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"one class only, 'images'.* or a list \(CSV\).*; labels.csv is none"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["dev", "unlabeled", ""])
+def test_a_column_of_splits_may_have_more_words(other: str, tmp_path: Path) -> None:
+    """What is marked for tests is never trained on, whatever else stands in the column."""
+    heap(tmp_path / "images")
+    words = ["train", "train", other, "test"]
+    listing(
+        tmp_path / "labels.csv",
+        head="file,label,split",
+        line=lambda name: f"{name}.png,{shown(name)},{words[LEVELS[name] // 4 % 4]}",
+    )
+    data, notes = load(tmp_path)
+    train, test = of(data)
+    assert {level // 4 % 4 for level in train} == {0, 1}
+    assert {level // 4 % 4 for level in test} == {3}
+    assert f"{tmp_path / 'labels.csv'}: lines not taken, by column 'split': 10 with '{other}'" in notes
+    assert not any("tells no tests" in note for note in notes)
+
+
+def test_tests_without_anything_to_train_on_are_not_divided_anew(tmp_path: Path) -> None:
+    heap(tmp_path / "images")
+    listing(
+        tmp_path / "labels.csv",
+        head="file,label,split",
+        line=lambda name: f"{name}.png,{shown(name)},{'test' if LEVELS[name] % 3 else 'learn'}",
+    )
+    with pytest.raises(DataError, match=r"column 'split' has 'test', and no line with train or training: .*'learn'"):
+        load(tmp_path)
+
+
+def test_columns_that_name_different_pictures_are_asked_about(tmp_path: Path) -> None:
+    names = list(LEVELS)
+    heap(tmp_path / "images")
+    listing(
+        tmp_path / "labels.csv",
+        head="image_id,path,label",
+        line=lambda name: f"{names[-1 - names.index(name)]},images/{name}.png,{shown(name)}",
+    )
+    with pytest.raises(DataError, match=r"columns image_id, path name different .*line 2.*data.image_column says"):
+        load(tmp_path)
+    train, test = of(load(tmp_path, image_column="path")[0])
+    assert train | test == TRUTH
+
+
+def test_columns_that_name_the_same_picture_or_are_numbers_by_chance_do_no_harm(tmp_path: Path) -> None:
+    place = tmp_path / "images"
+    place.mkdir()
+    for number in range(12):
+        Image.new("L", (32, 32), number).save(place / f"{number}.png")
+    lines = [f"{number},images/{number}.png,{number % 3}" for number in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image_id,path,label", *lines]), encoding="utf-8")
+    train, test = of(load(tmp_path)[0])
+    assert train | test == {number: str(number % 3) for number in range(12)}
+
+
+def test_equal_numbers_are_classes_in_one_order_and_dashes_are_no_numbers(tmp_path: Path) -> None:
+    heap(tmp_path / "images")
+    words = ["10", "3", "03", "003", "-2"]
+    listing(tmp_path / "labels.csv", line=lambda name: f"{name}.png,{words[LEVELS[name] // 4 % 5]}")
+    assert load(tmp_path)[0].classes == ("-2", "003", "03", "3", "10")
+    listing(tmp_path / "labels.csv", line=lambda name: f"{name}.png,{('--3', '3')[LEVELS[name] // 4 % 2]}")
+    assert load(tmp_path)[0].classes == ("--3", "3")
+
+
+@pytest.mark.parametrize("broken", ["big\ncat", "big\u2028cat"])
+def test_a_label_of_several_lines_is_refused(broken: str, tmp_path: Path) -> None:
+    heap(tmp_path / "images")
+    listing(tmp_path / "labels.csv", line=lambda name: f'{name}.png,"{broken if name == "p01" else shown(name)}"')
+    with pytest.raises(DataError, match=r"line [34]: 'big cat' in column 'label' has a line break in it"):
+        load(tmp_path)
+
+
+def test_columns_that_need_not_be_there(tmp_path: Path) -> None:
+    """As where another data set is evaluated than that whose columns are known."""
+    for kind in ("ant", "bee"):
+        heap(tmp_path / "set" / kind, [name for name in LEVELS if shown(name) == kind])
+    how = Reading(label_column="dx", columns_needed=False)
+    assert load_dataset(str(tmp_path / "set"), how=how, note=lambda _: None).classes == ("ant", "bee")
+    listing(
+        tmp_path / "set" / "list.csv", head="file,dx", line=lambda name: f"{name}.png,{'xy'[LEVELS[name] // 4 % 2]}"
+    )
+    assert load_dataset(str(tmp_path / "set"), how=how, note=lambda _: None).classes == ("x", "y")

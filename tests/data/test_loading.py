@@ -16,10 +16,13 @@ from threading import Thread
 import numpy as np
 import pytest
 from data_builders import pictures, write_idx, write_parquet
+from PIL import Image
 
+from ecofed.config.problem import DataConfig
 from ecofed.data import digits, fetch, fetching, hub, known, list_datasets, load_dataset, places, require_test
+from ecofed.data.known import CIFAR10
 from ecofed.data.places import cure
-from ecofed.errors import DataError, MissingExtraError
+from ecofed.errors import ConfigError, DataError, MissingExtraError
 from ecofed.errors.installation import install_command
 
 
@@ -94,6 +97,35 @@ class TestPlaces:
     def test_an_unknown_name_suggests_the_nearest(self) -> None:
         with pytest.raises(DataError, match=r"known names are .*did you mean 'cifar10'"):
             load_dataset("cifer10")
+
+    def test_no_name_and_names_of_any_length(self) -> None:
+        for name in ("", " "):
+            with pytest.raises(DataError, match=r"data\.name = '': names no data set"):
+                load_dataset(name, fallback="digits")
+            with pytest.raises(ConfigError, match=r"data\.name = '.*': must name a data set"):
+                DataConfig(name=name)
+        with pytest.raises(DataError, match=r"data set 'a+ \.\.\. a+' not found"):
+            load_dataset("a" * 300)
+        with pytest.raises(DataError, match=r"data\.name = '\./a+ \.\.\. a+': no such file or folder"):
+            load_dataset("./" + "a" * 5000)
+
+    @pytest.mark.parametrize(
+        ("names", "title"),
+        [
+            ([f"c{number}" for number in range(10)], "cifar10"),
+            (list(CIFAR10), "CIFAR-10"),
+            (["Airplane", "car", *CIFAR10[2:]], "CIFAR-10"),
+            ([str(number) for number in range(10)], "CIFAR-10"),
+        ],
+    )
+    def test_a_folder_called_like_a_known_set_is_one_by_its_classes(
+        self, names: list[str], title: str, tmp_path: Path
+    ) -> None:
+        for name in names:
+            (tmp_path / "cifar10" / name).mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "cifar10" / name / f"{number}.png")
+        assert load_dataset(str(tmp_path / "cifar10"), note=lambda _: None).title == title
 
     def test_labels_outside_a_known_set(self, isolated: Path) -> None:
         images = pictures(2, side=28, channels=1)[..., 0]

@@ -302,6 +302,13 @@ class TestWhoseImage:
         (place / "train.csv").write_text("\n".join(["file,client", *lines[1:]]))
         with pytest.raises(DataError, match=r"1 of 6 pictures are not in it, such as ant/0\.png"):
             load_dataset(str(place), how=how)
+        for more, wrong in (
+            (lines[0], r"line 8: 'ant/0\.png' is the picture of line 2, too"),
+            ("ant/9.png,x", "is no pic"),
+        ):
+            (place / "train.csv").write_text("\n".join(["file,client", *lines, more]))
+            with pytest.raises(DataError, match=wrong):
+                load_dataset(str(place), how=how)
         (place / "train.csv").write_text("name,client\n")
         with pytest.raises(DataError, match="no column 'file'; it has name, client"):
             load_dataset(str(place), how=how)

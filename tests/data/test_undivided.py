@@ -56,8 +56,19 @@ def test_a_class_with_one_picture_is_only_learned(tmp_path: Path) -> None:
 
 def test_where_folders_have_the_names_of_splits_they_are_splits(tmp_path: Path) -> None:
     place = write(tmp_path / "mine", {"train": 5, "other": 5})
-    with pytest.raises(DataError, match="holds no data set; expected one of"):
+    with pytest.raises(DataError, match=r"train/ bears the name of a split, .*if it is a class, rename it"):
         load(place)
+    place = write(write(tmp_path / "more", {"cat": 5, "dog": 5}) / "val", {"cat": 5, "dog": 5}).parent
+    with pytest.raises(DataError, match=r"val/ bears the name of a split, .* that cat, dog are not taken; .*move them"):
+        load(place)
+
+
+def test_the_folder_that_one_is_in_and_the_one_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = write(tmp_path / "mine", {"ant": 5, "bee": 5})
+    for name, inside in ((".", place), ("./", place), ("..", place / "ant")):
+        monkeypatch.chdir(inside)
+        data = load_dataset(name, note=lambda _: None)
+        assert (data.name, data.classes) == ("mine", ("ant", "bee"))
 
 
 def test_one_folder_is_no_set_of_classes(tmp_path: Path) -> None:

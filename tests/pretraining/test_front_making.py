@@ -149,8 +149,10 @@ def test_a_bottleneck_front_is_narrow_and_bounded(narrow_front: FrontBundle) -> 
     assert narrow_front.expansion["conv.weight"].shape == (16, 4, 1, 1)
     assert "bottleneck.norm.running_var" in narrow_front.weights
     assert FrontBundle.decode(narrow_front.encode()).id == narrow_front.id
-    with pytest.raises(ConfigError, match="limits for"):
-        narrow_front.for_device(4)
+    with pytest.raises(ConfigError, match=r"for \[2\] bits only; set codec.name=uniform and codec.bits=2"):
+        narrow_front.for_device(8)
+    with pytest.raises(ConfigError, match=r"for \[8\] bits only; set codec.name=dct and codec.bits=8"):
+        dataclasses.replace(narrow_front, upper={8: narrow_front.upper[2]}).for_device(2)
 
 
 def test_a_bottleneck_needs_channels_and_bits(images: PublicImages) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ecofed.errors import ConfigError, DataError
 from ecofed.pretraining import load_images
+from ecofed.pretraining.public_images import load_pictures
 
 
 @pytest.fixture
@@ -69,3 +70,27 @@ def test_one_class_and_missing_sets_are_refused(folder: Path) -> None:
         load_images(str(folder), channels=3)
     with pytest.raises(DataError, match="'no-such-set'"):
         load_images("no-such-set", channels=3)
+
+
+@pytest.mark.parametrize("deep", ["", "2024", "2024/may"])
+def test_where_no_labels_are_needed_any_folder_of_pictures_will_do(deep: str, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    (album / deep).mkdir(parents=True)
+    for number in range(6):
+        Image.new("RGB", (50, 40), (20 * number, 0, 0)).save(album / deep / f"{number}.png")
+    (album / "notes.txt").write_text("of pictures")
+    with pytest.warns(UserWarning, match=r"album: not taken: 1 of kind \.txt"):
+        turned = load_images(str(album), channels=3, labels="rotations")
+    assert (turned.title, turned.images_NHWC.shape) == ("album, rotations", (6, 32, 32, 3))
+    with pytest.warns(UserWarning, match="notes"):
+        some = load_pictures(str(album), channels=3, side=40, limit=4)
+    assert (some.title, some.images_NHWC.shape) == ("4 pictures of album", (4, 40, 40, 3))
+    assert set(some.images_NHWC[:, 0, 0, 0].tolist()) < {0, 20, 40, 60, 80, 100}
+    with pytest.raises(DataError, match=r"--images .*album: holds pictures, .*or add --labels rotations"):
+        load_images(str(album), channels=3)
+
+
+def test_what_is_not_there_is_said_of_the_option(tmp_path: Path) -> None:
+    for labels in ("labels", "rotations"):
+        with pytest.raises(DataError, match=r"^--images .*/gone: no such file or folder"):
+            load_images(str(tmp_path / "gone"), channels=3, labels=labels)  # type: ignore[arg-type]

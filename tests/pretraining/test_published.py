@@ -18,13 +18,14 @@ from ecofed.cli import main
 from ecofed.config import Settings
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import Config
-from ecofed.data import to_input
+from ecofed.data import load_dataset, to_input
 from ecofed.errors import ConfigError, MissingExtraError, ModelError
 from ecofed.models import build_front, build_model, initialise, load_arrays, with_precision
 from ecofed.models.bottleneck import Expansion
 from ecofed.models.timm_networks import separated
-from ecofed.pretraining import published
-from ecofed.pretraining.bundling import activations
+from ecofed.pretraining import bundling, published
+from ecofed.pretraining.bundling import activations, random_front
+from ecofed.pretraining.check import check_front, reading_for
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.int8_weights import pack_int8, without_last
 from ecofed.pretraining.published import LITE0_PACKAGE, Code, published_front, published_weights
@@ -201,6 +202,38 @@ def test_a_file_of_something_else_is_refused_by_what_it_lacks(tmp_path: Path, ti
     with pytest.raises(ModelError, match=r"other.safetensors has no 'conv_stem.weight'.*not the weights of timm:"):
         published_weights(ModelConfig(name="timm:tinynet", weights=other), 3)
     assert tinynet.is_file()
+
+
+def test_small_pictures_of_timms_networks_stay_small(tinynet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundling, "public_images", pictures)
+    config = ModelConfig(name="timm:tinynet", weights=str(tinynet), image_size=24)
+    assert random_front(config, 3, 0).input_size == 24
+
+
+@pytest.mark.ci
+@pytest.mark.filterwarnings("ignore::ecofed.errors.Notice")
+def test_a_front_for_photographs_is_checked_at_its_own_size(
+    tinynet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundling, "public_images", pictures)
+    photos = tmp_path / "photos"
+    for number in range(20):
+        folder = photos / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 44), (10 * number, 99, 0)).save(folder / f"{number}.png")
+    own = random_front(ModelConfig(name="timm:tinynet", weights=str(tinynet), image_size=40), 3, 0)
+    own.save(tmp_path / "own.safetensors")
+    monkeypatch.setattr(
+        sys, "argv", ["ecofed", "front", "check", str(photos), "--front", str(tmp_path / "own.safetensors")]
+    )
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code, capsys.readouterr().err
+    found = check_front(own, load_dataset(str(photos), how=reading_for(own)))
+    assert found.bytes_per_image == np.prod(own.activation_shape) // 2
+    assert found.random_front_accuracy == found.probe_accuracy
+    with pytest.raises(ConfigError, match=r"read as pictures of 32x32, the front takes 40x40; read it with how="):
+        check_front(own, load_dataset(str(photos)))
 
 
 def test_weights_of_timm_are_read_under_its_names_and_ours(tinynet: Path, tmp_path: Path) -> None:

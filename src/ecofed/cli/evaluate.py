@@ -21,6 +21,15 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensor
 Data = Annotated[
     str | None, typer.Option("--data", metavar="NAME|PATH", help="Default: the data set the network was trained on.")
 ]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="data.label_column or data.image_column: the columns of these data, if not those of the network's own; "
+        "repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -34,12 +43,12 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def evaluate(model: Model, data: Data = None, json: Json = False) -> None:
+def evaluate(model: Model, data: Data = None, sets: Sets = None, json: Json = False) -> None:
     """Accuracy and loss of a trained network on all test images of a data set: in all, by class, by how sure it is."""
     need_torch("ecofed evaluate")
     from ecofed.runs.evaluating import evaluate as evaluated
 
-    result = evaluated(model, data)
+    result = evaluated(model, data, sets or ())
     if json:
         print_json(result.to_dict())
         return

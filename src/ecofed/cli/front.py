@@ -104,10 +104,11 @@ def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Jso
     """
     need_torch("fronts")
     from ecofed.data import load_dataset
-    from ecofed.pretraining.check import check_front
+    from ecofed.pretraining.check import check_front, reading_for
     from ecofed.pretraining.shipped import load_front
 
-    found = check_front(load_front(front), load_dataset(data), bits=bits, seed=seed)
+    bundle = load_front(front)
+    found = check_front(bundle, load_dataset(data, how=reading_for(bundle)), bits=bits, seed=seed)
     if json:
         print_json(dataclasses.asdict(found) | {"advice": found.advice})
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +15,13 @@ from ecofed.cli.output import print_json, print_text
 from ecofed.cli.shared import Overwrite, add_command, check_file, named_path, need_torch
 from ecofed.cli.streams import say
 from ecofed.config.problem import ModelConfig
-from ecofed.errors import ConfigError
+from ecofed.errors import ConfigError, DataError
 from ecofed.files.ownership import owned_file
 from ecofed.files.replacing import refuse_existing
 from ecofed.reports.units import human_seconds
 
 if TYPE_CHECKING:
-    from ecofed.pretraining import EpochReport
+    from ecofed.pretraining import EpochReport, ProbeSet
     from ecofed.wire import FrontBundle
 
 Images = Annotated[
@@ -97,6 +98,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted 
 Json = Annotated[bool, typer.Option("--json", help="Print the card as JSON on stdout; progress goes to stderr.")]
 
 
+#: Options of a training, and of what has labels.
+_TRAINING = ("channels", "adversary", "start", "epochs", "threads", "resume")
+_LABELLED = ("labels", "checkpoint", "probe")
 #: That a bottleneck is worked out from, unless --limit says otherwise.
 MOST_PICTURES = 1500
 
@@ -114,6 +118,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
+    context: typer.Context,
     images: Images = None,
     labels: Labels = "labels",
     model: Model = "vgg11",
@@ -144,16 +149,8 @@ def pretrain(
     """
     if size is not None and bytes_per_image is None:
         raise ConfigError("--size: only with --bytes; what is trained here takes pictures of 32 pixels")
-    trained: dict[str, object] = {
-        "--channels": channels,
-        "--start": start,
-        "--checkpoint": checkpoint,
-        "--probe": probe,
-        "--adversary": adversary,
-    }
-    for option, value in trained.items():
-        if bytes_per_image is not None and value is not None:
-            raise ConfigError(f"{option}: has no part in --bytes, which trains nothing; leave it out")
+    _refuse_without_part(context, "--bytes" if bytes_per_image is not None else None, _TRAINING + _LABELLED)
+    _refuse_without_part(context, "--checkpoint" if checkpoint is not None else None, (*_TRAINING, "bits"))
     if adversary and (channels is None or checkpoint is not None):
         raise ConfigError("--adversary: what it trains against is a bottleneck; give --channels and --bits")
     need_torch("pre-training")
@@ -165,12 +162,15 @@ def pretrain(
         raise ConfigError(f"--labels {labels}: must be labels or rotations")
     _check_name(out)
     with owned_file(out):
-        unfinished = _check_out(out, resume=resume, overwrite=overwrite, trains=checkpoint is None)
+        unfinished = _check_out(
+            out, resume=resume, overwrite=overwrite, trains=checkpoint is None and bytes_per_image is None
+        )
         config = ModelConfig(name=model, width=width, cut=cut, image_size=size)
         if bytes_per_image is not None:
             bundle = _over_pictures(config, images, bytes_per_image, bits, grey=grey, limit=limit, seed=seed)
             _write(bundle, out, None, None, json=json)
             return
+        probed = _probed(probe) if probe is not None else None
         public = load_images(
             images or default_source(),
             channels=1 if grey else 3,
@@ -191,13 +191,21 @@ def pretrain(
                     bits=bits,
                     start=_front(start) if start is not None else None,
                     report=_say,
-                    early=(lambda front: _say_probe(front, probe)) if probe is not None else None,
+                    early=(lambda front: _say_probe(front, probed)) if probed is not None else None,
                     checkpoint=unfinished,
                 )
-        accuracy = _say_probe(bundle, probe) if probe is not None else None
+        accuracy = _say_probe(bundle, probed) if probed is not None else None
         _write(bundle, out, accuracy, probe, json=json)
         if checkpoint is None:  # otherwise a file of that name is somebody else's
             unfinished.unlink(missing_ok=True)
+
+
+def _refuse_without_part(context: typer.Context, kind: str | None, parameters: Sequence[str]) -> None:
+    """Options that were given, and that a kind of front-making does nothing with."""
+    for name in parameters:
+        source = context.get_parameter_source(name)
+        if kind is not None and source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name}: has no part in {kind}, which trains nothing; leave it out")
 
 
 def _over_pictures(
@@ -210,6 +218,10 @@ def _over_pictures(
 
     if not config.is_backbone:
         raise ConfigError(f"--bytes: {config.name} has no published weights; use --channels and --bits")
+    if config.width != 1:
+        raise ConfigError(
+            f"--width {config.width:g}: the published weights of {config.name} are for its full width; leave it out"
+        )
     channels, side = 1 if grey else 3, input_side(config)
     pictures = load_pictures(images or FRACTALS, channels=channels, side=side, limit=limit or MOST_PICTURES, seed=seed)
     code = Code(wanted, bits or 8, transformed=bits is None)
@@ -245,12 +257,22 @@ def _say(report: EpochReport) -> None:
     )
 
 
-def _say_probe(bundle: FrontBundle, data: str) -> float:
+def _probed(data: str) -> ProbeSet:
+    """Read before anything is trained, which may take hours."""
     from ecofed.data import load_dataset
-    from ecofed.pretraining.check import default_bits
-    from ecofed.pretraining.probe import probe_front, probe_set
+    from ecofed.pretraining.probe import probe_set
 
-    sample = probe_set(load_dataset(data), train=5_000)
+    try:
+        return probe_set(load_dataset(data), train=5_000)
+    except DataError as error:
+        told = str(error).removeprefix(f"data.name = '{data}': ")
+        raise DataError(f"--probe {data}: {told}") from error
+
+
+def _say_probe(bundle: FrontBundle, sample: ProbeSet) -> float:
+    from ecofed.pretraining.check import default_bits
+    from ecofed.pretraining.probe import probe_front
+
     accuracy = probe_front(bundle, sample, default_bits(bundle))
     say(f"linear probe on {sample.title}: {accuracy:.3f}")
     return accuracy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -41,6 +42,8 @@ class ModelConfig:
 
     NARROWED: ClassVar[tuple[str, ...]] = ("vgg11", "resnet9", "alexnet", "lenet")
     """Networks that take ``back_width``."""
+    LEAST_SIZES: ClassVar[Mapping[str, int]] = {"efficientnet-lite0": 32}
+    """Sides of the smallest pictures of networks that halve them often."""
     NEEDS: ClassVar[Needs] = {
         key: ("a backbone: model.name=efficientnet-lite0 or model.name=timm:NAME", lambda own: own.is_backbone)
         for key in ("weights", "back")
@@ -60,6 +63,9 @@ class ModelConfig:
             require(self.name in self.NARROWED, "model.back_width", self.back_width, rule)
         if self.image_size is not None:
             require(8 <= self.image_size <= 1024, "model.image_size", self.image_size, "must be in 8..1024")
+            least = self.LEAST_SIZES.get(self.name, 8)
+            rule = f"{self.name} takes pictures of {least} pixels and more"
+            require(self.image_size >= least, "model.image_size", self.image_size, rule)
         if self.head_width is not None:
             require(1 <= self.head_width <= 65536, "model.head_width", self.head_width, "must be in 1..65536")
 
@@ -135,6 +141,7 @@ class DataConfig:
     }
 
     def __post_init__(self) -> None:
+        require(bool(self.name.strip()), "data.name", self.name, "must name a data set, or the path of one")
         require(self.shards_per_device >= 1, "data.shards_per_device", self.shards_per_device, "must be at least 1")
         require(self.least_samples >= 1, "data.least_samples", self.least_samples, "must be at least 1")
         if self.partition == "column":

@@ -54,10 +54,13 @@ def _same_shape(train_NHWC: ImageRows, test_NHWC: ImageRows | None) -> tuple[Ima
 
 
 def _fits(known: KnownSet, train: Split) -> bool:
+    """Whether these are its classes: by most of their names (copies have other words for some), or by numbers."""
     if known.classes is None:
         return True
     if train.label_names is not None:
-        return len(train.label_names) == len(known.classes)
+        own, published = set(map(_letters, train.label_names)), set(map(_letters, known.classes))
+        numbered = own == {str(number) for number in range(len(published))}
+        return len(own) == len(published) and (numbered or 2 * len(own & published) > len(published))
     return bool(train.labels_N.min() >= 0 and train.labels_N.max() < len(known.classes))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,10 @@ def load_dataset(
             )
         return load_dataset(fallback, how=how, note=note)
     if how.image_column or how.label_column:
-        found = _with_columns(found, "data.image_column" if how.image_column else "data.label_column")
+        with_columns = _with_columns(found, how)
+        if with_columns is None:
+            how = replace(how, image_column=None, label_column=None)
+        found = with_columns or found
     if found.path is None or found.layout is None:
         train, test = read_digits(how.frame)
         return _with_owners(assemble(found.name, found.place, train, test), train, test, how)
@@ -70,16 +74,21 @@ def load_dataset(
     return replace(dataset, white=how.white or train_split.white or FULL_WHITE)
 
 
-def _with_columns(found: Found, key: str) -> Found:
-    """A list in the folder, too, where class folders would do without.
+def _with_columns(found: Found, how: Reading) -> Found | None:
+    """A list in the folder, too, where class folders would do without; ``None``: nothing there has columns, and need
+    not.
 
     Raises:
         DataError: nothing there has columns.
     """
-    if found.layout in (FORMATS["parquet"], FORMATS["lists"]):
+    if found.layout == FORMATS["parquet"]:
         return found
-    if found.path is not None and lists.find_whatever(found.path):
-        return replace(found, layout=replace(FORMATS["lists"], find=lists.find_whatever))
+    find_them = partial(lists.find_whatever, image_column=how.image_column)
+    if found.path is not None and find_them(found.path):
+        return replace(found, layout=replace(FORMATS["lists"], find=find_them))
+    if not how.columns_needed:
+        return None
+    key = "data.image_column" if how.image_column else "data.label_column"
     raise DataError(
         f"{found.name}: {key} names a column of parquet files or of a list (CSV) that names pictures, and there is "
         "none; leave it out"

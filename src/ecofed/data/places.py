@@ -6,6 +6,7 @@ An explicit path; ``$ECOFED_DATA/<name>/``; the user's cache; known system folde
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,11 +17,11 @@ from ecofed.data import hub
 from ecofed.data.formats import FORMATS, Format
 from ecofed.data.formats.lists import candidates_in
 from ecofed.data.formats.own import own_format
-from ecofed.data.formats.undivided import only_class
+from ecofed.data.formats.undivided import named_as_splits, only_class
 from ecofed.data.hub_sets import find_hub_set, is_hub_set
 from ecofed.data.known import KNOWN
 from ecofed.errors import DataError, nearest
-from ecofed.errors.foreign_text import clean
+from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.errors.installation import install_command
 
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
@@ -62,7 +63,17 @@ def is_path(name: str) -> bool:
         return False
     if name.startswith(("~", ".")) or name.endswith(".parquet") or os.sep in name or "/" in name:
         return True
-    return name not in KNOWN and Path(name).exists()
+    return name not in KNOWN and _exists(Path(name))
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder. Nothing can have a name of thousands of letters."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found | None, str]:
@@ -72,6 +83,8 @@ def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found
     holds something malformed is a
     :class:`DataError`.
     """
+    if not name.strip():
+        raise DataError("data.name = '': names no data set; give a known name, or the path of a folder ('.': this one)")
     own, colon, where = name.partition(":")
     if colon and own in plugin_formats():
         return _of_own_format(name, own, where)
@@ -87,10 +100,11 @@ def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found
         if folder is None:
             looked.append(f"{place} ({description})")
             continue
-        layout = _layout(folder)
+        there = _exists(folder)
+        layout = _layout(folder) if there else None
         if layout is not None:
             return Found(name=name, place=place, path=folder, layout=layout), ""
-        looked.append(f"{folder}{' (no known layout)' if folder.exists() else ''}")
+        looked.append(f"{clean(folder, LONGEST_NAME)}{' (no known layout)' if there else ''}")
     known = KNOWN.get(name)
     if known is not None and known.from_package:
         if find_spec("sklearn") is not None:
@@ -102,20 +116,27 @@ def find(name: str, *, network: bool = True, advise: bool = True) -> tuple[Found
         if snapshot is not None:
             return Found(name=name, place="hub", path=snapshot, layout=FORMATS["parquet"]), ""
         looked.append(f"the Hugging Face hub ({reason})")
-    missing = f"data set '{name}' not found: looked in {', '.join(looked)}"
+    missing = f"data set '{clean(name, LONGEST_NAME)}' not found: looked in {', '.join(looked)}"
     return None, f"{missing}; {cure(name)}{_here(name)}" if advise else missing
 
 
 def _at_path(name: str) -> tuple[Found | None, str]:
     path = _expanded(name)
-    if not path.exists():
-        return None, f"data.name = '{name}': no such file or folder{nearest(path.name, KNOWN)}{_no_format(name)}"
+    if not _exists(path):
+        called = clean(name, LONGEST_NAME)
+        return None, f"data.name = '{called}': no such file or folder{nearest(path.name, KNOWN)}{_no_format(name)}"
     layout = _layout(path)
     if layout is None:
         if only := only_class(path):
             return None, (
                 f"data.name = '{name}': holds pictures of one class only, '{clean(only)}'; at least two classes are "
                 f"needed, each a folder of its own, or a list (CSV) of what each picture shows{_no_list(path)}"
+            )
+        if splits := named_as_splits(path):
+            return None, (
+                f"data.name = '{name}': {clean(splits[0])}/ bears the name of a split, so that the folders beside it "
+                "are not taken for classes; if it is a class, rename it; if it is a split, give the others one, too "
+                "(train/CLASS/, test/CLASS/)"
             )
         expected = "; ".join(layout.layout for layout in FORMATS.values())
         return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
@@ -125,8 +146,8 @@ def _at_path(name: str) -> tuple[Found | None, str]:
 
 def _of_own_format(name: str, own: str, where: str) -> tuple[Found | None, str]:
     path = _expanded(where)
-    if not path.exists():
-        return None, f"data.name = '{name}': no such file or folder"
+    if not _exists(path):
+        return None, f"data.name = '{clean(name, LONGEST_NAME)}': no such file or folder"
     layout = own_format(plugin_formats()[own])
     if not layout.find(path):
         return None, f"data.name = '{name}': holds no such data; expected {layout.layout}{_contents(path)}"

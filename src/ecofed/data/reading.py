@@ -25,6 +25,8 @@ class Reading:
     """Of a parquet file (``data.image_column``); ``None``: by its usual names, or as the hub says."""
     label_column: str | None = None
     """The same for the labels (``data.label_column``)."""
+    columns_needed: bool = True
+    """``False``: data without columns, as class folders are, do without ``image_column`` and ``label_column``."""
     device_needed: bool = True
     """``False``: pictures of which nobody knows whose they are will do."""
     store: Path | None = None

@@ -186,8 +186,8 @@ If the package index has no ecofed, install its wheel: './ecofed-{__version__}-p
     sudo cp server/ecofed-superlink.service /etc/systemd/system/
     sudo systemctl enable --now ecofed-superlink
 
-Test images go to `/var/lib/ecofed/data/pictures/test`, one sub-folder a class: they judge the network, and their folders' names
-are the run's classes. It needs no training images.
+Test images go to `/var/lib/ecofed/data/pictures/test`, one sub-folder a class: they judge the network, and the names of
+these folders are the run's classes. It needs no training images.
 
 ## Device N
 
@@ -202,7 +202,8 @@ are the run's classes. It needs no training images.
     sudo cp device-N.service /etc/systemd/system/ecofed-device.service
     sudo systemctl enable --now ecofed-device
 
-Its images are in `{plan.data}/train`, one sub-folder a class (`{plan.data}/train/cat/1.jpg`). What its owner does not allow no server gets:
+Its images are in `{plan.data}/train`, one sub-folder a class (`{plan.data}/train/cat/1.jpg`). What its owner does not
+allow no server gets:
 `images-may-leave`, `max-epsilon` and other keys of `--node-config` in the service (the documentation's page "Deploy a
 fleet").
 

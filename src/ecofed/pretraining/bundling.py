@@ -28,7 +28,7 @@ from ecofed.models import (
     set_normalisation,
     state_arrays,
 )
-from ecofed.models.registry import build_model, input_side
+from ecofed.models.registry import build_model, image_size, input_side
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.limits import ALL_BITS, quantiser_limits, saturated_fraction
 from ecofed.slow_work import counted
@@ -78,7 +78,8 @@ def make_bundle(
     if not grouped:
         set_normalisation(front, "frozen")
     _round_to_half(front)
-    size = max(SIZE, *public_NHWC.shape[1:3])
+    # Smaller pictures of the paper's networks get a border; of others their size is what was asked for.
+    size = SIZE if image_size(config) is None else max(public_NHWC.shape[1:3])
     shape_CHW = activation_shape(front, in_channels, size)
     x_NCHW = to_input(public_NHWC, mean, std, size)
     if not own_statistics:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecofed.activations import saturation_warned
+from ecofed.config.network_input import Frame
 from ecofed.config.problem import ModelConfig
 from ecofed.data import Dataset, compressed_sizes, raw_bytes
+from ecofed.data.reading import Reading
 from ecofed.errors import ConfigError
+from ecofed.models.registry import image_size
 from ecofed.pretraining.audited import AuditedFront, audited_front
 from ecofed.pretraining.bundling import random_front
 from ecofed.pretraining.limits import saturated_fraction
@@ -68,6 +71,11 @@ class FrontCheck:
         return f"suits these images: {100 * gain:.1f} points better than a random front, at {price}"
 
 
+def reading_for(bundle: FrontBundle) -> Reading:
+    """How a data set is read for a front: photographs at the size of its input, others as the paper's networks do."""
+    return Reading(frame=Frame(image_size=image_size(_config(bundle))))
+
+
 def check_front(
     bundle: FrontBundle,
     dataset: Dataset,
@@ -77,12 +85,13 @@ def check_front(
     test: int = 2_000,
     seed: int = 0,
 ) -> FrontCheck:
-    """Probe ``bundle`` on a keyed sample of ``dataset``, against a random front and the raw pixels.
+    """Probe ``bundle`` on a keyed sample of ``dataset``, read as :func:`reading_for` says, against a random front and
+    the raw pixels.
 
     ``bits`` defaults to 4 where the front has limits for it, otherwise to the bits it was trained with.
 
     Raises:
-        ConfigError: images of another number of channels, or bits that the front has no limits for.
+        ConfigError: images of another number of channels or size, or bits that the front has no limits for.
         DataError: the data set has no test split.
     """
     if dataset.channels != bundle.in_channels:
@@ -90,12 +99,17 @@ def check_front(
             f"{dataset.title} has {dataset.channels} channels, the front takes {bundle.in_channels}; "
             "'ecofed front list' shows the others"
         )
+    height, width = dataset.train.images_NHWC.shape[1:3]
+    if image_size(_config(bundle)) is not None and min(height, width) < bundle.input_size:
+        raise ConfigError(
+            f"{dataset.title} was read as pictures of {height}x{width}, the front takes {bundle.input_size}x"
+            f"{bundle.input_size}; read it with how=ecofed.pretraining.check.reading_for(front)"
+        )
     bits = default_bits(bundle) if bits is None else bits
     if bits not in bundle.upper:
         raise ConfigError(f"--bits {bits}: this front has quantiser limits for {sorted(bundle.upper)} bits only")
     sample = probe_set(dataset, train=train, test=test, seed=seed)
-    config = ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut)
-    opponent = random_front(config, bundle.in_channels, seed, normalisation=bundle.normalisation)
+    opponent = random_front(_config(bundle), bundle.in_channels, seed, normalisation=bundle.normalisation)
     h_NF = features(bundle, sample.test)
     h_NCHW = h_NF.reshape(len(h_NF), *bundle.activation_shape)
     kept = np.arange(min(200, len(dataset.train)))
@@ -113,6 +127,10 @@ def check_front(
         saturated_fraction=saturated_fraction(h_NCHW, bundle.upper[bits]),
         audited=audited_front(bundle.id, bits),
     )
+
+
+def _config(bundle: FrontBundle) -> ModelConfig:
+    return ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut, image_size=bundle.input_size)
 
 
 def default_bits(bundle: FrontBundle) -> int:

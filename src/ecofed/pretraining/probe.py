@@ -16,7 +16,8 @@ import torch
 
 from ecofed.activations import make_codec
 from ecofed.data import Dataset, ImageSet, require_test, test_indices, to_input
-from ecofed.data.transforms import padded, with_channels
+from ecofed.data.images import SIZE, resize
+from ecofed.data.transforms import centre, with_channels
 from ecofed.models import build_front
 from ecofed.pretraining.bundling import activations
 from ecofed.randomness import permutation
@@ -68,12 +69,17 @@ def probe_front(bundle: FrontBundle, sample: ProbeSet, bits: int | None = None) 
 
 
 def probe_pixels(sample: ProbeSet) -> float:
-    """The same for a linear classifier on the raw pixels."""
-    train_NF, test_MF = (
-        images.images_NHWC[:].reshape(len(images), -1).astype(np.float32) / 255
-        for images in (sample.train, sample.test)
-    )
+    """The same for a linear classifier on the raw pixels; of photographs, when scaled to 32x32: there are too many
+    others for a classifier of this kind."""
+    train_NF, test_MF = (_pixels(images) for images in (sample.train, sample.test))
     return ridge_accuracy(train_NF, sample.train.labels_N, test_MF, sample.test.labels_N, sample.classes)
+
+
+def _pixels(images: ImageSet) -> np.ndarray:
+    images_NHWC = images.images_NHWC[:]
+    if max(images_NHWC.shape[1:3]) > SIZE:
+        images_NHWC = np.stack([resize(image_HWC) for image_HWC in images_NHWC])
+    return images_NHWC.reshape(len(images), -1).astype(np.float32) / 255
 
 
 def features(bundle: FrontBundle, images: ImageSet, bits: int | None = None) -> np.ndarray:
@@ -82,8 +88,10 @@ def features(bundle: FrontBundle, images: ImageSet, bits: int | None = None) -> 
     codec = make_codec("uniform", bits, bundle.activation_shape, bundle.upper[bits]) if bits else None
     rows = []
     for at in range(0, len(images), 1000):
-        images_NHWC = padded(with_channels(images.images_NHWC[at : at + 1000], bundle.in_channels))
-        h_NCHW = activations(front, to_input(images_NHWC, bundle.mean, bundle.std))
+        images_NHWC = with_channels(images.images_NHWC[at : at + 1000], bundle.in_channels)
+        if min(images_NHWC.shape[1:3]) > bundle.input_size:  # photographs have a margin
+            images_NHWC = centre(images_NHWC, bundle.input_size)
+        h_NCHW = activations(front, to_input(images_NHWC, bundle.mean, bundle.std, bundle.input_size))
         if codec is not None:
             h_NCHW = codec.decode(codec.encode(h_NCHW, len(h_NCHW)).rows)
         rows.append(h_NCHW.reshape(len(h_NCHW), -1))

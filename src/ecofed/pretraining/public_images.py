@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ecofed.config.network_input import Frame
-from ecofed.data import load_dataset
+from ecofed.data import Dataset, load_dataset
 from ecofed.data.reading import Reading
 from ecofed.data.transforms import centre, padded, with_channels
-from ecofed.errors import ConfigError
+from ecofed.data.unlabelled import read_unlabelled, unlabelled_folder
+from ecofed.errors import ConfigError, DataError
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.randomness import permutation
 
@@ -53,7 +54,7 @@ def load_images(
 
     Args:
         source: ``fractals``, or what ``data.name`` takes: a known set, a folder, a parquet file. Of a set with two
-            splits only the training split is used.
+            splits only the training split is used. For ``rotations`` any folder of pictures will do.
         labels: ``rotations`` ignores the labels: the task is to tell by which multiple of 90 degrees an image was
             turned, so any pictures will do (self-supervised).
         seed: for the fractals, and for the choice of ``limit`` images.
@@ -65,8 +66,11 @@ def load_images(
     if source == FRACTALS:
         fractals = fractal_images(limit or FRACTAL_COUNT, seed=seed, channels=channels)
         images_NHWC, labels_N, title, flip = fractals.images_NHWC, fractals.labels_N, "rendered fractals", False
+    elif labels == "rotations" and (folder := unlabelled_folder(source)) is not None:
+        images, title = read_unlabelled(folder, lambda total: _some(total, limit, seed))
+        images_NHWC, flip = padded(with_channels(images[:], channels)), True
     else:
-        dataset = load_dataset(source)
+        dataset = _data_set(source, Reading())
         chosen_N = _some(len(dataset.train), limit, seed)
         images_NHWC, labels_N = dataset.train.images_NHWC[chosen_N], dataset.train.labels_N[chosen_N]
         title, flip = dataset.title, dataset.flip
@@ -97,7 +101,7 @@ def load_pictures(source: str, *, channels: int, side: int, limit: int | None = 
     """Pictures without their labels, of the size that a network takes them in: uint8, (N, side, side, channels).
 
     Args:
-        source: as for :func:`load_images`.
+        source: as for :func:`load_images` with ``rotations``.
         channels: 1 or 3.
         side: of the network's input.
         limit: at most this many, drawn at random.
@@ -109,11 +113,32 @@ def load_pictures(source: str, *, channels: int, side: int, limit: int | None = 
     if source == FRACTALS:
         fractals = fractal_images(limit or FRACTAL_COUNT, seed=seed, channels=channels, size=side)
         return Pictures(fractals.images_NHWC[:], "rendered fractals")
-    dataset = load_dataset(source, how=Reading(frame=Frame(image_size=side)))
-    images_NHWC = with_channels(dataset.train.images_NHWC[_some(len(dataset.train), limit, seed)], channels)
-    return Pictures(
-        np.ascontiguousarray(centre(images_NHWC, side)), f"{len(images_NHWC):,} pictures of {dataset.title}"
-    )
+    how = Reading(frame=Frame(image_size=side))
+    if (folder := unlabelled_folder(source)) is not None:
+        rows, title = read_unlabelled(folder, lambda total: _some(total, limit, seed), how)
+        images_NHWC = rows[:]
+    else:
+        dataset = _data_set(source, how)
+        images_NHWC, title = dataset.train.images_NHWC[_some(len(dataset.train), limit, seed)], dataset.title
+    images_NHWC = with_channels(images_NHWC, channels)
+    return Pictures(np.ascontiguousarray(centre(images_NHWC, side)), f"{len(images_NHWC):,} pictures of {title}")
+
+
+def _data_set(source: str, how: Reading) -> Dataset:
+    """As :func:`load_dataset`, whose messages name ``data.name``.
+
+    Raises:
+        DataError: the set is missing or malformed.
+    """
+    if unlabelled_folder(source) is not None:
+        raise DataError(
+            f"--images {source}: holds pictures, and no data set that says what they show; give each class a folder of "
+            "its own, or add --labels rotations, which needs none"
+        )
+    try:
+        return load_dataset(source, how=how)
+    except DataError as error:
+        raise DataError(str(error).replace(f"data.name = '{source}'", f"--images {source}")) from error
 
 
 def _some(total: int, limit: int | None, seed: int) -> np.ndarray | slice:

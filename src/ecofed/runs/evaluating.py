@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,21 @@ import numpy as np
 import torch
 
 from ecofed.config.class_identity import positions
+from ecofed.config.fields import convert
+from ecofed.config.schema import hints_of_keys
+from ecofed.config.settings import assignments_of
 from ecofed.data import Dataset, load_dataset, mixed_order, partition, require_test
 from ecofed.data.partitions import owners_in
-from ecofed.data.reading import Reading, reading_of
+from ecofed.data.reading import reading_of
 from ecofed.data.stored import part_of
-from ecofed.errors import DataError
+from ecofed.errors import ConfigError, DataError
 from ecofed.methods.loop import add_answers
 from ecofed.reports.files import RESULT_FILE, read_result
 from ecofed.results.scores import RunScores, Scores, Tally
 from ecofed.runs.saved_model import TrainedNetwork, load_model
 
+#: Keys that say how data other than the network's own are read.
+COLUMNS = ("data.image_column", "data.label_column")
 #: What is said of images that are no test images.
 HELD_OUT, ON_DEVICES = "samples held out of uploads", "samples that devices held out and tested themselves"
 
@@ -52,24 +58,36 @@ class Evaluation:
         return {name: scores for name, scores in found.items() if scores is not None}
 
 
-def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
+def evaluate(model: str | Path, data: str | None = None, settings: Sequence[str] = ()) -> Evaluation:
     """Accuracy of a trained network on the whole test split of a data set (default: the one it was trained on).
 
     Classes are matched by name, or by original number (:mod:`ecofed.config.class_identity`); a data set may hold some
     of the network's. Of a run's folder what the run found is returned, too; that alone where its data have no test
     images.
 
+    Other data are read by the columns that the network's own were read by, where they have columns at all; ``settings``
+    (``key=value``) has other values of :data:`COLUMNS`.
+
     Raises:
+        ConfigError: another setting.
         ModelError: not a trained network. DataError: no such data set, or one of other channels or classes.
         EcoFedError: the folder's result cannot be read.
     """
     network = load_model(model)
     config = network.task.config
     recorded = read_result(model).scores if (Path(model) / RESULT_FILE).exists() else RunScores()
-    own = reading_of(config.data, None) if data is None else Reading()
+    columns = _columns(settings)
+    own = reading_of(config.data, None)
+    own = dataclasses.replace(
+        own,
+        image_column=columns.get("image_column", own.image_column),
+        label_column=columns.get("label_column", own.label_column),
+    )
+    if data is not None:
+        own = dataclasses.replace(own, device_column=None, columns_needed=bool(columns))
     dataset = load_dataset(
-        data or config.data.name,
-        fallback=None if data else config.data.fallback,
+        config.data.name if data is None else data,
+        fallback=config.data.fallback if data is None else None,
         how=dataclasses.replace(own, white=network.task.white, frame=network.task.frame),
     )
     judge = recorded.held_out or recorded.on_devices
@@ -84,6 +102,17 @@ def evaluate(model: str | Path, data: str | None = None) -> Evaluation:
             recorded=recorded,
         )
     return dataclasses.replace(_tested(network, dataset), recorded=recorded)
+
+
+def _columns(settings: Sequence[str]) -> dict[str, str | None]:
+    """What ``key=value`` words say of :data:`COLUMNS`, by the names of the fields of ``config.data``."""
+    said: dict[str, str | None] = {}
+    for path, value in assignments_of(settings, f"{COLUMNS[-1]}=species"):
+        key = ".".join(path)
+        if key not in COLUMNS:
+            raise ConfigError(f"--set {key}: evaluate takes {' and '.join(COLUMNS)}; the network brings the rest")
+        said[path[-1]] = convert(key, value, hints_of_keys()[key])
+    return said
 
 
 def _tested(network: TrainedNetwork, dataset: Dataset) -> Evaluation:

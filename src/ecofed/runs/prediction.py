@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -213,6 +214,8 @@ def _some(files: Sequence[Path]) -> str:
 def _read_image(path: Path, how: NetworkInput) -> tuple[np.ndarray, int]:
     """An image file as :func:`ecofed.data.preparing.picture` has it."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path}: is no regular file, as pictures are (a pipe or a device would be waited for)")
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error

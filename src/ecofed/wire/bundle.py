@@ -87,8 +87,11 @@ class FrontBundle:
     def for_device(self, bits: int | None = None) -> FrontBundle:
         """What a device is sent: no expansion, no card, and only the limits for ``bits`` (all when ``None``)."""
         if bits is not None and bits not in self.upper:
+            there = sorted(self.upper) or [8]
+            codec = "dct" if there == [8] else "uniform"
             raise ConfigError(
-                f"codec.bits = {bits}: this front has quantiser limits for {sorted(self.upper)} bits only"
+                f"codec.bits = {bits}: this front has quantiser limits for {sorted(self.upper)} bits only; set "
+                f"codec.name={codec} and codec.bits={there[-1]}"
             )
         upper = self.upper if bits is None else {bits: self.upper[bits]}
         return dataclasses.replace(self, upper=upper, expansion={}, card={})

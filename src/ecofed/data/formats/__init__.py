@@ -31,7 +31,8 @@ class Format:
     last_resort: bool = False
     """Only where the path has no other layout."""
     version: str = ""
-    """Of what reads it, for caches: of a plug-in's format, its digest."""
+    """Of what reads it, for caches: of a plug-in's format, its digest; raised where the same files are read
+    otherwise than before."""
     notes: Callable[[Path, Reading], list[str]]
     """What lies in the path and is not taken, or is taken for something that its name does not say."""
 
@@ -55,6 +56,7 @@ FORMATS: dict[str, Format] = {
         read=lists.read,
         notes=lists.notes,
         last_resort=True,
+        version="2",
     ),
     "undivided": Format(
         layout="class folders", find=undivided.find, read=undivided.read, notes=undivided.notes, last_resort=True

@@ -40,11 +40,26 @@ def find(path: Path) -> list[Path]:
 
 def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One split; classes are the sub-folders, by name. What lies in folders of theirs is of the class too."""
-    folder = _splits(path).get(part)
+    splits = _splits(path)
+    if part == "train" and part not in splits:
+        _refuse_without_training(path, splits)
+    folder = splits.get(part)
     classes = {} if folder is None else {name: files for name, files in class_folders(folder).items() if files}
     if folder is None or not classes:
         return None
     return read_classes(classes, folder, part, how)
+
+
+def _refuse_without_training(path: Path, splits: dict[Part, Path]) -> None:
+    """Raises :class:`DataError` where other folders may hold what to train on."""
+    others = tuple(name for name, files in class_folders(path).items() if files and path / name not in splits.values())
+    if others:
+        tested = ", ".join(f"{folder.name}/" for folder in splits.values())
+        raise DataError(
+            f"{path}: {clean(tested)} bears the name of a split, and there is no train/, so that {listed(others)} are "
+            f"not taken; if these are classes, move them into train/, or move or rename {clean(tested)} to have them "
+            "divided"
+        )
 
 
 def read_classes(classes: dict[str, list[Path]], folder: Path, part: Part, how: Reading) -> Split:

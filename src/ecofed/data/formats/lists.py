@@ -6,6 +6,8 @@ Of a list for all, a column ``split`` divides it; otherwise a fifth of each clas
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,6 +31,7 @@ from ecofed.slow_work import counted
 
 #: Of several lists beside each other, those that say what pictures show.
 _USUAL = ("labels", "metadata")
+_NUMBER = re.compile(r"-?[0-9]{1,100}")
 
 
 def find(path: Path) -> list[Path]:
@@ -38,6 +41,7 @@ def find(path: Path) -> list[Path]:
     Raises:
         DataError: there are several lists, and none is called as usual; or a line names no picture.
     """
+    lists = None
     try:
         lists = _lists(path)
         if lists is None or (not any(map(lists.says_labels, lists.of.values())) and _in_folders(path)):
@@ -46,13 +50,16 @@ def find(path: Path) -> list[Path]:
     except DataError:
         if _in_folders(path):  # which do without a list
             return []
-        raise
+        if lists is None:
+            raise
+        # A list all the same, which the name of a column may make readable: reading it says what is wrong.
+        return [table.place for table in lists.of.values()]
 
 
-def find_whatever(path: Path) -> list[Path]:
+def find_whatever(path: Path, image_column: str | None = None) -> list[Path]:
     """As :func:`find`, for those who name the columns, whatever else may say what pictures show."""
     lists = _lists(path)
-    return [] if lists is None else _files(lists)
+    return [] if lists is None else _files(lists, image_column)
 
 
 def columns_beside(path: Path) -> tuple[Path, list[str]] | None:
@@ -63,8 +70,8 @@ def columns_beside(path: Path) -> tuple[Path, list[str]] | None:
     if lists is None:
         return None
     table = next(iter(lists.of.values()))
-    pictures = lists.column(table)
-    return table.place, [name for at, name in enumerate(table.header) if at != pictures]
+    pictures = table.naming(lists.shelf)
+    return table.place, [name for at, name in enumerate(table.header) if at not in pictures]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +141,7 @@ def _parts(path: Path, how: Reading) -> tuple[dict[Part, _Named], list[str]]:
             return {"train": named, "test": tested}, [f"{path}: {substitute}"] if substitute else []
         told.append(f"{table.place}: has no column '{clean(label)}', so that its pictures are not taken")
     if (by_column := _by_column(named)) is not None:
-        return by_column, told
+        return by_column, told + _not_taken(named, by_column)
     of_class: dict[str, list[Path]] = {}
     for file, label in zip(named.pictures, named.labels, strict=True):
         of_class.setdefault(label, []).append(file)
@@ -169,19 +176,37 @@ def _named(table: Table, lists: _Lists, how: Reading) -> _Named:
 
 
 def _by_column(named: _Named) -> dict[Part, _Named] | None:
-    """Divided as a column ``split`` says, where there is one that names splits and nothing else."""
+    """Divided as a column ``split`` says, where there is one that says which pictures are for tests.
+
+    Raises:
+        DataError: it says so of some, and of none that they are to train on: what else is there may be held out, too.
+    """
     table = named.table
     says = table.splits
-    if not says or set(map(str.lower, says)) - {name for names in NAMES.values() for name in names}:
-        return None
     found = {part: choose(table.place, part, dict.fromkeys(says, "")) for part in NAMES}
-    if found["train"] is None or found["test"] is None:
+    if found["test"] is None:
         return None
+    if found["train"] is None:
+        raise DataError(
+            f"{table.place}: column 'split' has '{found['test'][0]}', and no line with {' or '.join(NAMES['train'])}: "
+            f"{_counted(says)}; say so of the lines to train on"
+        )
     return {
         part: named.of({file for file, word in zip(named.pictures, says, strict=True) if word == chosen[0]})
         for part, chosen in found.items()
         if chosen is not None
     }
+
+
+def _not_taken(named: _Named, parts: dict[Part, _Named]) -> list[str]:
+    """A note of lines whose word in the column ``split`` is another one."""
+    taken = {file for part in parts.values() for file in part.pictures}
+    others = [word for file, word in zip(named.pictures, named.table.splits, strict=True) if file not in taken]
+    return [f"{named.table.place}: lines not taken, by column 'split': {_counted(others)}"] if others else []
+
+
+def _counted(words: Sequence[str]) -> str:
+    return listed(tuple(f"{count:,} with '{clean(word)}'" for word, count in sorted(Counter(words).items())))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,9 +219,7 @@ class _Lists:
 
     def column(self, table: Table, named: str | None = None) -> int:
         """Which names pictures."""
-        found = table.picture_column(self.shelf, named)
-        assert found is not None, "else it is no list"
-        return found
+        return table.picture_column(self.shelf, named)
 
     def says_labels(self, table: Table) -> bool:
         return table.has_usual_label(self.column(table))
@@ -216,7 +239,7 @@ def _lists(path: Path) -> _Lists | None:
 
     def naming(file: Path, looked_in: Sequence[Path]) -> list[Table]:
         table = read_table(file, looked_in)
-        return [] if table is None or table.picture_column(shelf) is None else [table]
+        return [] if table is None or not table.naming(shelf) else [table]
 
     above: dict[str, Table] = {}
     for file in candidates[path]:
@@ -234,8 +257,9 @@ def _lists(path: Path) -> _Lists | None:
     return _Lists(shelf=shelf, of=found) if found else None
 
 
-def _files(lists: _Lists) -> list[Path]:
-    pictures = {file for table in lists.of.values() for file in table.pictures(lists.shelf, lists.column(table))}
+def _files(lists: _Lists, image_column: str | None = None) -> list[Path]:
+    columns = [(table, lists.column(table, image_column)) for table in lists.of.values()]
+    pictures = {file for table, column in columns for file in table.pictures(lists.shelf, column)}
     return [table.place for table in lists.of.values()] + sorted(pictures)
 
 
@@ -265,6 +289,7 @@ def _in_folders(path: Path) -> bool:
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
-    """Numbers as numbers."""
-    numbers = all(name.lstrip("-").isdecimal() for name in names)
-    return tuple(sorted(names, key=int)) if numbers else tuple(sorted(names))
+    """Numbers as numbers; of those that are equal (``3``, ``03``) as they are written."""
+    if all(map(_NUMBER.fullmatch, names)):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))

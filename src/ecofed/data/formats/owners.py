@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.errors import ConfigError, DataError
+from ecofed.errors.foreign_text import clean
 from ecofed.files.disk import read_text
 
 FOLDER = "folder"
@@ -59,7 +61,7 @@ def of_files(files: Sequence[Path], folder: Path, column: str) -> list[str]:
     """Of pictures in class folders below ``folder``: from the list beside it, or from the folders that they lie in.
 
     Raises:
-        DataError: no such list or column, or one that does not name every picture.
+        DataError: no such list or column, or one that does not name every picture, one twice, or what is none.
     """
     if column == FOLDER:
         loose = next((file for file in files if len(file.relative_to(folder).parts) < 3), None)
@@ -70,7 +72,7 @@ def of_files(files: Sequence[Path], folder: Path, column: str) -> list[str]:
             )
         return [file.relative_to(folder).parts[1] for file in files]
     place = list_beside(folder)
-    owners = _read_list(place, column)
+    owners = _read_list(place, column, folder)
     names = [file.relative_to(folder).as_posix() for file in files]
     missing = [name for name in names if name not in owners]
     if missing:
@@ -80,22 +82,33 @@ def of_files(files: Sequence[Path], folder: Path, column: str) -> list[str]:
 
 def list_beside(folder: Path) -> Path:
     """``train.csv`` beside ``train/``."""
-    return folder.with_name(f"{folder.name}.csv")
+    return Path(f"{folder.resolve() if folder.name in ('', '..') else folder}.csv")
 
 
-def _read_list(place: Path, column: str) -> dict[str, str]:
+def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
     if not place.is_file():
         raise DataError(
             f"data.device_column = '{column}': {place} is not there; it needs the columns {FILE_COLUMN} and {column}, "
             f"or set data.device_column={FOLDER} where each class's folder has a folder for each device"
         )
-    lines = csv.DictReader(text_of(place).splitlines())
+    lines = csv.DictReader(io.StringIO(text_of(place), newline=""))
     try:
         present = list(lines.fieldnames or ())
         lacking = next((name for name in (FILE_COLUMN, column) if name not in present), None)
         if lacking is not None:
             raise DataError(f"{place}: no column '{lacking}'; it has {', '.join(present) or 'none'}")
-        return {str(line[FILE_COLUMN]): str(line[column] or "").strip() for line in lines}
+        owners: dict[str, str] = {}
+        numbers: dict[str, int] = {}
+        for line in lines:
+            name = line[FILE_COLUMN] or ""
+            if name in owners:
+                raise DataError(
+                    f"{place}: line {lines.line_num}: '{clean(name)}' is the picture of line {numbers[name]}, too"
+                )
+            if not name or not (folder / name).is_file():
+                raise DataError(f"{place}: line {lines.line_num}: '{clean(name)}' is no picture in {folder}")
+            owners[name], numbers[name] = str(line[column] or "").strip(), lines.line_num
+        return owners
     except csv.Error as error:
         raise DataError(f"{place}: line {lines.line_num}: {error}") from error
 

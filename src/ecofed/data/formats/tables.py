@@ -7,6 +7,7 @@ data's folder.
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,26 +67,52 @@ class Table:
     problem: str
     """Where it ends too early, and why; empty: it is whole."""
 
-    def picture_column(self, shelf: Shelf, named: str | None = None) -> int | None:
-        """Which column names pictures; ``None``: none does.
-
-        Raises:
-            DataError: the named one is not there, or several columns do and none is called as usual.
-        """
-        if named is not None:
-            return self.column(named, "data.image_column")
+    def naming(self, shelf: Shelf) -> list[int]:
+        """The columns that name pictures, or seem to."""
         first = self.lines[:_LOOKED_AT]
-        naming = [
+        return [
             at
             for at in range(len(self.header))
             if any(len(line) > at and shelf.named(line[at], self.looked_in) for _, line in first)
         ]
+
+    def picture_column(self, shelf: Shelf, named: str | None = None) -> int:
+        """Which column names pictures, of a list in which some do.
+
+        Raises:
+            DataError: the named one is not there; several columns do, and none is called as usual; or one that is and
+                another one name different pictures in a line.
+        """
+        if named is not None:
+            return self.column(named, "data.image_column")
+        naming = self.naming(shelf)
         usual = self._usual(PICTURE_COLUMNS, naming)
         if usual is None and len(naming) > 1:
             raise DataError(
                 f"{self.place}: several columns name pictures ({self._listed(naming)}); data.image_column says which"
             )
-        return usual if usual is not None else next(iter(naming), None)
+        chosen = naming[0] if usual is None else usual
+        for other in naming:
+            if other != chosen and (number := self._first_that_differs(shelf, chosen, other)) is not None:
+                raise DataError(
+                    f"{self.place}: the columns {self._listed((chosen, other))} name different pictures (line "
+                    f"{number}); data.image_column says which of them counts"
+                )
+        return chosen
+
+    def _first_that_differs(self, shelf: Shelf, chosen: int, other: int) -> int | None:
+        """The first line for which two columns name different pictures; ``None``: they agree, or the other one only
+        has words that are also names of pictures, as a column of numbers beside ``1.jpg`` does: such a column says the
+        same in several lines, or in most lines nothing that is a name."""
+        named = [shelf.named(line[other], self.looked_in) for _, line in self.lines]
+        different = {files[0] for files in named if files}
+        if len(different) < sum(map(bool, named)) or 2 * len(different) <= len(self.lines):
+            return None
+        for (number, line), files in zip(self.lines, named, strict=True):
+            own = shelf.named(line[chosen], self.looked_in)
+            if own and files and not set(own) & set(files):
+                return number
+        return None
 
     def label_column(self, pictures: int, named: str | None = None) -> int | None:
         """Which column says what they show: the named one, one that is called as usual, or the only other one."""
@@ -162,11 +189,16 @@ class Table:
         """What each line says there.
 
         Raises:
-            DataError: a line says nothing.
+            DataError: a line says nothing, or something that has lines itself.
         """
         for number, line in self.lines:
             if not line[column]:
                 raise DataError(f"{self.place}: line {number}: nothing in column '{clean(self.header[column])}'")
+            if len(line[column].splitlines()) > 1:
+                raise DataError(
+                    f"{self.place}: line {number}: '{clean(line[column])}' in column '{clean(self.header[column])}' "
+                    "has a line break in it; write it in one line"
+                )
         return [line[column] for _, line in self.lines]
 
     def _usual(self, names: Sequence[str], among: Sequence[int]) -> int | None:
@@ -185,7 +217,7 @@ def read_table(place: Path, looked_in: Sequence[Path]) -> Table | None:
     """
     text = text_of(place)
     marks = Counter(mark for mark in text.partition("\n")[0] if mark in _DELIMITERS).most_common(1)
-    reader = csv.reader(text.splitlines(), delimiter=marks[0][0] if marks else ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=marks[0][0] if marks else ",")
     lines: list[tuple[int, list[str]]] = []
     problem = ""
     try:

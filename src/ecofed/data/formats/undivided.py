@@ -45,6 +45,15 @@ def only_class(path: Path) -> str | None:
     return filled[0] if len(filled) == 1 and filled[0].lower() not in _SPLITS else None
 
 
+def named_as_splits(path: Path) -> list[str]:
+    """Folders of pictures that bear the name of a split, beside others that do not: they are no classes."""
+    if not path.is_dir():
+        return []
+    filled = [name for name, files in class_folders(path).items() if files]
+    splits = [name for name in filled if name.lower() in _SPLITS]
+    return splits if len(splits) < len(filled) else []
+
+
 def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     """One part; classes are the folders, by name."""
     chosen = {name: divided(files, path)[part] for name, files in class_folders(path).items() if files}
