@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
+from PIL import Image
 from tiny import tiny_config
 
-from ecofed.data import label_counts
+from ecofed.data import label_counts, load_dataset
+from ecofed.errors import DataError
 from ecofed.reports.tables import floors
 from ecofed.reports.words import partition_sentence, warnings
 from ecofed.results import RunResult
 from ecofed.runs.experiment import run
-from ecofed.runs.preparation import Prepared
+from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runtimes import InProcessTransport
 
 OWN = {1: np.arange(700, 733), 3: np.arange(900, 911)}
@@ -62,3 +67,33 @@ def test_what_noise_promises_of_a_whole_device_is_left_open() -> None:
     result, _ = of_a_fleet("closed-form", privacy__epsilon=8.0)
     (said,) = [text for text in result.notes if text.startswith("privacy: epsilon")]
     assert said.endswith("in the one upload of its device (another in its place)")
+
+
+def test_a_server_needs_no_training_images(tmp_path: Path) -> None:
+    """Its folder has test images alone: of as many devices as images, and of more."""
+    digits = load_dataset("digits")
+    for part, count in (("train", 60), ("test", 30)):
+        for number in range(count):
+            place = tmp_path / "all" / part / f"d{digits.train.labels_N[number]}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(digits.train.images_NHWC[number, :, :, 0]).save(place / f"{number}.png")
+    shutil.copytree(tmp_path / "all" / "test", tmp_path / "server" / "test")
+    whole = prepare(tiny_config("ecofed", data__name=str(tmp_path / "all"), **FEW), print)
+
+    def connect(prepared: Prepared) -> InProcessTransport:
+        assert [len(share) for share in prepared.shares] == [0] * 4
+        given = dataclasses.replace(whole.task, config=prepared.task.config)
+        return InProcessTransport(dataclasses.replace(whole, task=given).worker)
+
+    config = tiny_config("ecofed", data__name=str(tmp_path / "server"), **FEW)
+    result = run(config, out=tmp_path / "run", connect=connect)
+    expected = run(whole.task.config, report=False)
+    assert result.data.label_counts == expected.data.label_counts == whole.summary.label_counts
+    assert result.totals.final_test_accuracy == expected.totals.final_test_accuracy
+    assert (result.data.brought, result.data.train_samples, result.data.test_samples) == (4, 48, 30)
+    assert floors(result) == []
+    with pytest.raises(DataError, match="holds no training images"):  # to be simulated they are needed
+        run(config, report=False)
+
+
+FEW = {"data__partition": "iid", "data__samples_per_device": 12, "sampled_devices": 4, "rounds": 1}

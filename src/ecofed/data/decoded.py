@@ -37,6 +37,10 @@ _CHUNK = 1 << 20
 Splits = tuple[Split, Split | None]
 
 
+class NoTrainingImagesError(DataError):
+    """A data set of test images, if of any."""
+
+
 def read_splits(path: Path, layout: Format, how: Reading = ANYHOW) -> Splits:
     """The training split and, where there is one, the test split.
 
@@ -60,7 +64,7 @@ def read_splits(path: Path, layout: Format, how: Reading = ANYHOW) -> Splits:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if train is None or len(train.labels_N) == 0:
-        raise DataError(f"{path}: holds no training images; expected {layout.layout}")
+        raise NoTrainingImagesError(f"{path}: holds no training images; expected {layout.layout}")
     if test is not None and len(test.labels_N) == 0:
         raise DataError(f"{path}: its test split is empty")
     if unchanged:  # else these are perhaps the pixels of other bytes than those hashed

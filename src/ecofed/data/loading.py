@@ -13,8 +13,8 @@ import numpy as np
 from ecofed.config.given import ARRAYS
 from ecofed.config.network_input import FULL_WHITE
 from ecofed.data.assembling import assemble
-from ecofed.data.dataset import Dataset
-from ecofed.data.decoded import read_splits
+from ecofed.data.dataset import Dataset, ImageSet
+from ecofed.data.decoded import NoTrainingImagesError, Splits, read_splits
 from ecofed.data.digits import read_digits
 from ecofed.data.formats import FORMATS, Format, lists
 from ecofed.data.given import given_dataset
@@ -22,6 +22,7 @@ from ecofed.data.images import ANYHOW, Split
 from ecofed.data.known import KNOWN
 from ecofed.data.places import Found, cure, find, on_this_machine
 from ecofed.data.reading import Reading
+from ecofed.data.stored import part_of
 from ecofed.errors import DataError, Notice
 from ecofed.errors.foreign_text import clean
 
@@ -64,14 +65,31 @@ def load_dataset(
     if found.path is None or found.layout is None:
         train, test = read_digits(how.frame)
         return _with_owners(assemble(found.name, found.place, train, test), train, test, how)
-    train_split, test_split = read_splits(found.path, found.layout, how)
+    train_split, test_split = _splits(found.path, found.layout, how)
     dataset = _with_owners(assemble(found.name, found.place, train_split, test_split), train_split, test_split, how)
     for text in _notes(found.path, found.layout, how, dataset.title, train_split, test_split):
         if note is None:
             warnings.warn(text, Notice, stacklevel=2)
         else:
             note(text)
+    if train_split is test_split:  # which stands in for its constants alone
+        none = ImageSet(part_of(dataset.train.images_NHWC, np.empty(0, np.int64)), dataset.train.labels_N[:0])
+        dataset = replace(dataset, train=none, compressed_bytes_N=None)
     return replace(dataset, white=how.white or train_split.white or FULL_WHITE)
+
+
+def _splits(path: Path, layout: Format, how: Reading) -> Splits:
+    """The training and the test split; where test images alone will do and are all there is, they are both.
+
+    Raises :class:`DataError`.
+    """
+    try:
+        return read_splits(path, layout, how)
+    except NoTrainingImagesError:
+        test = layout.read(path, "test", how) if how.test_alone else None
+        if test is None or not len(test.labels_N):
+            raise
+        return test, test
 
 
 def _with_columns(found: Found, how: Reading) -> Found | None:

@@ -29,6 +29,8 @@ class Reading:
     """``False``: data without columns, as class folders are, do without ``image_column`` and ``label_column``."""
     device_needed: bool = True
     """``False``: pictures of which nobody knows whose they are will do."""
+    test_alone: bool = False
+    """Test images without training images will do, as on a server whose devices bring theirs."""
     store: Path | None = None
     """Where decoded photographs are kept; ``None``: in a temporary file. Smaller pictures are held in memory."""
 

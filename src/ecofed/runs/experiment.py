@@ -29,7 +29,6 @@ from ecofed.results.scores import RunScores
 from ecofed.results.untrained import all_untrained, refuse_untrained, untrained_note
 from ecofed.runs.again import Again
 from ecofed.runs.at_once import networks_at_once
-from ecofed.runs.brought import bringing
 from ecofed.runs.comparing import places_of, runs_of
 from ecofed.runs.exporting import deliver
 from ecofed.runs.going import Going, start
@@ -156,7 +155,7 @@ def run_owned(
     try:
         going = start(prepared, transport, folder, checkpoint, again, command, notes, fleet=connect is not None)
         if going.method.asks_devices:  # what was kept of another run bears what that one promised
-            most = None if bringing(transport) else max(map(len, prepared.parts))
+            most = None if going.own_data else max(map(len, prepared.parts))
             for text in promise(config, most, simulated=connect is None):
                 note(text)
         observer.started(config, going.records)
@@ -209,7 +208,7 @@ def _prepared(
     if config.quorum > max(1, config.sampled_devices) and again is None:
         most = config.sampled_devices
         note(f"quorum = {config.quorum:g}: a round asks {most} devices (sampled_devices), and needs no more than those")
-    prepared = prepare(config, note) if again is None else again.prepare(config, note)
+    prepared = prepare(config, note, fleet=connect is not None) if again is None else again.prepare(config, note)
     if connect is None:
         return prepared
     # Devices that are there already bring what they have.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,18 +18,14 @@ from ecofed.config.task import Task
 from ecofed.data import (
     Dataset,
     ImageSet,
-    compressed_upload_bytes,
-    label_counts,
     load_dataset,
     partition,
-    raw_bytes,
     require_classes,
     require_test,
     test_indices,
     to_input,
 )
 from ecofed.data.images import SIZE
-from ecofed.data.jpeg import compress_images
 from ecofed.data.partitions import left_out, owners_in
 from ecofed.data.places import cure
 from ecofed.data.reading import reading_of
@@ -56,15 +52,14 @@ from ecofed.models.registry import check_back_width, image_size, input_side
 from ecofed.planning.unequal import early_fronts
 from ecofed.pretraining.bundling import public_images
 from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
-from ecofed.results import DataSummary, Floors
+from ecofed.results import DataSummary
+from ecofed.runs.data_summary import summary_of
 from ecofed.runs.inputs import Inputs, data_inputs, file_inputs, front_inputs
 from ecofed.wire import FrontBundle
 
 Note = Callable[[str], None]
 #: More negative activations than this are worth a note where the codec cannot say them.
 NEGATIVE_NOTED = 0.01
-#: Floors of photographs: as JPEGs of these qualities, foreseen from so many.
-FLOOR_QUALITIES, FLOOR_IMAGES = (50, 75, 90), 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +114,14 @@ class Prepared:
         return make_worker(self.task, self.dataset, self.shares, device, str(self.torch_device))
 
 
-def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Prepared:
-    """Load, partition, initialise. ``front``: the very one that devices ran, instead of what the configuration names.
+def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fleet: bool = False) -> Prepared:
+    """Load, partition, initialise.
+
+    Args:
+        config: of the run.
+        note: is told what a reader should know.
+        front: the very one that devices ran, instead of what the configuration names.
+        fleet: devices bring what they have, so that a data set without training images will do.
 
     Raises:
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
@@ -135,15 +136,16 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         raise ConfigError(
             f"{config.method}.size = {sent_as[1]}: {config.model.name} takes pictures of {side or SIZE} pixels a side"
         )
-    dataset = load_dataset(
-        config.data.name, fallback=config.data.fallback, how=reading_of(config.data, side), note=note
-    )
+    how = replace(reading_of(config.data, side), test_alone=fleet)
+    dataset = load_dataset(config.data.name, fallback=config.data.fallback, how=how, note=note)
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
     require_classes(dataset, config.data.name)
     test = _test_images(dataset, config)
     train = dataset.train
-    shares = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
+    shares = [np.empty(0, np.int64)] * config.devices  # of a server that has test images alone
+    if len(train.labels_N):
+        shares = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
     if (left := left_out(shares, train.device_N, config.data)) is not None:
         note(left)
     parts = [share[taking_part(config, device, len(share))] for device, share in enumerate(shares)]
@@ -186,7 +188,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None) -> Pre
         ),
         front_card=None if bundle is None else _card(bundle, config),
         torch_device=device,
-        summary=_summary(dataset, parts, tested, side),
+        summary=summary_of(dataset, parts, tested, side),
         inputs=data_inputs(dataset, shares) | fronts | file_inputs(config) | _arithmetic(config, device),
     )
 
@@ -317,34 +319,4 @@ def _card(bundle: FrontBundle, config: Config) -> dict[str, object]:
         "id": delivered.id,
         "activation_shape": list(bundle.activation_shape),
         "delivered_bytes": len(delivered.encode()),
-    }
-
-
-def _summary(dataset: Dataset, parts: list[np.ndarray], test_samples: int, side: int | None) -> DataSummary:
-    used = np.concatenate(parts)
-    return DataSummary(
-        name=dataset.title,
-        source=dataset.place,
-        train_samples=len(used),
-        test_samples=test_samples,
-        classes=list(dataset.classes),
-        label_counts=label_counts(dataset.train.labels_N, parts, len(dataset.classes)).tolist(),
-        floors=Floors(
-            raw_bytes=(raw_bytes(dataset) if side is None else side * side * dataset.channels) * len(used),
-            compressed_bytes=sum(compressed_upload_bytes(dataset, own) for own in parts),
-            compressed_as=dataset.compressed_as or "PNG",
-            jpeg_bytes={} if side is None else _jpeg_floors(dataset, used, side),
-        ),
-    )
-
-
-def _jpeg_floors(dataset: Dataset, used_N: np.ndarray, side: int) -> dict[str, int]:
-    """What these photographs would take at the size that the network sees of them: several hundred, and as much for
-    each of the others."""
-    some_N = np.sort(used_N)[:: max(1, len(used_N) // FLOOR_IMAGES)]
-    images_NHWC = centre(dataset.train.images_NHWC[some_N], side)
-    batches = {quality: compress_images(images_NHWC, quality) for quality in FLOOR_QUALITIES}
-    return {
-        f"{side} px, quality {quality}": len(batch.header) + len(batch.bodies) * len(used_N) // len(some_N)
-        for quality, batch in batches.items()
     }
