@@ -85,6 +85,9 @@ ROWS: dict[str, dict[str, str]] = {
         "ecofed.crop": "1",
         "rounds": "24",
     },
+    # Codes that lose next to nothing: what the frozen front leaves.
+    "ecofed, 2,560 B": {"method": "ecofed", "front.bytes_per_image": "2560"},
+    "ecofed, 2,560 B, crops": {"method": "ecofed", "front.bytes_per_image": "2560", "ecofed.crop": "1"},
     "classic-fl": {"method": "classic-fl", **TRAINED},
     "vanilla-dpfl": {"method": "vanilla-dpfl", **TRAINED},
 }

@@ -291,6 +291,20 @@ def test_columns_that_name_different_pictures_are_asked_about(tmp_path: Path) ->
     assert train | test == TRUTH
 
 
+def test_a_mask_beside_a_picture_does_no_harm(tmp_path: Path) -> None:
+    heap(tmp_path / "images")
+    heap(tmp_path / "masks")
+    for mask in (tmp_path / "masks").iterdir():
+        mask.rename(mask.with_name(f"m{mask.name}"))
+    listing(
+        tmp_path / "labels.csv",
+        head="mask,image,label",
+        line=lambda name: f"m{name}.png,{name}.png,{shown(name)}",
+    )
+    train, test = of(load(tmp_path)[0])
+    assert train | test == TRUTH
+
+
 def test_columns_that_name_the_same_picture_or_are_numbers_by_chance_do_no_harm(tmp_path: Path) -> None:
     place = tmp_path / "images"
     place.mkdir()

@@ -21,6 +21,8 @@ from ecofed.errors.foreign_text import clean
 SUFFIXES_OF_LISTS = (".csv", ".tsv")
 #: In order, in any case.
 PICTURE_COLUMNS = ("file_name", "filename", "file", "image", "img", "picture", "photo", "image_id", "path", "id")
+#: Of these, what may number pictures that another column names.
+_IDS = {"image_id", "id"}
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "species")
 SPLIT_COLUMN = "split"
 _DELIMITERS = (",", ";", "\t")
@@ -92,13 +94,19 @@ class Table:
                 f"{self.place}: several columns name pictures ({self._listed(naming)}); data.image_column says which"
             )
         chosen = naming[0] if usual is None else usual
-        for other in naming:
-            if other != chosen and (number := self._first_that_differs(shelf, chosen, other)) is not None:
+        for other in self._rivals(chosen, naming):
+            if (number := self._first_that_differs(shelf, chosen, other)) is not None:
                 raise DataError(
                     f"{self.place}: the columns {self._listed((chosen, other))} name different pictures (line "
                     f"{number}); data.image_column says which of them counts"
                 )
         return chosen
+
+    def _rivals(self, chosen: int, naming: Sequence[int]) -> list[int]:
+        """The columns that could as well be meant. A mask beside an ``image`` is not; a path beside an ``id`` is."""
+        called = {at: self.header[at].lower() for at in naming if at != chosen}
+        plain = self.header[chosen].lower() in set(PICTURE_COLUMNS) - _IDS
+        return [at for at, name in called.items() if name in PICTURE_COLUMNS or not plain]
 
     def _first_that_differs(self, shelf: Shelf, chosen: int, other: int) -> int | None:
         """The first line for which two columns name different pictures; ``None``: they agree, or the other one only
