@@ -97,6 +97,13 @@ class ReplayBuffer:
         kept = self._views[device]
         return kept[max(kept)]
 
+    def label_counts(self, device: int, classes: int) -> np.ndarray:
+        """How many different samples of each class the device's views have, int64 (K,)."""
+        views = self.views_of(device).values()
+        _, first_N = np.unique(np.concatenate([view.sample_N for view in views]), return_index=True)
+        labels_N = np.concatenate([view.labels_N for view in views])[first_N]
+        return np.bincount(labels_N.astype(np.int64), minlength=classes).astype(np.int64)
+
     def pool(self, devices: list[int]) -> Pool:
         """All buffered rows of these devices (at least one, all buffered), in device and view order."""
         views = [(device, view) for device in devices for view in self.views_of(device).values()]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-import numpy as np
-
 from ecofed.methods import Method
 from ecofed.methods.transport import Transport
 from ecofed.results import DataSummary, Floors
@@ -26,12 +24,11 @@ def as_told(dealt: DataSummary, method: Method, own: Collection[int]) -> DataSum
     """
     counts, samples = [list(row) for row in dealt.label_counts], [sum(row) for row in dealt.label_counts]
     keeping = method.keeping()
-    kept = {} if keeping is None else {device: keeping.buffer.latest(device) for device in keeping.buffer.devices}
     for device in own:
-        labels_N = kept[device].labels_N if device in kept else np.empty(0, np.int64)
-        row_K = np.bincount(np.asarray(labels_N, np.int64), minlength=len(dealt.classes))
-        counts[device] = row_K.tolist()
-        samples[device] = method.counts.of(device) or int(row_K.sum())
+        counts[device] = [0] * len(dealt.classes)
+        if keeping is not None and device in keeping.buffer.devices:
+            counts[device] = keeping.buffer.label_counts(device, len(dealt.classes)).tolist()
+        samples[device] = max(method.counts.of(device) or 0, sum(counts[device]))
     return replace(
         dealt,
         label_counts=counts,

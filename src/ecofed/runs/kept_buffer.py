@@ -107,10 +107,7 @@ class KeptBuffer:
 
     def label_counts(self, device: int) -> np.ndarray:
         """How many different samples of each class the device's uploads have, int64 (K,)."""
-        views = self.buffer.views_of(device).values()
-        _, first_N = np.unique(np.concatenate([view.sample_N for view in views]), return_index=True)
-        labels_N = np.concatenate([view.labels_N for view in views])[first_N]
-        return np.bincount(labels_N, minlength=len(self.origin.classes)).astype(np.int64)
+        return self.buffer.label_counts(device, len(self.origin.classes))
 
     def write_index(self) -> None:
         """Have the folder hold what the buffer does now. Files that the index on disk named stay until next time."""
