@@ -48,7 +48,7 @@ test: lint
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
 
 test-ci: $(VENV)/.dev
-	$(BIN)/pytest -n auto --dist worksteal -m ci
+	$(BIN)/pytest -n auto --dist worksteal -m "ci and not slow"
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist worksteal -m slow

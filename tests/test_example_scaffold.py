@@ -41,6 +41,7 @@ def losses(result: ecofed.RunResult) -> list[float | None]:
     return [record.train_loss for record in result.rounds]
 
 
+@pytest.mark.ci
 def test_it_begins_as_classic_fl_and_goes_on_otherwise_also_when_resumed(tmp_path: Path) -> None:
     settings = Settings.load(None, SMALL)
     whole = ecofed.run(settings, method="scaffold", **QUIET)

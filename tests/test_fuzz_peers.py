@@ -10,6 +10,7 @@ import pytest
 import fuzz_peers
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", fuzz_peers.TARGETS)
 def test_a_lie_costs_only_who_tells_it(name: str) -> None:
     importlib.import_module("torch._dynamo")  # PyTorch does at its first optimiser: no case pays for that

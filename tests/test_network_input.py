@@ -78,6 +78,7 @@ def by_hand(file: Path, height: int, width: int) -> np.ndarray:
     return ((bordered / 255 - 0.5) / 0.5).astype(np.float32)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("of_training", "of_picture", "used"),
     [

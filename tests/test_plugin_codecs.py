@@ -84,6 +84,7 @@ class TestTheCodec:
         assert row.total_uplink_bytes == result.totals.uplink_bytes
 
 
+@pytest.mark.ci
 def test_from_the_command_line_and_as_onnx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

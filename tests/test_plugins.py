@@ -84,6 +84,7 @@ class TestAMethodInOneFile:
         with pytest.raises(ConfigError, match=said):
             settings(pair)
 
+    @pytest.mark.ci
     def test_without_pull_it_is_classic_fl(self) -> None:
         """The same losses and weights to the last bit; the pull changes them."""
         classic = ecofed.run(settings().for_method("classic-fl"))
@@ -97,6 +98,7 @@ class TestAMethodInOneFile:
         assert free.totals.uplink_bytes == classic.totals.uplink_bytes
         assert not free.labels_leave_device
 
+    @pytest.mark.ci
     def test_forecast_and_simulated_time(self) -> None:
         (row,) = plan(settings("fedprox.mu=0.1"), ["fedprox"]).at_cut
         result = ecofed.run(settings("fedprox.mu=0.1").for_method("fedprox"))
@@ -114,12 +116,14 @@ class TestAMethodInOneFile:
         assert losses(there) == losses(here)
         assert there.ledger == here.ledger
 
+    @pytest.mark.ci
     def test_reports_have_its_colour(self, tmp_path: Path) -> None:
         comparison = ecofed.compare(settings(), ["classic-fl", "fedprox"], out=tmp_path)
         style = styles(comparison.groups())
         assert (style["fedprox"].colour, style["fedprox"].marker) == ("#7a4a12", "h")
         assert "fedprox" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
+    @pytest.mark.ci
     def test_it_resumes_with_the_losses_of_one_run(self, tmp_path: Path) -> None:
         whole = ecofed.run(settings("rounds=3").for_method("fedprox"))
 
@@ -166,6 +170,7 @@ def test_a_variant_of_a_built_in_method_uses_its_side_on_devices() -> None:
 
 
 class TestWhatARunKeeps:
+    @pytest.mark.ci
     def test_plugin_and_digest_are_recorded_and_asked_for(self, tmp_path: Path, fedprox: registry.Origin) -> None:
         ecofed.run(settings("fedprox.mu=0.5").for_method("fedprox"), out=tmp_path)
         config = json.loads((tmp_path / "result.json").read_text())["config"]
@@ -197,6 +202,7 @@ class TestWhatARunKeeps:
 
 
 class TestNetworks:
+    @pytest.mark.ci
     def test_a_network_from_the_command_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -303,6 +309,7 @@ def test_comparisons_may_hold_methods_that_nobody_knows_any_more(fedprox: regist
     assert styles(Comparison(results=[result], command="").groups())["fedprox"].colour.startswith("#")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("quality", [30])
 def test_rivals_are_planned_with_the_bytes_that_they_send(quality: int) -> None:
     sets = ["test_samples=50", f"send-images.quality={quality}", "model.cut=block2", "rounds=4"]

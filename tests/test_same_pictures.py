@@ -47,6 +47,7 @@ def trained(data: Path, out: Path) -> ecofed.RunResult:
     return ecofed.run(tiny_settings(data, rounds=3, learning_rate=0.05), out=out, report=False)
 
 
+@pytest.mark.ci
 def test_a_trained_network_and_its_onnx_file_know_what_was_white(tmp_path: Path) -> None:
     data = write_scans(tmp_path / "scans")
     trained(data, tmp_path / "run")

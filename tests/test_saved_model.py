@@ -62,6 +62,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.mark.ci
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     trained(write_pictures(tmp_path / "all"), tmp_path / "run", "ecofed")
     whole = ecofed.evaluate(tmp_path / "run")
@@ -90,6 +91,7 @@ def write_numbers(folder: Path, numbers: tuple[int, ...]) -> Path:
     return folder
 
 
+@pytest.mark.ci
 def test_numbers_are_matched_by_number(tmp_path: Path) -> None:
     trained(write_numbers(tmp_path / "own", (3, 5, 7)), tmp_path / "run", "ecofed")
     assert ecofed.evaluate(tmp_path / "run").accuracy > 0.9
@@ -112,6 +114,7 @@ def test_a_stand_in_for_the_networks_data_is_matched_by_name_too(tmp_path: Path)
         ecofed.evaluate(tmp_path / "run")
 
 
+@pytest.mark.ci
 def test_folders_that_are_numbers_are_those_numbers(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures")
     for part in ("train", "test"):
@@ -121,6 +124,7 @@ def test_folders_that_are_numbers_are_those_numbers(tmp_path: Path) -> None:
     assert ecofed.evaluate(tmp_path / "run", str(write_numbers(tmp_path / "own", (7, 3, 5)))).accuracy > 0.9
 
 
+@pytest.mark.ci
 def test_names_are_matched_however_they_are_spelled(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures")
     for part in ("train", "test"):
@@ -136,6 +140,7 @@ def test_names_are_matched_however_they_are_spelled(tmp_path: Path) -> None:
         ecofed.evaluate(tmp_path / "run", str(other))
 
 
+@pytest.mark.ci
 def test_a_network_that_normalises_by_the_batch_gets_mixed_batches_and_says_so(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "all")
     result = trained(data, tmp_path / "run", "classic-fl", normalisation="batch")

@@ -48,6 +48,7 @@ def assert_equal_content(one: ReplayBuffer, other: ReplayBuffer) -> None:
 uploads = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 6)), max_size=12)
 
 
+@pytest.mark.ci
 @given(uploads, st.none() | st.integers(1, 3), st.booleans())
 def test_it_holds_what_the_buffer_in_memory_holds(
     tmp_path_factory: pytest.TempPathFactory, content: list[tuple[int, int, int]], kept: int | None, scales: bool

@@ -81,6 +81,7 @@ def asked_about(target: Target, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return [numbers[image.tobytes()] for image in asked[0]]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -103,6 +104,7 @@ def test_devices_that_were_never_reached_and_samples_that_were_held_out_are_no_m
     assert asked_about(target, monkeypatch) == sorted(np.concatenate(own[1:]))
 
 
+@pytest.mark.ci
 def test_where_nobody_knows_who_took_part_the_audit_says_so(tmp_path: Path) -> None:
     config = small_config(**SMALLER, ecofed__server_steps=1, data__augment=False)
     run(config, out=tmp_path / "run", report=False)

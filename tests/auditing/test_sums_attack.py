@@ -62,6 +62,7 @@ def test_with_noise_nobody_decides_better_than_is_promised(sends: str) -> None:
     assert told.counts_exact < 0.3
 
 
+@pytest.mark.ci
 def test_a_control_that_succeeds_is_told() -> None:
     target = target_of(None, SUMS, lambda _: None)
     told = from_sums(target, 0)

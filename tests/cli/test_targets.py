@@ -189,6 +189,7 @@ def test_a_users_network_beside_the_front_is_neither_asked_about_nor_removed(
     assert (tmp_path / "f.checkpoint").read_bytes() == b"my network"
 
 
+@pytest.mark.ci
 def test_pre_training_is_not_continued_on_other_images(tmp_path: Path) -> None:
     def images(change: Callable[[np.ndarray], None] = lambda _: None) -> object:
         made = load_images("fractals", channels=1, limit=40)

@@ -113,6 +113,7 @@ def test_a_refused_start_leaves_nothing_in_the_way(cli: Cli, tiny: str, tmp_path
     assert cli("run", tiny, "--set", "rounds=1", "--out", "o").code == 0
 
 
+@pytest.mark.ci
 def test_several_seeds_are_one_comparison(cli: Cli, tiny: str, tmp_path: Path) -> None:
     words = ["compare", tiny, "--methods", "closed-form,ecofed", "--seeds", "0,1", "--set", "rounds=1", "--out", "k"]
     ended = cli(*words)

@@ -87,6 +87,7 @@ def test_a_plan_foresees_that_devices_which_have_answered_before_count(method: s
     assert row.exact_seconds
 
 
+@pytest.mark.ci
 def test_who_is_away_is_not_asked_and_is_named() -> None:
     config = settings_of("availability.share=0.5").for_method("ecofed")
     result = run("ecofed", "availability.share=0.5", "ecofed.period=1", "quorum=0")
@@ -99,6 +100,7 @@ def test_who_is_away_is_not_asked_and_is_named() -> None:
     assert result.totals.uplink_bytes < everybody.totals.uplink_bytes
 
 
+@pytest.mark.ci
 def test_stragglers_make_rounds_longer_and_change_nothing_else() -> None:
     results = [run("lgl", *sets) for sets in ((), ("availability.slow_share=0.5", "availability.slow_factor=10"))]
     accuracies = [[record.test_accuracy for record in result.rounds] for result in results]
@@ -109,6 +111,7 @@ def test_stragglers_make_rounds_longer_and_change_nothing_else() -> None:
     assert max(slow) == pytest.approx(10 * max(plain), rel=0.2)  # all but the server's part
 
 
+@pytest.mark.ci
 def test_a_deadline_leaves_stragglers_out_and_bounds_the_round() -> None:
     sets = ("availability.slow_share=0.3", "availability.slow_factor=1000", "quorum=0")
     waiting = run("classic-fl", *sets)

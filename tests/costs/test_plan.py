@@ -107,6 +107,7 @@ def test_a_network_that_cannot_be_delivered_is_a_note_as_in_a_run(monkeypatch: p
     assert planned.at_cut[0].delivery_bytes == planned.at_cut[0].delivery_seconds == 0
 
 
+@pytest.mark.ci
 def test_a_narrower_back_is_planned_at_every_cut() -> None:
     sets = ["model.name=vgg11", *TINY[1:], "model.width=0.5"]
     plain, narrow = (plan(Settings.load(None, [*sets, *own])) for own in ([], ["model.back_width=0.125"]))
@@ -132,6 +133,7 @@ def test_every_cut_is_planned_and_the_whole_network_once() -> None:
     assert values["methods"][0]["ledger"]["weights"]["uplink"] > 0
 
 
+@pytest.mark.ci
 def test_what_does_not_fit_a_device_is_said_and_ecofed_still_fits() -> None:
     # VGG11 in training, its message and the system need 1.02 GB; a Raspberry Pi 3 has 1.
     sets = ["clock.device=raspberry-pi-3,raspberry-pi-5", "rounds=2"]
@@ -173,6 +175,7 @@ def test_slow_links_ask_for_fewer_bits() -> None:
     assert "bottleneck" in slow.reasons[-1]
 
 
+@pytest.mark.ci
 def test_bottleneck_fronts_that_ship_are_recommended_the_smaller_ones_for_slow_links() -> None:
     fronts = {}
     for link in ("wifi", "lora"):
@@ -228,6 +231,7 @@ def test_mistakes_are_one_line() -> None:
         plan(Settings.load(None, [*TINY, "model.cut=head.flatten"]))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("entropy", ["deflate"])
 def test_entropy_coded_bytes_are_foreseen_within_five_percent(entropy: str) -> None:
     settings = Settings.load(None, [*TINY, f"codec.entropy={entropy}", "data.samples_per_device=100"])

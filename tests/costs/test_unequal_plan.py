@@ -34,6 +34,7 @@ def only_ecofed(*sets: str, preset: str | None = None) -> MethodPlan:
     return plan(settings, ["ecofed"]).at_cut[0]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "sets",
     [
@@ -70,6 +71,7 @@ def test_entropy_coded_early_uploads_are_foreseen_within_five_percent() -> None:
     assert row.total_uplink_bytes == pytest.approx(result.totals.uplink_bytes, rel=0.05)
 
 
+@pytest.mark.ci
 def test_the_papers_fleet_with_a_pi_3_and_a_pi_5_is_faster_with_cuts_of_its_own() -> None:
     fleet = [
         "rounds=4",

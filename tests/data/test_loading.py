@@ -165,6 +165,7 @@ class TestDigits:
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0
 
+    @pytest.mark.ci
     def test_digits_are_the_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from sklearn.datasets import load_digits
 

@@ -39,6 +39,7 @@ def quiet(_: str) -> None:
     """Nobody to tell."""
 
 
+@pytest.mark.filterwarnings("ignore:privacy")
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
@@ -123,6 +124,7 @@ def test_a_device_runs_the_front_that_it_was_given(int8: bool, tmp_path: Path) -
     assert (uploads[0] == uploads[1]).mean() > 0.999
 
 
+@pytest.mark.ci
 def test_an_int8_front_is_another_front(tmp_path: Path) -> None:
     config = TINY.replace(model__name="vgg11", model__head_width=32)
     whole = export_front(config, tmp_path / "a", quiet)

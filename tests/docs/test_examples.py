@@ -99,6 +99,7 @@ class _NotInstalled(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named '{fullname}'", name=fullname)
 
 
+@pytest.mark.ci
 def test_the_readmes_python_needs_only_what_make_quickstart_installs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_the_devices_rate_follows_the_cosine(round_: int, share: float) -> None:
         np.testing.assert_allclose(weights[name], array, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("server", ["momentum", "adam"])
 def test_a_resumed_run_continues_the_servers_moments(tmp_path: Path, server: str) -> None:
     config = tiny_config("classic-fl", classic_fl__server=server, classic_fl__server_learning_rate=0.1)

@@ -72,6 +72,7 @@ def test_what_is_not_a_batch_of_small_images_is_a_wire_error() -> None:
             decompress_images(one, 3)
 
 
+@pytest.mark.ci
 def test_images_travel_once_and_are_told_as_images() -> None:
     result = run(tiny_config("send-images", rounds=6))
     sent = {kind: row["uplink"] for kind, row in result.ledger.items() if row["uplink"]}
@@ -184,6 +185,7 @@ def test_closed_form_sends_one_upload_of_statistics_and_no_labels() -> None:
     assert result.totals.final_test_accuracy > 0.2
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["send-images", "closed-form"])
 def test_a_resumed_rival_ends_where_an_uninterrupted_one_does(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -99,6 +99,7 @@ def test_the_learning_rate_rises_then_falls() -> None:
     assert all(one.ndim <= 1 for one in trainer._optimiser.param_groups[1]["params"])
 
 
+@pytest.mark.ci
 def test_entropy_coding_changes_the_bytes_and_nothing_else() -> None:
     results = {entropy: run(tiny_config("ecofed", codec__entropy=entropy)) for entropy in ("none", "deflate", "range")}
     accuracies = {result.totals.final_test_accuracy for result in results.values()}
@@ -192,6 +193,7 @@ def test_each_augmentation_has_its_own_probability() -> None:
     assert method._augment == FeatureAugmentation(flip=0.1, shift=0.2, cutout=0.3)
 
 
+@pytest.mark.ci
 def test_a_budget_of_bytes_ends_the_uploads() -> None:
     free = run(tiny_config("ecofed", rounds=6, ecofed__period=1))
     views = run(tiny_config("ecofed", rounds=6, ecofed__period=1, ecofed__views=1))

@@ -124,6 +124,7 @@ def test_every_local_epoch_sees_other_crops(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.mean([len(versions) for versions in seen.values()]) > 3.5  # two of 81 crops may be the same
 
 
+@pytest.mark.ci
 def test_a_run_in_the_folder_of_another_can_be_continued(tmp_path: Path) -> None:
     first, second = tiny_config("ecofed"), tiny_config("ecofed", seed=1)
     run(first, out=tmp_path, report=False)
@@ -132,6 +133,7 @@ def test_a_run_in_the_folder_of_another_can_be_continued(tmp_path: Path) -> None
     assert outcome(run(second, out=tmp_path, resume=True, report=False)) == outcome(run(second))
 
 
+@pytest.mark.ci
 def test_negative_activations_that_the_codec_cuts_off_are_told() -> None:
     changes = {"model__name": "resnet9", "model__width": 0.0625, "model__cut": "block2.norm", "rounds": 1}
     notes = run(tiny_config("ecofed", **changes)).notes

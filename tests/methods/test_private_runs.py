@@ -22,6 +22,7 @@ from stopping import StopAfter
 SUMS: dict[str, Any] = {"rounds": 3, "closed_form__sends": "class-means"}
 
 
+@pytest.mark.ci
 def test_a_run_with_noise_learns_less_sends_as_much_and_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_plan_says_what_is_promised_and_whose_labels_leave() -> None:
     assert notes[1].startswith("closed-form: privacy: epsilon 1 at delta 1e-05 for each image with its label")
 
 
+@pytest.mark.ci
 def test_noise_on_activations_goes_on_after_a_stop_and_the_plan_foresees_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

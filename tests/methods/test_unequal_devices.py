@@ -81,6 +81,7 @@ def test_a_weak_device_is_sent_less_of_the_front_and_sends_more() -> None:
     assert ["server", "infer"] in [row[:2] for row in result.rounds[0].timeline]
 
 
+@pytest.mark.ci
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecofed.runs.experiment.CHECKPOINT_SECONDS", -1.0)
     config = tiny_config("ecofed", rounds=4, ecofed__period=1, **MIXED)

@@ -144,6 +144,7 @@ def test_groups_divide_the_channels(channels: int, groups: int) -> None:
     assert norm.num_groups == groups
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("batch_size", [7, 100])
 def test_calibration_is_exact_and_consistent_from_layer_to_layer(batch_size: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), FrozenBatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3), FrozenBatchNorm2d(5))

@@ -33,6 +33,7 @@ def trained(optimiser: Any, settings: dict[str, float]) -> tuple[torch.Tensor, d
     return weights.detach(), made.state_dict()["state"][0]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("ours", "theirs", "settings"), CASES, ids=["SGD", "AdamW"])
 def test_steps_are_pytorchs_to_the_last_bit(ours: Any, theirs: Any, settings: dict[str, float]) -> None:
     (weights, state), (expected, other) = trained(ours, settings), trained(theirs, settings)

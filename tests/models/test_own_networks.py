@@ -84,6 +84,7 @@ class TestValues:
             "gain": 1.0,
         }
 
+    @pytest.mark.ci
     def test_a_front_on_a_device_has_them_too(self) -> None:
         """They do not travel: a buffer that is in no file would be whatever was in memory."""
         settings = as_settings(None, Scaled(), None, {**SMALL, "method": "ecofed"})
@@ -119,6 +120,7 @@ class TestNames:
 
 
 class TestDropout:
+    @pytest.mark.ci
     @pytest.mark.parametrize("method", ["classic-fl", "vanilla-dpfl", "ecofed"])
     def test_the_same_seed_draws_the_same_and_a_stopped_run_goes_on_to_it(self, method: str, tmp_path: Path) -> None:
         settings = as_settings(None, Scaled(dropout=0.5), None, {**SMALL, "method": method})

@@ -51,6 +51,7 @@ def test_the_decoder_learns_to_make_pictures() -> None:
     assert errors[-1] < 0.8 * errors[0]
 
 
+@pytest.mark.ci
 def test_a_front_made_against_one_says_so_and_does_not_keep_it() -> None:
     images = load_images("fractals", channels=3, limit=64)
     plain = pretrain_front(CONFIG, images, Recipe(epochs=1), narrow=4, bits=2)

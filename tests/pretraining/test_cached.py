@@ -34,6 +34,7 @@ def config(**changes: object) -> Config:
     return Config.from_dict(values).replace(**changes)
 
 
+@pytest.mark.ci
 def test_a_front_is_made_once(tmp_path: Path) -> None:
     notes: list[str] = []
     first = resolve_front(config(), "block2", 1, notes.append)
@@ -46,6 +47,7 @@ def test_a_front_is_made_once(tmp_path: Path) -> None:
     assert resolve_front(config(normalisation="group"), "block2", 1, notes.append).normalisation == "group"
 
 
+@pytest.mark.ci
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     first = resolve_front(config(), "block2", 1, lambda _: None)
     (path,) = (tmp_path / "ecofed" / "fronts").iterdir()
@@ -99,6 +101,7 @@ def test_a_run_from_a_whole_network_of_as_many_classes_starts_its_last_layer_its
     assert np.array_equal(whole["head.hidden1.weight"], others["head.hidden1.weight"])
 
 
+@pytest.mark.ci
 def test_a_back_over_a_bottleneck_begins_with_the_expansion() -> None:
     front = shipped_front("vgg11-w0.5-rgb-64b").load()
     model = ModelConfig(name="vgg11", width=0.5, head_width=8)

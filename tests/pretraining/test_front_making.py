@@ -39,6 +39,7 @@ def narrow_front(images: PublicImages) -> FrontBundle:
     return pretrain_front(SMALL, images, QUICK, narrow=4, bits=2)
 
 
+@pytest.mark.ci
 def test_a_random_front_is_a_function_of_its_seed() -> None:
     first, again, other = (random_front(SMALL, 3, seed) for seed in (0, 0, 1))
     assert first.id == again.id != other.id
@@ -73,6 +74,7 @@ def test_a_random_front_can_have_group_normalisation() -> None:
     build_front(bundle, "group")
 
 
+@pytest.mark.ci
 def test_pretraining_reports_and_is_deterministic(images: PublicImages) -> None:
     reports: list[EpochReport] = []
     first = pretrain_front(SMALL, images, QUICK, report=reports.append)
@@ -115,6 +117,7 @@ def test_training_learns(images: PublicImages) -> None:
     assert reports[-1].accuracy > 0.7
 
 
+@pytest.mark.ci
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(images: PublicImages, tmp_path: Path) -> None:
     path = tmp_path / "training.ckpt"
 

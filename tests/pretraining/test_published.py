@@ -96,6 +96,7 @@ def test_the_publishers_names_become_ours(lite0: Arrays, tmp_path: Path) -> None
     assert np.array(found.std) * 255 == pytest.approx(128)
 
 
+@pytest.mark.ci
 def test_grey_pictures_are_what_three_equal_channels_are() -> None:
     outputs = []
     for channels in (1, 3):
@@ -249,6 +250,7 @@ def test_weights_of_timm_are_read_under_its_names_and_ours(tinynet: Path, tmp_pa
     assert all(np.array_equal(array, again.arrays[name]) for name, array in found.arrays.items())
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("method", ["classic-fl", "ecofed"])
 def test_every_method_starts_from_all_but_the_last_layer(tinynet: Path, method: str) -> None:
     config = config_of("timm:tinynet", tinynet, method=method, front__precision="full")

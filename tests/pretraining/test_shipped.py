@@ -87,6 +87,7 @@ def test_auto_without_a_shipped_front_is_a_random_one_and_says_so() -> None:
     assert "no shipped front for vgg11 x 0.0625" in notes[0]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("changes", [{"front__name": "random"}, {"initialisation": "random"}])
 def test_a_random_front_follows_the_seed(changes: dict[str, object]) -> None:
     settings = config(seed=3, **changes)

@@ -117,6 +117,7 @@ def test_randomised_labels_judge_no_trial(tmp_path: Path) -> None:
     assert not (tmp_path / "search").exists()
 
 
+@pytest.mark.ci
 def test_what_mattered(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "_carry_out", lambda task: (task[1], min(0.9, task[2].get("learning_rate", 0) * 9)))
     made = tune(collected, out=tmp_path / "search", trials=16, workers=1)

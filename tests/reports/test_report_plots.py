@@ -80,6 +80,7 @@ def test_png_files_are_sharp_and_not_blank(drawn: list[Plot], tmp_path: Path) ->
             assert len(colours) > 50
 
 
+@pytest.mark.ci
 def test_a_drawn_plot_has_the_file_that_its_name_says(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -193,6 +194,7 @@ def test_each_method_has_its_colour_in_every_plot(drawn: list[Plot]) -> None:
         assert {colour for colour in colours if colour in plot.svg} == colours
 
 
+@pytest.mark.ci
 def test_plots_are_the_same_each_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("accuracy-bytes", "label-partition")
     monkeypatch.setattr(plots, "DRAWERS", {name: DRAWERS[name] for name in names})

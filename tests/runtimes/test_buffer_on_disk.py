@@ -33,6 +33,7 @@ def test_the_same_result_as_in_memory_and_nothing_left(server: str, pictures: Pa
     assert not (tmp_path / "disk" / BUFFER_FOLDER).exists()
 
 
+@pytest.mark.ci
 def test_interrupted_after_every_round(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", -1.0)
     memory, disk = pair(pictures, 5)

@@ -64,6 +64,7 @@ class KillAfter(SilentObserver):
             raise KeyboardInterrupt
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("method", quick(METHODS, "ecofed", "classic-fl", "fedgkt"))
 def test_interrupted_after_every_round(method: str, pictures: Path, tmp_path: Path) -> None:
     config = small_config(pictures, method, rounds=4)

@@ -99,6 +99,7 @@ def test_from_run_to_report_without_test_images_over_processes(pictures: Path, t
 DELIVERED_ONLY = {"validation__on_devices": False, "validation__fraction": 0.0, "test_samples": 4}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
