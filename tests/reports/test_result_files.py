@@ -121,6 +121,7 @@ def edit(values: dict[str, Any], path: list[Any], value: Any) -> None:
         (["rounds", 0, "test_accuracy"], 1.5, r"'rounds\[0\].test_accuracy' must be in 0\.\.1, not 1.5"),
         (["rounds", 0, "round"], 7, "'rounds' must count from 1"),
         (["rounds", 0, "timeline"], [["server", "train", 2, 1]], "'timeline' must hold"),
+        (["rounds", 0, "timeline"], [[["3"], "train", 1, 2]], "'timeline' must hold"),
         (["rounds"], [], "'rounds' is empty"),
         (["ledger", "labels"], {"sideways": 1}, "'ledger' must have uplink and downlink"),
         (["config", "model"], 3, "'config.model' must be an object"),
