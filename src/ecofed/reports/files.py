@@ -101,7 +101,12 @@ def _is_span(span: list[Any]) -> bool:
     actor, times = str(span[0]) if span and isinstance(span[0], str | int) else "", span[2:]
     if actor != "server" and not (actor.isdecimal() and len(actor) < 20):
         return False
-    return len(span) == 4 and isinstance(span[1], str) and all(isinstance(t, int | float) and 0 <= t < 1e30 for t in times) and times[0] <= times[1]
+    return (
+        len(span) == 4
+        and isinstance(span[1], str)
+        and all(isinstance(t, int | float) and 0 <= t < 1e30 for t in times)
+        and times[0] <= times[1]
+    )
 
 
 def _check_settings(values: dict[str, Any], file: Path) -> None:
