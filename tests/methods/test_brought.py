@@ -13,10 +13,12 @@ from PIL import Image
 from tiny import tiny_config
 
 from ecofed.data import label_counts, load_dataset
-from ecofed.errors import DataError
+from ecofed.errors import ConfigError, DataError
+from ecofed.relearning.retraining import retrain
 from ecofed.reports.tables import floors
 from ecofed.reports.words import partition_sentence, warnings
 from ecofed.results import RunResult
+from ecofed.runs.evaluating import evaluate
 from ecofed.runs.experiment import run
 from ecofed.runs.preparation import Prepared, prepare
 from ecofed.runtimes import InProcessTransport
@@ -27,6 +29,10 @@ OWN = {1: np.arange(700, 733), 3: np.arange(900, 911)}
 
 class Fleet(InProcessTransport):
     own_data: ClassVar[set[int]] = set(OWN)
+
+
+class Everybody(InProcessTransport):
+    own_data: ClassVar[set[int]] = {0, 1, 2, 3}
 
 
 def of_a_fleet(method: str, **changes: object) -> tuple[RunResult, Prepared]:
@@ -80,10 +86,10 @@ def test_a_server_needs_no_training_images(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "all" / "test", tmp_path / "server" / "test")
     whole = prepare(tiny_config("ecofed", data__name=str(tmp_path / "all"), **FEW), print)
 
-    def connect(prepared: Prepared) -> InProcessTransport:
+    def connect(prepared: Prepared) -> Everybody:
         assert [len(share) for share in prepared.shares] == [0] * 4
         given = dataclasses.replace(whole.task, config=prepared.task.config)
-        return InProcessTransport(dataclasses.replace(whole, task=given).worker)
+        return Everybody(dataclasses.replace(whole, task=given).worker)
 
     config = tiny_config("ecofed", data__name=str(tmp_path / "server"), **FEW)
     result = run(config, out=tmp_path / "run", connect=connect)
@@ -92,8 +98,27 @@ def test_a_server_needs_no_training_images(tmp_path: Path) -> None:
     assert result.totals.final_test_accuracy == expected.totals.final_test_accuracy
     assert (result.data.brought, result.data.train_samples, result.data.test_samples) == (4, 48, 30)
     assert floors(result) == []
+    assert (tmp_path / "run" / "report.html").exists()
+    assert evaluate(tmp_path / "run").samples == 30
+    again = retrain(tmp_path / "run", out=tmp_path / "again", report=False)
+    assert (again.data.label_counts, again.data.brought) == (whole.summary.label_counts, 4)
+    assert again.totals.simulated_seconds is None
     with pytest.raises(DataError, match="holds no training images"):  # to be simulated they are needed
         run(config, report=False)
+
+
+def test_a_server_with_fewer_images_than_devices_deals_none() -> None:
+    config = tiny_config("ecofed", devices=2000, sampled_devices=4, rounds=1)
+    with pytest.raises(ConfigError, match="devices = 2000"):
+        prepare(config, print)
+    assert sum(map(len, prepare(config, print, fleet=True).shares)) == 0
+
+
+@pytest.mark.parametrize(("method", "labelled"), [("send-images", True), ("closed-form", False)])
+def test_how_many_images_there_are_is_told_by_replies(method: str, labelled: bool) -> None:
+    result, prepared = of_a_fleet(method)
+    assert result.data.train_samples == 33 + 11 + len(prepared.parts[0]) + len(prepared.parts[2])
+    assert (sum(result.data.label_counts[1]) == 33) is labelled
 
 
 FEW = {"data__partition": "iid", "data__samples_per_device": 12, "sampled_devices": 4, "rounds": 1}

@@ -30,7 +30,8 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
-from ecofed.data import Dataset, load_dataset, partition
+from ecofed.data import Dataset, ImageSet, load_dataset, partition
+from ecofed.data.images import coloured
 from ecofed.data.reading import task_reading
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices import LocalImages, OnnxWorker
@@ -61,9 +62,10 @@ class Worker(Protocol):
 def hello(message: Message, context: Context) -> Message:
     """Keep the invitation; answer with this device's number, or with the reason why it cannot take part."""
     known: dict[str, int] = {}
+    own = int("data" in context.node_config)
     try:
         number = device_number(context.node_config)
-        known = {"device": number}
+        known = {"device": number, "own": own}
         data, _ = unpack(message.content)
         invitation = Invitation.decode(b"".join(data))
         own_account(invitation, context.node_config)
@@ -71,7 +73,6 @@ def hello(message: Message, context: Context) -> Message:
     except EcoFedError as error:
         return Message(pack([], status=REFUSED, reason=str(error), **known), reply_to=message)
     context.state[_STATE] = ArrayRecord({_INVITATION: array(invitation.encode())})
-    own = int("data" in context.node_config)
     return Message(pack([], status=OK, device=number, own=own), reply_to=message)
 
 
@@ -168,6 +169,9 @@ def own_images(invitation: Invitation, number: int, node_config: Any) -> tuple[I
         dataset = load_dataset(str(own), how=replace(how, device_column=None, image_column=None, label_column=None))
     else:
         dataset = load_dataset(config.data.name, fallback=config.data.fallback, how=how)
+    if (dataset.channels, invitation.task.in_channels) == (1, 3):  # as in a folder that has both
+        coloured_set = ImageSet(coloured(dataset.train.images_NHWC), dataset.train.labels_N, dataset.train.device_N)
+        dataset = replace(dataset, train=coloured_set)
     _check_channels(dataset, invitation.task.in_channels)
     # First the server's numbers: who holds which images may depend on them.
     labels_N = class_numbers(dataset, invitation.task)[dataset.train.labels_N]

@@ -8,6 +8,7 @@ settings it goes on: devices are asked for what is new since; ``from-back``: sta
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -72,14 +73,22 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
     if out is None or run_config.get("preset"):
         raise ConfigError("update goes on with the settings of its run: leave preset out, and name a new folder as out")
     start: Start = "back" if run_config.get("from-back") else "anew"
-    return update(source, out=out, sets=str(run_config.get("set", "")).split(), start=start, **common)
+    return update(source, out=out, sets=_words(run_config), start=start, **common)
 
 
 def config_of(run_config: Any) -> Config:
     """The configuration that a run configuration names; the method is the settings' own."""
     source = str(run_config.get("preset", "")) or None
-    settings = settled(Settings.load(source, str(run_config.get("set", "")).split()))
+    settings = settled(Settings.load(source, _words(run_config)))
     return settings.for_method(settings.method)
+
+
+def _words(run_config: Any) -> list[str]:
+    """Of ``set``: ``KEY=VALUE`` several times, quoted as in a shell where a value has blanks in it."""
+    try:
+        return shlex.split(str(run_config.get("set", "")))
+    except ValueError as error:
+        raise ConfigError(f"run config set = {run_config['set']!r}: {error}; close every quotation mark") from error
 
 
 def _at_once(run_config: Any) -> int | None:

@@ -217,6 +217,8 @@ class FlowerTransport:
             self._note(f"a SuperNode cannot take part: {error}")
             return
         device = words.get("device")
+        if words.get("own") == 1 and isinstance(device, int) and device in range(self._devices):
+            self.own_data.add(device)  # those that are refused, too: what the server would have dealt is not theirs
         if words.get("status") != "ok" or not isinstance(device, int) or isinstance(device, bool):
             reason = clean(words.get("reason", "it gave no device number"))
             self._note(f"a SuperNode cannot take part: {reason}")
@@ -227,8 +229,6 @@ class FlowerTransport:
         else:
             self._nodes[device] = node
             self._refused.pop(device, None)
-            if words.get("own") == 1:
-                self.own_data.add(device)
 
     # --- messages ---
 

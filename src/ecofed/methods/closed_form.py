@@ -96,6 +96,7 @@ class ClosedForm(ClosedFormFacts, Method):
         opened = self.channel.visit(asked, lambda _: asks, self._opened, settled=len(sampled) - len(asked))
         for device, (samples, gram_DD, cross_DK) in list(opened):
             self._heard.add(device)
+            self.counts.keep({device: samples})
             self._samples += samples
             self._gram_DD += gram_DD
             self._cross_DK += cross_DK

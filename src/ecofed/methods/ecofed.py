@@ -93,7 +93,7 @@ class EcoFed(EcoFedFacts, Method):
             self._to_reinstall.discard(device)
             uploads[device] = upload
         for device, upload in uploads.items():
-            self.counts.keep({device: len(upload.view)})
+            self.counts.keep({device: self._first(device) + len(upload.view)})
             if len(upload.view) or not self._first(device):
                 self.buffer.put(device, self.history.of(device).views, upload.view, self.bundle.id)
             self.history.add(device, round_, upload.content_bytes, len(upload.view))
@@ -342,6 +342,10 @@ class EcoFed(EcoFedFacts, Method):
         # Devices may have lost the front meanwhile: it is sent again, as a retransmission.
         self._installed = {*kept.installed, *self.history.past}
         self._to_reinstall = set(self._installed)
+
+    def told_labels(self, device: int) -> np.ndarray | None:
+        known = device in self.buffer.devices
+        return self.buffer.label_counts(device, self.context.task.classes) if known else None
 
     def keeping(self) -> Keeping | None:
         assert self.context.bundle is not None

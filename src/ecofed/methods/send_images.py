@@ -170,6 +170,10 @@ class SendImagesMethod(SendImagesFacts, Method):
         output: Tensor = self.trainer.evaluated(x_NCHW)
         return output
 
+    def told_labels(self, device: int) -> np.ndarray | None:
+        known = device in self.buffer.devices
+        return self.buffer.label_counts(device, self.context.task.classes) if known else None
+
     def network(self) -> dict[str, np.ndarray]:
         return state_arrays(self.trainer.evaluated)
 

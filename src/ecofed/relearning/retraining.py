@@ -175,7 +175,7 @@ def earlier_result(run_folder: Path) -> RunResult | None:
 
 def _prepared(kept: KeptBuffer, config: Config, note: Callable[[str], None], inputs: dict[str, str]) -> Prepared:
     """The very front of the run, and of the data what lies in the buffer: who holds how many of which label."""
-    prepared = prepare(config, note, kept.origin.bundle)
+    prepared = prepare(config, note, kept.origin.bundle, fleet=True)  # uploads are there: nothing need be dealt out
     if list(prepared.dataset.classes) != kept.origin.classes:
         raise ConfigError(
             f"data.name = {config.data.name!r} has other classes now than when the buffer was collected: "
@@ -186,6 +186,9 @@ def _prepared(kept: KeptBuffer, config: Config, note: Callable[[str], None], inp
         for device in range(config.devices)
     ]
     summary = dataclasses.replace(prepared.summary, label_counts=counts, train_samples=sum(map(sum, counts)))
+    source = earlier_result(kept.run)
+    if source is not None and source.data.brought:
+        summary = dataclasses.replace(summary, brought=source.data.brought, floors=source.data.floors)
     own = without_devices(prepared.inputs)
     front = {name: kept.origin.inputs[name] for name in ("front",) if name in kept.origin.inputs}
     return dataclasses.replace(prepared, summary=summary, early=(None,), inputs=own | front | inputs)

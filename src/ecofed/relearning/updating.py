@@ -104,7 +104,7 @@ def _going_on(kept: KeptBuffer, config: Config, start: Start, *, fleet: bool) ->
     class_of_K: list[np.ndarray] = []
 
     def prepared(config: Config, note: Callable[[str], None]) -> Prepared:
-        found = prepare(config, note, origin.bundle)
+        found = prepare(config, note, origin.bundle, fleet=fleet)
         class_of_K[:] = [
             positions(
                 origin.classes,

@@ -58,8 +58,8 @@ def floor_sentence(result: Comparison | RunResult) -> str:
     """The sceptic's question answered: what sending every picture once would have cost instead."""
     table = rows(result)
     subject = hero_of(table) or table[0]
-    floor = min((row for row in table if row.is_floor), key=lambda row: row.total_bytes)
-    if not floor.total_bytes or not subject.total_bytes:
+    floor = min((row for row in table if row.is_floor), key=lambda row: row.total_bytes, default=None)
+    if floor is None or not floor.total_bytes or not subject.total_bytes:
         return ""
     ratio = subject.total_bytes / floor.total_bytes
     compared = f"{times(ratio)} that" if ratio >= 1 else f"{times(1 / ratio)} less than that"
@@ -153,9 +153,9 @@ def brought_sentence(data: DataSummary) -> str:
     """Of a fleet with pictures of its own: what is known of them, and how."""
     told = sum(any(counts) for counts in data.label_counts)
     return (
-        f"{data.brought} of {len(data.label_counts)} devices brought pictures of their own; which labels they hold is "
-        f"known of {told} devices, by what they uploaded. What sending every image would take is foreseen from the "
-        "server's pictures."
+        f"{data.brought} of {len(data.label_counts)} devices brought pictures of their own. Which labels are held is "
+        f"known of {told} devices, by what they uploaded; what sending every image would take is foreseen from the "
+        "server's pictures, if it has any to train on."
     )
 
 

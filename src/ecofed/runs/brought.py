@@ -23,18 +23,16 @@ def as_told(dealt: DataSummary, method: Method, own: Collection[int]) -> DataSum
     device's row is empty. Of devices that took their share of the run's data set everything stands as it was dealt.
     """
     counts, samples = [list(row) for row in dealt.label_counts], [sum(row) for row in dealt.label_counts]
-    keeping = method.keeping()
-    for device in own:
-        counts[device] = [0] * len(dealt.classes)
-        if keeping is not None and device in keeping.buffer.devices:
-            counts[device] = keeping.buffer.label_counts(device, len(dealt.classes)).tolist()
+    for device in {*own, *(device for device, count in enumerate(samples) if not count)}:
+        told_K = method.told_labels(device)
+        counts[device] = [0] * len(dealt.classes) if told_K is None else told_K.tolist()
         samples[device] = max(method.counts.of(device) or 0, sum(counts[device]))
     return replace(
         dealt,
         label_counts=counts,
         train_samples=sum(samples),
         floors=_scaled(dealt.floors, sum(samples), dealt.train_samples),
-        brought=len(own),
+        brought=max(len(own), dealt.brought),
     )
 
 

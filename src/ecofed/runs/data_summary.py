@@ -36,6 +36,8 @@ def summary_of(dataset: Dataset, parts: list[np.ndarray], test_samples: int, sid
 def _jpeg_floors(dataset: Dataset, used_N: np.ndarray, side: int) -> dict[str, int]:
     """What these photographs would take at the size that the network sees of them: several hundred, and as much for
     each of the others."""
+    if not len(used_N):  # of a fleet's server
+        return {}
     some_N = np.sort(used_N)[:: max(1, len(used_N) // FLOOR_IMAGES)]
     images_NHWC = centre(dataset.train.images_NHWC[some_N], side)
     batches = {quality: compress_images(images_NHWC, quality) for quality in FLOOR_QUALITIES}

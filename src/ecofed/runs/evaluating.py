@@ -88,7 +88,7 @@ def evaluate(model: str | Path, data: str | None = None, settings: Sequence[str]
     dataset = load_dataset(
         config.data.name if data is None else data,
         fallback=config.data.fallback if data is None else None,
-        how=dataclasses.replace(own, white=network.task.white, frame=network.task.frame),
+        how=dataclasses.replace(own, white=network.task.white, frame=network.task.frame, test_alone=True),
     )
     judge = recorded.held_out or recorded.on_devices
     if data is None and dataset.test is None and judge is not None:

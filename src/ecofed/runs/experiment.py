@@ -155,7 +155,7 @@ def run_owned(
     try:
         going = start(prepared, transport, folder, checkpoint, again, command, notes, fleet=connect is not None)
         if going.method.asks_devices:  # what was kept of another run bears what that one promised
-            most = None if going.own_data else max(map(len, prepared.parts))
+            most = None if going.own_data else max(map(len, prepared.parts)) or None
             for text in promise(config, most, simulated=connect is None):
                 note(text)
         observer.started(config, going.records)

@@ -59,13 +59,18 @@ class Going:
 
     def nothing_yet(self) -> RunResult:
         """What is known before the first round."""
-        return result_of(self.prepared, self.ledger, [], self.method, 0.0, self.command, self.notes)
+        return self._told(result_of(self.prepared, self.ledger, [], self.method, 0.0, self.command, self.notes))
 
     def result(self, scores: RunScores) -> RunResult:
         """What it has come to."""
         ended = (self.method, self.seconds, self.command, self.notes, scores, self.delivery_seconds)
-        result = result_of(self.prepared, self.ledger, self.records, *ended)
-        return replace(result, data=as_told(result.data, self.method, self.own_data)) if self.own_data else result
+        return self._told(result_of(self.prepared, self.ledger, self.records, *ended))
+
+    def _told(self, result: RunResult) -> RunResult:
+        """With what devices told of pictures that the server did not deal them."""
+        if not self.own_data and any(map(len, self.prepared.shares)):
+            return result
+        return replace(result, data=as_told(result.data, self.method, self.own_data))
 
     def checkpoint(self) -> Checkpoint:
         """What the next round depends on."""
@@ -115,8 +120,11 @@ def start(
         restored = Ledger.from_dict(checkpoint.ledger)
         ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
         records += checkpoint.records
-    own = bringing(transport) if len(prepared.dataset.train.labels_N) else range(config.devices)
-    clock = None if own else clock_of(prepared)  # which would time the pictures that the server has instead of theirs
+    own = bringing(transport)
+    dealt = any(map(len, prepared.shares))
+    clock = (
+        None if own or not dealt or prepared.summary.brought else clock_of(prepared)
+    )  # which would time the pictures that the server has instead of theirs
     if clock is not None:
         channel.too_late = clock.too_late
     return Going(

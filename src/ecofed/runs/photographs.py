@@ -78,7 +78,7 @@ def photographs(networks: Sequence[tuple[str, Path]], count: int) -> list[Photog
 
 def _dataset(network: TrainedNetwork) -> Dataset:
     config = network.task.config
-    how = Reading(white=network.task.white, frame=network.task.frame, device_column=None)
+    how = Reading(white=network.task.white, frame=network.task.frame, device_column=None, test_alone=True)
     return load_dataset(config.data.name, fallback=config.data.fallback, how=how)
 
 

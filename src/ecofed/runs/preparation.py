@@ -121,7 +121,7 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fle
         config: of the run.
         note: is told what a reader should know.
         front: the very one that devices ran, instead of what the configuration names.
-        fleet: devices bring what they have, so that a data set without training images will do.
+        fleet: devices bring what they have, so that a data set of test images will do, or with fewer than they need.
 
     Raises:
         DataError: the data set is missing or unusable. ConfigError: settings that do not fit each other or the data.
@@ -143,14 +143,14 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fle
     require_classes(dataset, config.data.name)
     test = _test_images(dataset, config)
     train = dataset.train
-    shares = [np.empty(0, np.int64)] * config.devices  # of a server that has test images alone
-    if len(train.labels_N):
-        shares = partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
+    shares = _dealt(train, config, fleet=fleet)
     if (left := left_out(shares, train.device_N, config.data)) is not None:
         note(left)
     parts = [share[taking_part(config, device, len(share))] for device, share in enumerate(shares)]
-    if test is None and all(
-        trained_count(config, device, len(share)) == len(share) for device, share in enumerate(shares)
+    if (
+        test is None
+        and any(map(len, shares))
+        and all(trained_count(config, device, len(share)) == len(share) for device, share in enumerate(shares))
     ):
         rule = "holds out none of so few samples, and there are no test images"
         raise ConfigError(f"validation.fraction = {config.validation.fraction}: {rule}")
@@ -191,6 +191,19 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fle
         summary=summary_of(dataset, parts, tested, side),
         inputs=data_inputs(dataset, shares) | fronts | file_inputs(config) | _arithmetic(config, device),
     )
+
+
+def _dealt(train: ImageSet, config: Config, *, fleet: bool) -> list[np.ndarray]:
+    """Of the training set, what each device has; nothing where it is a fleet's server that has too few to deal out."""
+    nothing = [np.empty(0, np.int64)] * config.devices
+    if fleet and not len(train.labels_N):
+        return nothing
+    try:
+        return partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
+    except ConfigError:
+        if not fleet:
+            raise
+        return nothing
 
 
 def check_validation(config: Config) -> None:
