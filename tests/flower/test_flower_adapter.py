@@ -282,7 +282,8 @@ def test_a_devices_classes_are_matched_by_name_or_it_is_refused(
     assert len(result.rounds) == 4
     # What the report says of the first one's labels is what it brought, not what the server would have dealt it.
     held_K = np.bincount(load_dataset("digits").train.labels_N[:200], minlength=10)
-    assert (result.data.brought, result.data.label_counts[0]) == (1, held_K.tolist())
+    assert (result.data.brought, result.data.label_counts[0]) == (2, held_K.tolist())
+    assert not any(result.data.label_counts[2])  # nor of one that was refused
     assert result.data.train_samples == sum(map(sum, result.data.label_counts))
     assert all(record.simulated_seconds is None for record in result.rounds)
     sampled = [record for record in result.rounds if any(refusal in note for note in record.notes)]
