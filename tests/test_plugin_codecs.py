@@ -189,7 +189,7 @@ class TestWhatItPromises:
                 "saturated_fraction=2.0",
                 r"saturated_fraction = 2\.0; it must be a number",
             ),
-            ("h_NCHW > self.upper_C11", "np.random.rand(5) > 0.5", "something else for the same activation"),
+            ("h_NCHW > self.upper_C11", "np.random.rand(5)", "something else for the same activation"),
             (
                 "= float(bits)",
                 "= 2.0 * bits",

@@ -104,6 +104,10 @@ class ReplayBuffer:
         labels_N = np.concatenate([view.labels_N for view in views])[first_N]
         return np.bincount(labels_N.astype(np.int64), minlength=classes).astype(np.int64)
 
+    def told_labels(self, device: int, classes: int) -> np.ndarray | None:
+        """As :meth:`label_counts`; ``None`` of a device without uploads."""
+        return self.label_counts(device, classes) if device in self._views else None
+
     def pool(self, devices: list[int]) -> Pool:
         """All buffered rows of these devices (at least one, all buffered), in device and view order."""
         views = [(device, view) for device in devices for view in self.views_of(device).values()]

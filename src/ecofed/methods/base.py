@@ -132,9 +132,10 @@ class Method(Script):
         """What :meth:`logits` is called with for these rows of an upload that the server keeps."""
         raise NotImplementedError(f"{self.config.method} keeps no uploads")
 
-    def told_labels(self, device: int) -> np.ndarray | None:  # noqa: ARG002
+    def told_labels(self, device: int) -> np.ndarray | None:
         """How many samples of each class a device's uploads have told the server, int64 (K,); ``None``: nothing."""
-        return None
+        keeping = self.keeping()
+        return None if keeping is None else keeping.buffer.told_labels(device, self.context.task.classes)
 
     def network(self) -> dict[str, np.ndarray]:
         """Parameters and statistics of the whole network as trained so far."""

@@ -343,10 +343,6 @@ class EcoFed(EcoFedFacts, Method):
         self._installed = {*kept.installed, *self.history.past}
         self._to_reinstall = set(self._installed)
 
-    def told_labels(self, device: int) -> np.ndarray | None:
-        known = device in self.buffer.devices
-        return self.buffer.label_counts(device, self.context.task.classes) if known else None
-
     def keeping(self) -> Keeping | None:
         assert self.context.bundle is not None
         return Keeping(self.buffer, self.context.bundle, self.bundle.id, self.history.past, self.history.samples)
