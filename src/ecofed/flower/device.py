@@ -62,10 +62,9 @@ class Worker(Protocol):
 def hello(message: Message, context: Context) -> Message:
     """Keep the invitation; answer with this device's number, or with the reason why it cannot take part."""
     known: dict[str, int] = {}
-    own = int("data" in context.node_config)
     try:
         number = device_number(context.node_config)
-        known = {"device": number, "own": own}
+        known = {"device": number, "own": int("data" in context.node_config)}
         data, _ = unpack(message.content)
         invitation = Invitation.decode(b"".join(data))
         own_account(invitation, context.node_config)
@@ -73,7 +72,7 @@ def hello(message: Message, context: Context) -> Message:
     except EcoFedError as error:
         return Message(pack([], status=REFUSED, reason=str(error), **known), reply_to=message)
     context.state[_STATE] = ArrayRecord({_INVITATION: array(invitation.encode())})
-    return Message(pack([], status=OK, device=number, own=own), reply_to=message)
+    return Message(pack([], status=OK, **known), reply_to=message)
 
 
 @app.query(REQUESTS)  # type: ignore[untyped-decorator]

@@ -216,13 +216,14 @@ class FlowerTransport:
         except WireError as error:
             self._note(f"a SuperNode cannot take part: {error}")
             return
-        device = words.get("device")
-        if words.get("own") == 1 and isinstance(device, int) and device in range(self._devices):
+        said = words.get("device")
+        device = said if isinstance(said, int) and not isinstance(said, bool) else None
+        if words.get("own") == 1 and device is not None and device in range(self._devices):
             self.own_data.add(device)  # those that are refused, too: what the server would have dealt is not theirs
-        if words.get("status") != "ok" or not isinstance(device, int) or isinstance(device, bool):
+        if words.get("status") != "ok" or device is None:
             reason = clean(words.get("reason", "it gave no device number"))
             self._note(f"a SuperNode cannot take part: {reason}")
-            if isinstance(device, int) and device in range(self._devices) and device not in self._nodes:
+            if device is not None and device in range(self._devices) and device not in self._nodes:
                 self._refused[device] = reason
         elif self._nodes.get(device, node) != node:
             self._note(f"two SuperNodes say that they are device {device}; the second is ignored")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecofed.activations import configured_codec
-from ecofed.activations.statistics import feature_grid
 from ecofed.config.class_identity import identity
 from ecofed.config.methods import facts_of
 from ecofed.config.network_input import NetworkInput
 from ecofed.config.schema import Config
 from ecofed.data import Dataset
-from ecofed.models import activation_shape, build_model, partition
+from ecofed.methods.pooled_end import with_its_end
+from ecofed.models import build_model, partition
 from ecofed.models.bottleneck import narrow
 from ecofed.models.exported import network_file
-from ecofed.models.pooled import ends_pooled
 from ecofed.models.registry import image_size, input_side
 from ecofed.wire import FrontBundle
 
@@ -38,17 +37,14 @@ def delivered_bytes(
     facts = facts_of(config.method)
     if config.delivery == "none" or not facts.has_network:
         return 0
-    coded, end = facts.coded(config), facts.pooled_end(config)
+    coded = facts.coded(config)
     model = build_model(config.model, in_channels=in_channels, classes=classes, normalisation=config.normalisation)
     halves = partition(model.eval(), cut, checked=False)
-    if bundle.expansion and (coded is not None or end is not None):
+    if bundle.expansion and (coded is not None or facts.pooled_end(config) is not None):
         narrow(halves, bundle.weights["bottleneck.conv.weight"].shape, bundle.expansion, config.normalisation)
         halves.front.eval()
         halves.back.eval()
-    if end is not None:
-        shape_CHW = activation_shape(halves.front, in_channels, input_side(config.model))
-        grid = feature_grid(shape_CHW, end.features)
-        halves = ends_pooled(halves, shape_CHW, grid, classes, in_ball=end.in_ball)
+    halves = with_its_end(halves, config, in_channels=in_channels, side=input_side(config.model), classes=classes)
     upper_C = None if coded is None or coded.limit_bits is None else bundle.upper[coded.limit_bits]
     content = network_file(
         halves,

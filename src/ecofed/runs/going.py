@@ -121,10 +121,9 @@ def start(
         ledger.bytes, ledger.retransmitted = restored.bytes, restored.retransmitted
         records += checkpoint.records
     own = bringing(transport)
-    dealt = any(map(len, prepared.shares))
-    clock = (
-        None if own or not dealt or prepared.summary.brought else clock_of(prepared)
-    )  # which would time the pictures that the server has instead of theirs
+    # With pictures of their own: the clock would time those that the server has instead.
+    brought = own or prepared.summary.brought or not any(map(len, prepared.shares))
+    clock = None if brought else clock_of(prepared)
     if clock is not None:
         channel.too_late = clock.too_late
     return Going(

@@ -195,15 +195,12 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fle
 
 def _dealt(train: ImageSet, config: Config, *, fleet: bool) -> list[np.ndarray]:
     """Of the training set, what each device has; nothing where it is a fleet's server that has too few to deal out."""
-    nothing = [np.empty(0, np.int64)] * config.devices
-    if fleet and not len(train.labels_N):
-        return nothing
     try:
         return partition(train.labels_N, config.devices, config.data, config.seed, train.device_N)
     except ConfigError:
         if not fleet:
             raise
-        return nothing
+        return [np.empty(0, np.int64)] * config.devices
 
 
 def check_validation(config: Config) -> None:

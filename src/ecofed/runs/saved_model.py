@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ecofed.activations import configured_codec
-from ecofed.activations.statistics import feature_grid
 from ecofed.config.class_identity import identity, listed
 from ecofed.config.methods import facts_of
 from ecofed.config.task import Task
@@ -25,9 +24,9 @@ from ecofed.files.json_values import parse, read_as
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.methods import Method
 from ecofed.methods.loop import test_batch
-from ecofed.models import Partition, activation_shape, build_model, load_arrays, partition
+from ecofed.methods.pooled_end import with_its_end
+from ecofed.models import Partition, build_model, load_arrays, partition
 from ecofed.models.bottleneck import narrow
-from ecofed.models.pooled import ends_pooled
 from ecofed.runs.preparation import Prepared
 from ecofed.runs.run_folder import MODEL_FILE as MODEL_FILE
 
@@ -170,12 +169,7 @@ def _halves(
             raise ValueError(f"'bottleneck.conv.weight' has shape {narrowing.shape}")
         expansion = [name.removeprefix("expansion.") for name in weights if name.startswith("expansion.")]
         narrow(halves, narrowing.shape, expansion, described.normalisation)
-    end = facts_of(task.config.method).pooled_end(task.config)
-    if end is not None:
-        shape_CHW = activation_shape(halves.front, task.in_channels, task.input_size)
-        grid = feature_grid(shape_CHW, end.features)
-        halves = ends_pooled(halves, shape_CHW, grid, task.classes, in_ball=end.in_ball)
-    return halves
+    return with_its_end(halves, task.config, in_channels=task.in_channels, side=task.input_size, classes=task.classes)
 
 
 def _check_sizes(halves: Partition, weights: Mapping[str, np.ndarray]) -> None:
