@@ -18,7 +18,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,19 @@ class Setting:
 
 
 _ONE = {"--attacks": STRONGEST, "--passes": "2500"}
+_CIFAR = "cpu-vgg11-cifar10"
+_OTHER_FRONTS = {
+    "vgg11-w1-rgb": (_CIFAR, {"model.width": "1"}, 4),
+    "vgg11-w1-rgb-256b": (_CIFAR, {"model.width": "1"}, 2),
+    "vgg11-w1-rgb-128b": (_CIFAR, {"model.width": "1"}, 2),
+    "alexnet-w1-rgb": (_CIFAR, {"model.name": "alexnet", "model.width": "1"}, 4),
+    "lenet-w1-rgb": (_CIFAR, {"model.name": "lenet", "model.width": "1"}, 4),
+    "vgg11-w0.25-grey": ("quickstart", {}, 4),
+    "vgg11-w0.25-grey-256b": ("quickstart", {}, 2),
+    "vgg11-w0.5-grey": ("quickstart", {"model.width": "0.5"}, 4),
+    "lenet-w1-grey": ("quickstart", {"model.name": "lenet", "model.width": "1"}, 4),
+}
+"""Shipped fronts beside those of "sizes": what is attacked with them, and bits. ResNet9's are VGG-11's (see _twins)."""
 _SUMS = {"--attacks": "black-box-4096", "--passes": "0", "--images": "64"}
 _SENDS = {"class-means": "class means", "second-moments": "second moments"}
 _PHOTOS = {"data.name": "trashnet", "threads": "1"}
@@ -112,6 +126,17 @@ def settings() -> list[Setting]:
             probe=f"vgg11-w0.5-rgb-{size}b, 2 bit",
         )
         for size in (256, 64, 512, 128, 352)
+    ]
+    every += [
+        Setting(
+            table="fronts",
+            label=name,
+            preset=preset,
+            sets={**sets, "front.name": name, "codec.bits": str(bits)},
+            options=_ONE,
+            probe=f"{name}, {bits} bit",
+        )
+        for name, (preset, sets, bits) in _OTHER_FRONTS.items()
     ]
     every += [
         Setting(
@@ -250,27 +275,54 @@ def write() -> None:
     PAGE.write_text(text, encoding="utf-8")
     _plot(records)
     _grids()
-    audited = [_audited(each, records[each.name]) for each in settings() if each.probe and each.name in records]
+    audited = [
+        row
+        for each in settings()
+        if each.table in ("bits", "sizes", "fronts") and each.name in records
+        for row in _audited(each, records[each.name])
+    ]
     known = json.dumps({"schema": "ecofed-audited/1", "fronts": audited}, indent=1)
     AUDITED.write_text(known + "\n", encoding="utf-8")
 
 
-def _audited(setting: Setting, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the package says of a shipped front."""
-    from ecofed.pretraining.shipped import shipped_front
+def _audited(setting: Setting, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the package says of a shipped front, and of those that compute the same for another network."""
+    row = _strongest(record)
+    return [
+        {
+            "name": name,
+            "front": front,
+            "bits": int(setting.sets["codec.bits"]),
+            "data": record["data"],
+            "ssim": round(row["ssim"], 4),
+            "reidentified": row["reidentified"],
+            "images": record["images"],
+            "command": record["command"],
+            "commit": record["commit"],
+        }
+        for name, front in _same(setting.sets["front.name"])
+    ]
 
-    row, name = _strongest(record), setting.sets["front.name"]
-    return {
-        "name": name,
-        "front": shipped_front(name).load().id,
-        "bits": int(setting.sets["codec.bits"]),
-        "data": record["data"],
-        "ssim": round(row["ssim"], 4),
-        "reidentified": row["reidentified"],
-        "images": record["images"],
-        "command": record["command"],
-        "commit": record["commit"],
-    }
+
+@cache
+def _computing() -> dict[str, tuple[str, bytes]]:
+    """Of the shipped fronts, by name: the id, and what devices compute."""
+    from ecofed.pretraining.shipped import shipped_fronts
+
+    found = {}
+    for shipped in shipped_fronts():
+        bundle = shipped.load()
+        bare = replace(bundle.for_device(), model="vgg11")
+        found[shipped.name] = (bundle.id, bare.encode())
+    return found
+
+
+def _same(name: str) -> list[tuple[str, str]]:
+    """The shipped front of that name, then those with its weights, with their ids: the blocks before the cut are the
+    same in VGG-11 and ResNet9."""
+    (_, computes), known = _computing()[name], _computing()
+    names = [name, *(other for other, (_, own) in known.items() if own == computes and other != name)]
+    return [(each, known[each][0]) for each in names]
 
 
 def _record(setting: Setting) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ecofed.auditing import membership
 from ecofed.auditing.membership import from_buffer, from_network, told_apart
 from ecofed.auditing.target import Target, target_of
 from ecofed.config.held_out import held_out
-from ecofed.errors import ConfigError
+from ecofed.data.decoded import NoTrainingImagesError
+from ecofed.errors import ConfigError, DataError
 from ecofed.reports.files import read_result, write_result
 from ecofed.results.audits import Membership
 from ecofed.runs.experiment import run
@@ -147,3 +148,16 @@ def test_a_kept_buffer_brings_the_front_and_not_the_data(tmp_path: Path) -> None
     (tmp_path / "kept" / "index.safetensors").unlink()
     with pytest.raises(ConfigError, match="'front' is not what the run read"):
         audited_with(front="another one now")
+
+
+def test_where_the_server_has_test_images_alone_the_audit_says_what_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(small_config(rounds=1), out=tmp_path, report=False)
+
+    def no_training_images(*_: Any) -> None:
+        raise NoTrainingImagesError("pictures: holds no training images")
+
+    monkeypatch.setattr("ecofed.auditing.target.prepare", no_training_images)
+    with pytest.raises(DataError, match=r"pictures: holds no training images; where .*--set data.name=FOLDER"):
+        target_of(tmp_path, (), lambda _: None)

@@ -193,20 +193,27 @@ class TestDepth:
             (tmp_path / "set" / part / "a").mkdir(parents=True)
             image = np.full((32, 32), most, np.uint16)
             (tmp_path / "set" / part / f"a/1.{suffix}").write_bytes(saved(image, kind))
-        data = load_dataset(str(tmp_path / "set"))
+        data = load_dataset(str(tmp_path / "set"), note=lambda _: None)
         assert data.white == 4095
         assert int(data.train.images_NHWC.max()) == 249
         assert int(require_test(data).images_NHWC.max()) == 62
         for _ in range(2):  # read, and read again from the cache
-            assert int(load_dataset(str(tmp_path / "set"), how=Reading(white=65535)).train.images_NHWC.max()) == 16
             notes: list[str] = []
+            dark = load_dataset(str(tmp_path / "set"), how=Reading(white=65535), note=notes.append)
+            assert int(dark.train.images_NHWC.max()) == 16
+            # Nearly black pictures are not taken in silence: the second part's need even less of the same level.
+            assert [text.partition(" here, so they are shown dark")[0] for text in notes] == [
+                f"set: the {part} pictures hold numbers up to {most} and white is 65,535"
+                for part, most in (("training", "4,095"), ("test", "1,023"))
+            ]
+            notes.clear()
             bright = load_dataset(str(tmp_path / "set"), how=Reading(white=1023), note=notes.append)
             assert int(bright.train.images_NHWC.max()) == 255
             assert notes == [
                 "set: 1 of 1 training pictures hold numbers above 1,023, which is white in the training pictures; "
                 "they are white there",
             ]
-            load_dataset(str(tmp_path / "set"), how=Reading(white=4095))
+            load_dataset(str(tmp_path / "set"), how=Reading(white=4095), note=lambda _: None)
 
     @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
     def test_all_sixteen_bits_of_every_kind_of_png_count(self, colour_type: int, channels: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import sys
+import tomllib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,12 @@ def in_process(sets: str = "", out: Path | None = None) -> RunResult:
 
 def test_same_ledger_same_accuracy_same_weights(tmp_path: Path) -> None:
     local = in_process(out=tmp_path / "local")
-    flower = over_flower(out=str(tmp_path / "flower"))
+    flower = over_flower(out=str(tmp_path / "flower"), resume=False, preset="")
     assert flower.ledger == local.ledger
+    said = shlex.split(flower.command)
+    assert said[:5] == ["flwr", "run", "fleet/app", "fleet", "--stream"]
+    assert tomllib.loads(said[6].replace(" out=", "\nout=")) == {"set": f"{SETS} ", "out": str(tmp_path / "flower")}
+    assert "name it as <code>preset</code>" in (tmp_path / "flower" / "report.html").read_text(encoding="utf-8")
     assert [record.test_accuracy for record in flower.rounds] == [record.test_accuracy for record in local.rounds]
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("local", "flower")]
     assert weights[0].keys() == weights[1].keys()

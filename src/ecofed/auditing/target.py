@@ -16,6 +16,7 @@ from ecofed.auditing.uploads import MOST_OF_A_DEVICE, Uploaded, joined, uploads_
 from ecofed.config import Config, Settings
 from ecofed.config.privacy import PrivacyConfig
 from ecofed.data import mixed_order
+from ecofed.data.decoded import NoTrainingImagesError
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
@@ -178,7 +179,13 @@ def _of_run(folder: Path, note: Callable[[str], None]) -> Target:
     result = read_result(folder)
     config = Config.from_dict(result.config)
     bundle = open_buffer(folder).origin.bundle if holds_buffer(folder) else None
-    prepared = prepare(config, note, bundle)
+    try:
+        prepared = prepare(config, note, bundle)
+    except NoTrainingImagesError as error:
+        raise NoTrainingImagesError(
+            f"{error}; where the run's devices brought pictures of their own, audit its settings with such pictures: "
+            "'ecofed audit PRESET --set data.name=FOLDER'"
+        ) from error
     # The front is the very one that devices ran where the run keeps a buffer; what they hold is read anew all the same.
     for name in (*(() if bundle else ("front",)), "training pictures", "training labels", "division of the data"):
         then, now = result.inputs.get(name), prepared.inputs.get(name)

@@ -143,7 +143,7 @@ def _to_arrays(part: str, split: Split) -> dict[str, Any]:
     arrays: dict[str, Any] = {
         "images": np.array(images_NHWC.shape) if stored else images_NHWC,
         "labels": split.labels_N,
-        "depth": np.array([split.white, split.too_bright, split.several], np.int64),
+        "depth": np.array([split.white, split.needed, split.too_bright, split.several], np.int64),
     }
     if split.label_names is not None:
         arrays["names"] = np.array(split.label_names, np.str_)
@@ -179,7 +179,7 @@ def _from_arrays(part: str, arrays: Any, entry: Path) -> Split:
         raise ValueError("not an image cache")
     if labels_N.shape != images_NHWC.shape[:1]:
         raise ValueError("images and labels differ in number")
-    white, too_bright, several = arrays[f"{part}_depth"].tolist()
+    white, needed, too_bright, several = arrays[f"{part}_depth"].tolist()
     compressed = f"{part}_compressed_as" in arrays
     return Split(
         images_NHWC=images_NHWC,
@@ -191,6 +191,7 @@ def _from_arrays(part: str, arrays: Any, entry: Path) -> Split:
         device_N=arrays.get(f"{part}_devices"),
         device_names=tuple(arrays.get(f"{part}_device_names", np.empty(0, np.str_)).tolist()),
         white=white,
+        needed=needed,
         too_bright=too_bright,
         several=several,
     )

@@ -52,6 +52,8 @@ class Split:
     """Of one raw image at the source's own size, where that is smaller than ``images_NHWC``; otherwise 0."""
     white: int = 0
     """The white level of its pictures of more than 8 bits (:mod:`ecofed.data.pictures`); 0: it has none."""
+    needed: int = 0
+    """The white level that they need by themselves."""
     too_bright: int = 0
     """How many pictures hold numbers above the white level that was asked for: there they are white."""
     several: int = 0
@@ -69,6 +71,7 @@ class Decoded:
     shared_header_bytes: int = 0
     """How many bytes all of them begin with."""
     white: int = 0
+    needed: int = 0
     too_bright: int = 0
     several: int = 0
 
@@ -106,6 +109,7 @@ def decode(encoded: Callable[[], Encoded], how: Reading = ANYHOW) -> Decoded:
         compressed_bytes_N=np.array(seen.sizes, np.int64) if stored else None,
         shared_header_bytes=len(seen.header or b"") if stored else 0,
         white=seen.white or seen.needed if seen.needed else 0,
+        needed=seen.needed,
         too_bright=seen.too_bright,
         several=seen.several,
     )

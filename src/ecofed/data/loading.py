@@ -153,6 +153,12 @@ def _of_pictures(title: str, splits: Iterable[tuple[str, Split | None]]) -> Iter
                 f"{title}: {split.too_bright:,} of {len(split.labels_N):,} {part} pictures hold numbers above "
                 f"{split.white:,}, which is white in the training pictures; they are white there"
             )
+        if split is not None and 0 < split.needed <= split.white // 4:
+            yield (
+                f"{title}: the {part} pictures hold numbers up to {split.needed:,} and white is {split.white:,} here, "
+                "so they are shown dark; the training pictures settle what is white (where devices have their own, the "
+                "server's pictures): let those be of the same kind, or save all with 8 bits"
+            )
         if split is not None and split.several:
             yield (
                 f"{title}: {split.several:,} of {len(split.labels_N):,} {part} files hold several pictures (frames or "

@@ -19,6 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from ecofed.config import Config, Settings
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.errors.foreign_text import clean
+from ecofed.files.disk import json_text
 from ecofed.fleet.versions import untested
 from ecofed.flower.content import Invitation
 from ecofed.flower.transport import FlowerTransport, check_method
@@ -67,13 +68,25 @@ def train(grid: Grid, run_config: Any, *, patience_seconds: float | None = None)
 
     out = str(run_config.get("out", "")) or None
     common: dict[str, Any] = {"resume": bool(run_config.get("resume", False)), "observer": voice}
-    common |= {"command": "flwr run", "connect": connect}
+    common |= {"command": command_of(run_config), "connect": connect}
     if source is None:
         return run(config, out=out, **common)
     if out is None or run_config.get("preset"):
         raise ConfigError("update goes on with the settings of its run: leave preset out, and name a new folder as out")
     start: Start = "back" if run_config.get("from-back") else "anew"
     return update(source, out=out, sets=_words(run_config), start=start, **common)
+
+
+def command_of(run_config: Any) -> str:
+    """What starts such a run, for its report."""
+    said = {key: value for key, value in run_config.items() if value and key != "resume"}
+    words = " ".join(f"{key}={_toml(value)}" for key, value in said.items())
+    return f"flwr run fleet/app fleet --stream --run-config {shlex.quote(words)}"
+
+
+def _toml(value: Any) -> str:
+    """As Flower reads it from its command line."""
+    return json_text(value, ascii_only=False)
 
 
 def config_of(run_config: Any) -> Config:

@@ -132,8 +132,17 @@ def _run_details(group: RunGroup) -> str:
     }
     return (
         f"<details><summary>{escape(group.label)}: complete configuration, environment and commit</summary>"
-        f"{pairs(facts)}<p class='note'>Save this as a .toml file and give it to 'ecofed run'.</p>"
+        f"{pairs(facts)}<p class='note'>{_how_again(run.command)}</p>"
         f"<pre>{escape(toml(run.config))}</pre></details>"
+    )
+
+
+def _how_again(command: str) -> str:
+    if not command.startswith("flwr run"):
+        return "Save this as a .toml file and give it to 'ecofed run'."
+    return (
+        "Save this as a .toml file on the server and name it as <code>preset</code> to train with the fleet again; "
+        "'ecofed run' of it simulates devices that share the server's data set."
     )
 
 
