@@ -188,7 +188,12 @@ def settings() -> list[Setting]:
             sets=sets,
             options={"--attacks": "black-box-4096", "--images": "64", "--passes": "320"},
         )
-        for label, sets in (("512 B (preset photos)", _PHOTOS), ("DeepWeeds (preset photos)", _WEEDS))
+        for label, sets in (
+            ("512 B (preset photos)", _PHOTOS),
+            ("256 B", {**_PHOTOS, "front.bytes_per_image": "256"}),
+            ("128 B", {**_PHOTOS, "front.bytes_per_image": "128"}),
+            ("DeepWeeds (preset photos)", _WEEDS),
+        )
     ]
     return every
 
@@ -267,7 +272,7 @@ def write() -> None:
     RECORDS.parent.mkdir(exist_ok=True)
     text = PAGE.read_text(encoding="utf-8")
     tables = {"attackers": _attackers(records), "sums": _sums(records)}
-    tables |= {name: _table(records, name) for name in ("bits", "sizes", "cuts", "noise", "adversary", "photos")}
+    tables |= {name: _table(records, name) for name in ("bits", "sizes", "fronts", "cuts", "noise", "adversary", "photos")}
     for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = f"{re.escape(begin)}.*?{end}"
