@@ -272,7 +272,9 @@ def write() -> None:
     RECORDS.parent.mkdir(exist_ok=True)
     text = PAGE.read_text(encoding="utf-8")
     tables = {"attackers": _attackers(records), "sums": _sums(records)}
-    tables |= {name: _table(records, name) for name in ("bits", "sizes", "fronts", "cuts", "noise", "adversary", "photos")}
+    tables |= {
+        name: _table(records, name) for name in ("bits", "sizes", "fronts", "cuts", "noise", "adversary", "photos")
+    }
     for name, table in tables.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = f"{re.escape(begin)}.*?{end}"

@@ -17,6 +17,7 @@ from ecofed.activations import View, configured_codec
 from ecofed.config.codecs import CodecConfig
 from ecofed.config.methods import EcoFedConfig, cosine
 from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.costs.ledger import Ledger
 from ecofed.errors import DeviceError, WireError
 from ecofed.methods import METHOD_CLASSES, Channel, Context, Evaluator, train
@@ -60,8 +61,8 @@ def trainer(
         return view.rows[rows_B].astype(np.float32).reshape(-1, 3, 1, 1) / 24
 
     settings = {"schedule": "constant", "weight_decay": 0.0, **settings}
-    made = PooledTrainer(Flat(), inputs, config, EcoFedConfig(**settings), torch_device=torch.device("cpu"))
-    return made, back
+    task = Task(config=config, in_channels=3, classes=2, mean=(0.5,) * 3, std=(0.5,) * 3, flip=False)
+    return PooledTrainer(Flat(), inputs, task, EcoFedConfig(**settings), torch_device=torch.device("cpu")), back
 
 
 def test_final_accuracy_is_the_mean_of_the_last_five_evaluations() -> None:

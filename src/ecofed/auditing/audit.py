@@ -22,6 +22,7 @@ from ecofed.auditing.target import target_of
 from ecofed.auditing.uploads import uploads_images
 from ecofed.auditing.weights import BATCHES
 from ecofed.config.methods import facts_of
+from ecofed.config.privacy import labels_leave
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import holds_json, write_json
 from ecofed.files.ownership import OWNER_FILE, owned
@@ -116,7 +117,7 @@ def audit(
                 finished.found("membership-network", Membership, partial(from_network, target, seed)),
                 finished.found("membership-buffer", Membership, partial(from_buffer, target, seed)),
             ],
-            labels_leave_device=facts_of(target.config.method).labels_leave_device,
+            labels_leave_device=labels_leave(target.config),
             sums=sums,
             probe=read.accuracy,
             device_told=read.device_told,

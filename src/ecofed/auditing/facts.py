@@ -8,7 +8,7 @@ from ecofed.auditing.summed import uploads_sums
 from ecofed.auditing.target import Target
 from ecofed.auditing.uploads import uploads_images
 from ecofed.config.methods import facts_of
-from ecofed.config.privacy import promise
+from ecofed.config.privacy import labels_leave, promise
 from ecofed.results.audits import FromSums, Leak
 
 #: So far from a half, times the root of how many were asked, an area under the curve is no chance: five deviations.
@@ -24,6 +24,8 @@ def facts_about(target: Target) -> list[str]:
         f"Labels leave the device randomised (privacy.label_epsilon={label_epsilon:g}): each may be false."
         if label_epsilon is not None
         else "Labels leave the device, one for each image: nobody needs an attack to learn them."
+        if labels_leave(config)
+        else "Devices tell how many of their images are of each class, not which: who has few classes tells much."
         if facts.labels_leave_device
         else "Labels do not leave the device one by one; what devices do send depends on how often each class occurs."
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ecofed.config.accountant import LEAST_DELTA, epsilon_of, mu_of
 from ecofed.config.fields import Needs, require
@@ -34,6 +34,10 @@ class PrivacyConfig:
     """Standard deviation of the noise of one upload over what one image can change (L2). ``none``: as little as keeps
     all uploads that the run may ask of a device within ``epsilon``."""
 
+    labels: Literal["each", "counts"] = "each"
+    """What devices tell of their images' classes: ``each`` image's label, or ``counts``, how many images of each class
+    they have and not which. The server then takes for an image's class what its network makes of it, given the counts
+    of its device (expectation maximisation); the fewer classes a device has, the more that tells."""
     label_epsilon: float | None = None
     """Differential privacy of each image's label where it is sent by itself: randomised response. The device draws once
     for an image whether it tells the truth, and says the same for ever. ``none``: labels are sent as they are."""
@@ -81,6 +85,8 @@ class PrivacyConfig:
 def check_privacy(config: Config) -> None:
     """Raise :class:`ConfigError` where the promise could not be kept. Devices check it, too."""
     own, facts = config.privacy, facts_of(config.method)
+    if own.labels == "counts":
+        _check_counts(config, facts)
     if not own.active:
         return
     key, value = (
@@ -96,6 +102,30 @@ def check_privacy(config: Config) -> None:
         _check_labels(config, facts, own.label_epsilon)
     if own.epsilon is not None:
         _check_noise(config, facts, own.epsilon)
+
+
+def labels_leave(config: Config) -> bool:
+    """Whether devices tell the labels of single images."""
+    return facts_of(config.method).labels_leave_device and config.privacy.labels == "each"
+
+
+def _check_counts(config: Config, facts: type[Facts]) -> None:
+    key, value, own = "privacy.labels", config.privacy.labels, config.ecofed
+    rule = f"devices of {facts.name} upload no codes that a server could learn from by counts; use privacy.labels=each"
+    require(facts.noise == "images", key, value, rule)
+    randomised = config.privacy.label_epsilon is not None
+    require(not randomised, key, value, "no label is sent that could be randomised; use privacy.label_epsilon=none")
+    rule = "held-out samples would have no labels to be judged by; use validation.fraction=0"
+    require(not config.validation.on_server, key, value, rule)
+    require(own.server == "pooled", key, value, "needs ecofed.server=pooled")
+    require(
+        own.sampling != "class",
+        key,
+        value,
+        "which samples are of which class is not known; use another ecofed.sampling",
+    )
+    rule = "how well a new upload fits is judged by its labels; use another ecofed.refresh"
+    require(own.refresh != "plateau", key, value, rule)
 
 
 def _check_labels(config: Config, facts: type[Facts], value: float) -> None:
@@ -157,9 +187,14 @@ def promise(config: Config, most_samples: int | None, *, simulated: bool) -> lis
                 f"{own.label_epsilon * most_samples:,.4g}"
             )
         )
-    if own.epsilon is not None and facts.noise == "images" and own.label_epsilon is None:
+    if own.labels == "counts":
+        lines.append(
+            "privacy: devices tell how many images of each class they have, and of none which class it is; that is no "
+            "promise: who has images of one class tells all labels"
+        )
+    elif own.epsilon is not None and facts.noise == "images" and own.label_epsilon is None:
         lines.append("privacy: labels leave the devices as they are (privacy.label_epsilon randomises them)")
-    if own.label_epsilon is not None and own.epsilon is None:
+    if (own.label_epsilon is not None or own.labels == "counts") and own.epsilon is None:
         lines.append("privacy: nothing is promised of the images, only of their labels (privacy.epsilon adds noise)")
     if lines and simulated:
         lines.append(

@@ -69,13 +69,16 @@ class Protection:
         return self._config.privacy.active or self._account.allowance.any
 
     def labels(self) -> np.ndarray:
-        """Labels as they leave the device, in the order of its images: where the run asks for it, each is the truth
-        with the probability of randomised response, and otherwise any other class alike. The same ones for ever.
+        """Labels as they leave the device, in the order of its images. Where the run asks for it, each is the truth
+        with the probability of randomised response, and otherwise any other class alike, the same ones for ever; or
+        they are in an order of their own, which says how many of each class there are and nothing else.
 
         Raises:
             DeviceError: more than the device's owner allows.
         """
         epsilon = self._config.privacy.label_epsilon
+        if self._config.privacy.labels == "counts":
+            return np.sort(self._labels_N)
         if epsilon is None:
             return self._labels_N
         if self._randomised_N is None:

@@ -71,7 +71,7 @@ class EcoFed(EcoFedFacts, Method):
         if settings.server == "pooled" and has_running_statistics(context, settings):
             set_normalisation(self.halves.back, "running")
         self.back: nn.Module = self.halves.back.to(context.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.trainer = PooledTrainer(self.back, self._inputs, self.config, settings, torch_device=context.torch_device)
+        self.trainer = PooledTrainer(self.back, self._inputs, context.task, settings, torch_device=context.torch_device)
         self._augment = FeatureAugmentation(
             flip=settings.flip if context.task.flip else 0.0,
             shift=settings.shift,

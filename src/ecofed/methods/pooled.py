@@ -20,9 +20,10 @@ from ecofed.activations import Samples
 from ecofed.activations.pool import Rows
 from ecofed.config.accountant import kept_share
 from ecofed.config.methods import PooledTraining, cosine
-from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.files.json_values import Count, read_as
 from ecofed.methods.base import Context, check_converging, expect, under
+from ecofed.methods.class_counts import ClassCounts, cross_entropy_of_counts
 from ecofed.models import load_arrays, state_arrays
 from ecofed.models.optimisers import SGD, AdamW
 from ecofed.randomness import generator
@@ -49,12 +50,20 @@ class PooledTrainer:
     """One back, its optimiser and its averaged copy."""
 
     def __init__(
-        self, back: nn.Module, inputs: Inputs, config: Config, settings: PooledTraining, *, torch_device: torch.device
+        self,
+        back: nn.Module,
+        inputs: Inputs,
+        task: Task,
+        settings: PooledTraining,
+        *,
+        torch_device: torch.device,
     ) -> None:
+        config = task.config
         self.back = back
         self._inputs = inputs
         self._config = config
         self._settings = settings
+        self._classes = task.classes
         self._device = torch_device
         self._rate = settings.rate(config.learning_rate, config.batch_size)
         self._optimiser = self._fresh_optimiser()
@@ -73,13 +82,19 @@ class PooledTrainer:
             self._optimiser = self._fresh_optimiser()
         groups_N = {"class": pool.labels_N, "device": device_N}.get(settings.sampling)
         order = drawn_rows(self._config.seed, round_, len(pool), groups_N, steps * size)
+        counts = None
+        if self._config.privacy.labels == "counts":
+            counts = ClassCounts(pool.labels_N, device_N, self._classes, evenly=settings.sampling == "device")
         self.back.train()
         total = 0.0
         for step in counted(range(steps), steps, "training"):
             self._set_learning_rate(*((round_ - 1 + part / steps) / self._config.rounds for part in (step, step + 1)))
             random = generator(self._config.seed, "feature-augmentation", round_=round_, view=step)
-            h_BCHW, y_B = self.batch(pool, order[step * size : (step + 1) * size], random)
-            total += self._step(h_BCHW, y_B, random)
+            rows_B = order[step * size : (step + 1) * size]
+            h_BCHW, told_B = self.batch(pool, rows_B, random)
+            if counts is not None:
+                told_B = counts.odds(device_N[rows_B]).to(self._device)
+            total += self._step(h_BCHW, told_B, random)
             self._steps += 1
             if self._average is not None and self._steps % AVERAGE_EVERY == 0:
                 self._update_average()
@@ -101,15 +116,16 @@ class PooledTrainer:
             total += float(F.cross_entropy(self.back(h_BCHW), y_B, reduction="sum"))
         return total / len(view)
 
-    def _step(self, h_BCHW: Tensor, y_B: Tensor, random: np.random.Generator) -> float:
+    def _step(self, h_BCHW: Tensor, told_B: Tensor, random: np.random.Generator) -> float:
+        """``told_B``: labels (B,), or of devices that tell counts by how much likelier those make each class (B, K)."""
         settings = self._settings
         if settings.mixup:
             share = float(random.beta(settings.mixup, settings.mixup))
-            partner_B = torch.from_numpy(random.permutation(len(y_B))).to(self._device)
+            partner_B = torch.from_numpy(random.permutation(len(told_B))).to(self._device)
             logits_BK = self.back(share * h_BCHW + (1 - share) * h_BCHW[partner_B])
-            loss = share * self._loss(logits_BK, y_B) + (1 - share) * self._loss(logits_BK, y_B[partner_B])
+            loss = share * self._loss(logits_BK, told_B) + (1 - share) * self._loss(logits_BK, told_B[partner_B])
         else:
-            loss = self._loss(self.back(h_BCHW), y_B)
+            loss = self._loss(self.back(h_BCHW), told_B)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
@@ -117,20 +133,22 @@ class PooledTrainer:
         check_converging(value)
         return value
 
-    def _loss(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+    def _loss(self, logits_BK: Tensor, told_B: Tensor) -> Tensor:
         """Mean cross-entropy of labels as they were sent."""
         smoothing, privacy = self._settings.label_smoothing, self._config.privacy
+        if privacy.labels == "counts":
+            return cross_entropy_of_counts(logits_BK, told_B, smoothing)
         classes = logits_BK.shape[1]
         epsilon = privacy.label_epsilon if privacy.label_correction else None
         kept = 1.0 if epsilon is None else kept_share(epsilon, classes)
         # From an epsilon of about 37 the truth is as good as certain: then no draw of a device is a lie, either.
         if kept == 1:
-            return F.cross_entropy(logits_BK, y_B, label_smoothing=smoothing)
+            return F.cross_entropy(logits_BK, told_B, label_smoothing=smoothing)
         # What randomised response makes of the network's answer is held against what it made of the label. No entry
         # is below that of a lie, so that each has a logarithm, however sure the network is of another one.
         other = (1 - kept) / (classes - 1)
         said_BK = other + (kept - other) * F.softmax(logits_BK.float(), dim=1)
-        return F.nll_loss(said_BK.log(), y_B) * (1 - smoothing) - said_BK.log().mean() * smoothing
+        return F.nll_loss(said_BK.log(), told_B) * (1 - smoothing) - said_BK.log().mean() * smoothing
 
     def _fresh_optimiser(self) -> Optimizer:
         rate, decay = self._rate, self._settings.weight_decay

@@ -63,7 +63,7 @@ class SendImagesMethod(SendImagesFacts, Method):
         self.buffer = ReplayBuffer("images", views_kept=1)
         self.division = Division(self.buffer, self.config)
         self.trainer = PooledTrainer(
-            self.model, self._inputs, self.config, self._settings, torch_device=context.torch_device
+            self.model, self._inputs, context.task, self._settings, torch_device=context.torch_device
         )
         self._sent_size = (self._settings.size,) * 2 if self._settings.size else context.image_size
         """Height and width of the images on their way: every device's data are prepared in the same way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecofed.config.methods import facts_of
-from ecofed.config.privacy import check_privacy, promise
+from ecofed.config.privacy import check_privacy, labels_leave, promise
 from ecofed.config.schema import Config
 from ecofed.pretraining.audited import AuditedFront, audited_front
 
@@ -16,7 +16,7 @@ def privacy_notes(configs: Sequence[Config], most_samples: int) -> list[str]:
     Raises:
         ConfigError: a promise that could not be kept.
     """
-    labelled = [config.method for config in configs if facts_of(config.method).labels_leave_device]
+    labelled = [config.method for config in configs if labels_leave(config) and config.privacy.label_epsilon is None]
     lines = [f"class labels leave the devices as they are: {', '.join(labelled)}"] if labelled else []
     for config in configs:
         check_privacy(config)

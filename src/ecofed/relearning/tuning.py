@@ -199,11 +199,12 @@ def tune(
 
 def _check_judged(source: Path, config: Config, share: float) -> None:
     """Raise :class:`ConfigError` where samples of the buffer could not judge a trial."""
-    if (epsilon := config.privacy.label_epsilon) is not None:
-        raise ConfigError(
-            f"{source}: its labels are randomised (privacy.label_epsilon = {epsilon:g}), and trials would be judged by "
-            "them; try settings with 'ecofed retrain --set', which test images judge"
-        )
+    own, rule = config.privacy, "try settings with 'ecofed retrain --set', which test images judge"
+    if own.labels == "counts":
+        raise ConfigError(f"{source}: its devices told no labels (privacy.labels = counts) to judge trials by; {rule}")
+    if own.label_epsilon is not None:
+        told = f"its labels are randomised (privacy.label_epsilon = {own.label_epsilon:g}), and trials would be"
+        raise ConfigError(f"{source}: {told} judged by them; {rule}")
     check_all([_of_a_trial(config, share)])
 
 

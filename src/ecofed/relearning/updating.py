@@ -81,6 +81,11 @@ def update(
         raise ConfigError(f"seed = {config.seed}: the buffer's samples are in the order of seed {kept.config.seed}")
     if config.ecofed.server == "fedavg":
         raise ConfigError("ecofed.server = 'fedavg' trains on the latest upload of a device only; update needs pooled")
+    if config.privacy.labels == "counts":
+        raise ConfigError(
+            f"{source}: its devices tell counts of classes (privacy.labels = counts), and with new images counts would "
+            "tell which class those are; train anew with 'ecofed run'"
+        )
     say_what_changes_nothing(settings, observer.note)
     again = _going_on(kept, config, start, fleet=connect is not None)
     if resume:

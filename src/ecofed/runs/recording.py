@@ -58,7 +58,7 @@ def result_of(
         command=command,
         seed=config.seed,
         method=config.method,
-        labels_leave_device=method.labels_leave_device,
+        labels_leave_device=method.labels_leave_device and config.privacy.labels == "each",
         rounds=records,
         ledger=ledger.bytes,
         retransmitted_bytes=ledger.retransmitted,

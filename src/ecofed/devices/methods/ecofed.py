@@ -34,6 +34,8 @@ class Uploader(OnFront):
         Raises:
             DeviceError: it has fewer than that.
         """
+        if self.front.task.config.privacy.labels == "counts":
+            raise DeviceError("asked which images are new, where only counts of classes may be told")
         if request.first > (count := len(self.front.data)):
             raise DeviceError(f"asked for samples from number {request.first} on; this device has {count}")
         return self._upload(request, request.first, labelled=True)
