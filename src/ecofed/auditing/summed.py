@@ -151,7 +151,7 @@ def _as_uploaded(space: Space, data: LocalData, rows: np.ndarray, nbytes: float)
     return Uploaded(
         pixels_NHWC=seen_pixels(data, np.arange(len(data)), 0),
         labels_N=data.labels_N.astype(np.int64),
-        samples_N=np.arange(len(data)),
+        samples_N=data.given_as_N,
         rows=rows.astype(np.float32),
         scale_N=np.empty(0, np.float32),
         codec=None,

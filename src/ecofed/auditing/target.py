@@ -101,7 +101,7 @@ class Target:
         return found.images_NHWC, np.zeros(len(found.images_NHWC), np.int64), title
 
     def pairs(self, images_NHWC: ImageRows, labels_N: np.ndarray, what: str) -> Uploaded:
-        """What the attacker's own devices would upload of these images."""
+        """What the attacker's own devices would upload of these images; ``samples_N`` counts through all of them."""
         starts = range(0, len(labels_N), MOST_OF_A_DEVICE)
         parts = []
         for number, start in enumerate(counted(starts, len(starts), what)):
@@ -109,9 +109,10 @@ class Target:
             device, images_BHWC = OWN_DEVICES + number, part_of(images_NHWC, own)
             if isinstance(self.front, SummedFront):
                 data = self.local(device, images_BHWC, labels_N[own])
-                parts.append(worked_out(self.prepared, self.front, data, self.config.seed))
+                uploaded = worked_out(self.prepared, self.front, data, self.config.seed)
             else:
-                parts.append(self._uploads(device, images_BHWC, labels_N[own]))
+                uploaded = self._uploads(device, images_BHWC, labels_N[own])
+            parts.append(dataclasses.replace(uploaded, samples_N=own[uploaded.samples_N]))
         return joined(parts)
 
     def local(self, device: int, images_NHWC: ImageRows, labels_N: np.ndarray) -> LocalData:

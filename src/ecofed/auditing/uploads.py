@@ -57,7 +57,7 @@ class Uploaded:
     labels_N: np.ndarray
     """int64, the true ones."""
     samples_N: np.ndarray
-    """int64: their numbers among the images that were given to the device; of devices that were joined, on end."""
+    """int64: their numbers among the images that were given to the device."""
     rows: np.ndarray
     """(N, R): a code, or the numbers themselves."""
     scale_N: np.ndarray
@@ -110,11 +110,10 @@ class Uploaded:
 def joined(parts: list[Uploaded]) -> Uploaded:
     """Uploads of several devices as one."""
     count = sum(map(len, parts))
-    starts = np.cumsum([0, *map(len, parts)])
     return Uploaded(
         pixels_NHWC=np.concatenate([part.pixels_NHWC for part in parts]),
         labels_N=np.concatenate([part.labels_N for part in parts]),
-        samples_N=np.concatenate([start + part.samples_N for start, part in zip(starts, parts, strict=False)]),
+        samples_N=np.concatenate([part.samples_N for part in parts]),
         rows=np.concatenate([part.rows for part in parts]),
         scale_N=np.concatenate([part.scale_N for part in parts]),
         codec=parts[0].codec,
@@ -184,7 +183,7 @@ def _numbers(data: LocalData, h_NCHW: np.ndarray, samples_N: np.ndarray, view: i
     return Uploaded(
         pixels_NHWC=seen_pixels(data, samples_N, view),
         labels_N=data.labels_N[samples_N].astype(np.int64),
-        samples_N=samples_N,
+        samples_N=data.given_as_N[samples_N],
         rows=h_NCHW.reshape(len(h_NCHW), -1),
         scale_N=np.empty(0, np.float32),
         codec=None,
@@ -208,7 +207,7 @@ def _codes(prepared: Prepared, data: LocalData, worker: DeviceWorker) -> Uploade
     return Uploaded(
         pixels_NHWC=seen_pixels(data, order_N, 0),
         labels_N=data.labels_N[order_N].astype(np.int64),
-        samples_N=order_N,
+        samples_N=data.given_as_N[order_N],
         rows=rows,
         scale_N=scale_N,
         codec=codec,
@@ -277,7 +276,7 @@ def _images(prepared: Prepared, data: LocalData, worker: DeviceWorker) -> Upload
     return Uploaded(
         pixels_NHWC=padded(data.plain(np.arange(len(data))), task.input_size),
         labels_N=data.labels_N.astype(np.int64),
-        samples_N=np.arange(len(data)),
+        samples_N=data.given_as_N,
         rows=rows,
         scale_N=np.empty(0, np.float32),
         codec=None,

@@ -36,17 +36,17 @@ class LocalImages:
         """``account``: the device's privacy budget and the secret of its noise; ``None``: new, for this process."""
         self.task = task
         self.device = device
-        held_N = np.arange(0)
-        if task.config.validation.on_devices:
-            own_N = taking_part(task.config, device, len(labels_N))
-            held_N = np.setdiff1d(np.arange(len(labels_N)), own_N)
+        given_N = np.arange(len(labels_N))
+        own_N = taking_part(task.config, device, len(labels_N)) if task.config.validation.on_devices else given_N
+        held_N = np.setdiff1d(given_N, own_N)
         self.held_out = part_of(images_NHWC, held_N), labels_N[held_N].astype(np.int64)
         """Images and labels that the run's method never sees, for :mod:`ecofed.devices.local_test`."""
-        if len(held_N):
-            images_NHWC, labels_N = part_of(images_NHWC, own_N), labels_N[own_N]
         if task.config.privacy.labels == "counts":  # else who has folders by class tells classes by numbers
-            order_N = by_content(images_NHWC)
-            images_NHWC, labels_N = part_of(images_NHWC, order_N), labels_N[order_N]
+            own_N = own_N[by_content(part_of(images_NHWC, own_N))]
+        if own_N is not given_N:
+            images_NHWC, labels_N = part_of(images_NHWC, own_N), labels_N[own_N]
+        self.given_as_N = own_N
+        """int64: which of the images that the device was given each of its samples is."""
         self._images_NHWC = images_NHWC
         self.labels_N = labels_N.astype(label_dtype(task.classes))
         self.protection = Protection(task, account or Account(), images_NHWC, self.labels_N)
