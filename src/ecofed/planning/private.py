@@ -16,7 +16,11 @@ def privacy_notes(configs: Sequence[Config], most_samples: int) -> list[str]:
     Raises:
         ConfigError: a promise that could not be kept.
     """
-    labelled = [config.method for config in configs if facts_of(config.method).labels_leave_device]
+    labelled = [
+        config.method
+        for config in configs
+        if facts_of(config.method).labels_leave_device and config.privacy.label_epsilon is None
+    ]
     lines = [f"class labels leave the devices as they are: {', '.join(labelled)}"] if labelled else []
     for config in configs:
         check_privacy(config)
