@@ -68,8 +68,13 @@ def test_what_changes_nothing_is_said(collected: Path) -> None:
     [
         {"ecofed__views": 2, "ecofed__refresh": "spread", "quorum": 1, "availability__share": 0.6},
         {"ecofed__server": "fedavg", "ecofed__buffer": "disk", "front__name": "random", "initialisation": "front"},
+        {"seed": 146, "data__partition": "dirichlet", "data__alpha": 0.01, "rounds": 2},
     ],
-    ids=["views that come one by one, rounds that were skipped", "averaged backs, from disk"],
+    ids=[
+        "views that come one by one, rounds that were skipped",
+        "averaged backs, from disk",
+        "a round in which the only new device has no samples",
+    ],
 )
 def test_other_runs_can_be_repeated_too(changes: dict[str, Any], tmp_path: Path) -> None:
     run(kept_config(**changes), out=tmp_path / "run", report=False)

@@ -118,10 +118,11 @@ def in_no_shard(labels_N: np.ndarray, devices: int, config: DataConfig, classes:
     left_K = np.bincount(np.sort(labels_N)[len(labels_N) - rest :], minlength=len(classes))
     had_K = np.bincount(labels_N, minlength=len(classes))
     told = [f"'{classes[label]}' {left_K[label]:,} of {had_K[label]:,}" for label in np.flatnonzero(left_K)]
+    named = ", ".join(told[-_CLASSES_TOLD:])
     more = f" and of {len(told) - _CLASSES_TOLD} other classes" if len(told) > _CLASSES_TOLD else ""
     return (
         f"{rest:,} of {len(labels_N):,} training images are on no device: data.partition=shards makes {count:,} equal "
-        f"shards (devices * data.shards_per_device), and these are left over: of {', '.join(told[-_CLASSES_TOLD:])}{more}"
+        f"shards (devices * data.shards_per_device), and these are left over: of {named}{more}"
     )
 
 
