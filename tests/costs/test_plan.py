@@ -224,6 +224,14 @@ def test_a_cut_that_a_methods_settings_do_not_suit_is_left_out_with_a_note() -> 
         plan(deep, ["closed-form"])
 
 
+def test_who_keeps_sums_keeps_no_replay_buffer() -> None:
+    kept = {
+        method: plan_run(Settings.load(None, [*TINY, f"method={method}"]).for_method(method)).replay_bytes
+        for method in ("closed-form", "classic-fl", "send-images")
+    }
+    assert kept["closed-form"] == kept["classic-fl"] == 0 < kept["send-images"]
+
+
 def test_mistakes_are_one_line() -> None:
     with pytest.raises(ConfigError, match="no profile 'moon'"):
         plan(Settings.load(None, [*TINY, "clock.link=moon"]))
