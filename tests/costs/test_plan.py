@@ -62,6 +62,17 @@ def test_bytes_and_time_are_those_of_the_run(method: str, more: list[str]) -> No
     assert row.joules_per_round == pytest.approx(sum(joules) / 4)
 
 
+def test_the_front_of_a_method_without_codes_is_compressed_in_plan_and_card_as_on_its_way() -> None:
+    settings = Settings.load(
+        None, [*TINY, "method=closed-form", "front.precision=compact", "sampled_devices=6", "rounds=1"]
+    )
+    config = settings.for_method("closed-form").replace(normalisation="frozen")
+    result = experiment.run(config, report=False)
+    assert plan_run(config).ledger["front"]["downlink"] == result.ledger["front"]["downlink"]
+    assert result.front is not None
+    assert 6 * int(str(result.front["delivered_bytes"])) == result.ledger["front"]["downlink"]
+
+
 def test_devices_that_the_data_name_are_planned_as_they_run(tmp_path: Path) -> None:
     draw, counts = np.random.default_rng(0), {"ann": 3, "bob": 8, "cy": 2}
     for split, label, owner in itertools.product(("train", "test"), "ab", counts):

@@ -148,7 +148,7 @@ class _Planner:
             coded = method_class(config.method).coded(config)
             if coded is not None and coded.entropy != "none" and config.privacy.epsilon is None:  # noise is not shorter
                 work = self._entropy_coded(config, cut, work)
-            if config.front.precision == "compact" and work.coded:
+            if config.front.precision == "compact" and method_class(config.method).needs_frozen_front:
                 work = self._compact(config, cut, work)
             work = self._compressed(config, work)
             delivered = self._delivered(_cut_at(config, self.cut))
@@ -239,7 +239,7 @@ class _Planner:
             self.notes.append("compact fronts are compressed for the configured cut only; at others an upper bound")
             return work
         whole = with_precision(resolve_front(config, cut, self.channels, self.notes.append), "compact")
-        sent = whole.for_device(config.codec.limit_bits).encode()
+        sent = whole.for_device(method_class(config.method).limits_sent(config, whole.upper)).encode()
         return dataclasses.replace(work, bundle_bytes=len(sent))
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:

@@ -326,8 +326,7 @@ def load_some(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _card(bundle: FrontBundle, config: Config) -> dict[str, object]:
-    bits = config.codec.limit_bits
-    delivered = bundle.for_device(bits)
+    delivered = bundle.for_device(facts_of(config.method).limits_sent(config, bundle.upper))
     return {
         **bundle.card,
         "id": delivered.id,
