@@ -73,6 +73,15 @@ def test_the_front_of_a_method_without_codes_is_compressed_in_plan_and_card_as_o
     assert 6 * int(str(result.front["delivered_bytes"])) == result.ledger["front"]["downlink"]
 
 
+@pytest.mark.parametrize("bits", [8, 32])
+def test_fronts_that_stop_early_are_compressed_in_a_plan_too(bits: int) -> None:
+    early = ["ecofed.device_cuts=block1:2,block2", f"ecofed.early_bits={bits}"]
+    settings = Settings.load(None, [*TINY, *early, "front.precision=compact", "rounds=2"])
+    config = settings.for_method("ecofed")
+    result = experiment.run(config, report=False)
+    assert plan_run(config).ledger["front"]["downlink"] == result.ledger["front"]["downlink"]
+
+
 def test_devices_that_the_data_name_are_planned_as_they_run(tmp_path: Path) -> None:
     draw, counts = np.random.default_rng(0), {"ann": 3, "bob": 8, "cy": 2}
     for split, label, owner in itertools.product(("train", "test"), "ab", counts):

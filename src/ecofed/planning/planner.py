@@ -28,6 +28,7 @@ from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.answer import Plan
 from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
+from ecofed.planning.compressed import with_compressed_fronts
 from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.private import audit_of, privacy_notes
@@ -239,8 +240,7 @@ class _Planner:
             self.notes.append("compact fronts are compressed for the configured cut only; at others an upper bound")
             return work
         whole = with_precision(resolve_front(config, cut, self.channels, self.notes.append), "compact")
-        sent = whole.for_device(method_class(config.method).limits_sent(config, whole.upper)).encode()
-        return dataclasses.replace(work, bundle_bytes=len(sent))
+        return with_compressed_fronts(work, whole, config)
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
         """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""
