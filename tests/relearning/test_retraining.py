@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import ecofed
 from ecofed.errors import CheckpointError, ConfigError
-from ecofed.relearning.retraining import NoDevices, retrain
+from ecofed.relearning.retraining import NoDevices, replayable, retrain
 from ecofed.reports.files import read_result
 from ecofed.reports.html import report_html
 from ecofed.results import Comparison, RunResult
@@ -166,6 +166,13 @@ def test_uploads_that_were_replaced_cannot_be_repeated(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="were replaced by later ones"):
         retrain(tmp_path / "run", order="as-uploaded")
     assert retrain(tmp_path / "run", rounds=1).total_bytes == 0
+
+
+def test_a_buffer_that_lacks_a_whole_device_cannot_be_repeated(copied: Callable[[str], Path]) -> None:
+    kept = open_buffer(copied("run"))
+    assert not replayable(kept)
+    kept.buffer.remove(3)  # as bounds may
+    assert replayable(kept).startswith("the buffer is bounded, and does not hold all that device 3")
 
 
 def test_a_random_front_is_the_buffers_whatever_the_seed(collected: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def in_no_shard(labels_N: np.ndarray, devices: int, config: DataConfig, classes:
         return None
     left_K = np.bincount(np.sort(labels_N)[len(labels_N) - rest :], minlength=len(classes))
     had_K = np.bincount(labels_N, minlength=len(classes))
-    told = [f"'{classes[label]}' {left_K[label]:,} of {had_K[label]:,}" for label in np.flatnonzero(left_K)]
+    told = [f"'{classes[label]}' {left_K[label]:,} of {had_K[label]:,}" for label in np.flatnonzero(left_K).tolist()]
     named = ", ".join(told[-_CLASSES_TOLD:])
     more = f" and of {len(told) - _CLASSES_TOLD} other classes" if len(told) > _CLASSES_TOLD else ""
     return (

@@ -26,9 +26,9 @@ from ecofed.methods import method_class, sample_devices
 from ecofed.models.fronts import with_precision
 from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.answer import Plan
+from ecofed.planning.compressed import with_compressed_fronts
 from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
-from ecofed.planning.compressed import with_compressed_fronts
 from ecofed.planning.delivered import delivered_bytes
 from ecofed.planning.method_plan import MOST_ROUNDS, MethodPlan, plan_method
 from ecofed.planning.private import audit_of, privacy_notes
