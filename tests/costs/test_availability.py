@@ -146,6 +146,12 @@ def test_shares_and_cycles(share: float, cycle: int) -> None:
     assert there(config, 7) == rounds[7]
 
 
+@pytest.mark.parametrize(("share", "cycle"), [(0.3, 2), (0.9, 4), (0.05, 4)])
+def test_a_share_is_kept_that_is_no_whole_number_of_a_cycles_rounds(share: float, cycle: int) -> None:
+    config = Config().replace(availability__share=share, availability__cycle_rounds=cycle)
+    assert sum(len(there(config, device)) for device in range(20)) / 4000 == pytest.approx(share, abs=0.02)
+
+
 def test_a_trace_says_who_is_there(tmp_path: Path) -> None:
     trace = tmp_path / "fleet.csv"
     trace.write_text("device,first_round,last_round\n# the tractor\n0,1,2\n0,5,5\n\n1,3,3\n")
@@ -212,6 +218,8 @@ def test_impossible_settings_are_refused(changes: dict[str, Any]) -> None:
 
 def test_a_quorum_is_a_share_or_a_number() -> None:
     assert [needed_devices(quorum, 5) for quorum in (0, 0.5, 1, 2, 9)] == [0, 3, 5, 2, 5]
+    # In floating-point numbers 0.56 * 25 is more than 14.
+    assert [needed_devices(share, asked) for share, asked in ((0.56, 25), (0.07, 100), (0.57, 25))] == [14, 7, 15]
 
 
 def test_a_long_trace_is_read_at_once(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_every_method_and_model(method: str, model: str) -> None:
         {"method": "lgl", "local_epochs": 2},
         {"method": "fedgkt", "local_epochs": 2},
         {"method": "closed-form", "normalisation": "frozen"},
+        {"method": "closed-form", "normalisation": "frozen", "codec__name": "float32"},
         {"method": "vanilla-dpfl", "local_epochs": 2, "vanilla_dpfl__version": "v2"},
     ],
     ids=lambda changes: "-".join(str(value) for value in changes.values()),

@@ -62,6 +62,26 @@ def test_bytes_and_time_are_those_of_the_run(method: str, more: list[str]) -> No
     assert row.joules_per_round == pytest.approx(sum(joules) / 4)
 
 
+def test_the_front_of_a_method_without_codes_is_compressed_in_plan_and_card_as_on_its_way() -> None:
+    settings = Settings.load(
+        None, [*TINY, "method=closed-form", "front.precision=compact", "sampled_devices=6", "rounds=1"]
+    )
+    config = settings.for_method("closed-form").replace(normalisation="frozen")
+    result = experiment.run(config, report=False)
+    assert plan_run(config).ledger["front"]["downlink"] == result.ledger["front"]["downlink"]
+    assert result.front is not None
+    assert 6 * int(str(result.front["delivered_bytes"])) == result.ledger["front"]["downlink"]
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_fronts_that_stop_early_are_compressed_in_a_plan_too(bits: int) -> None:
+    early = ["ecofed.device_cuts=block1:2,block2", f"ecofed.early_bits={bits}"]
+    settings = Settings.load(None, [*TINY, *early, "front.precision=compact", "rounds=2"])
+    config = settings.for_method("ecofed")
+    result = experiment.run(config, report=False)
+    assert plan_run(config).ledger["front"]["downlink"] == result.ledger["front"]["downlink"]
+
+
 def test_devices_that_the_data_name_are_planned_as_they_run(tmp_path: Path) -> None:
     draw, counts = np.random.default_rng(0), {"ann": 3, "bob": 8, "cy": 2}
     for split, label, owner in itertools.product(("train", "test"), "ab", counts):
@@ -222,6 +242,14 @@ def test_a_cut_that_a_methods_settings_do_not_suit_is_left_out_with_a_note() -> 
     deep = settings.with_set(model__cut=left_out[0])
     with pytest.raises(ConfigError, match=r"closed-form.features = 128: the activation has"):
         plan(deep, ["closed-form"])
+
+
+def test_who_keeps_sums_keeps_no_replay_buffer() -> None:
+    kept = {
+        method: plan_run(Settings.load(None, [*TINY, f"method={method}"]).for_method(method)).replay_bytes
+        for method in ("closed-form", "classic-fl", "send-images")
+    }
+    assert kept["closed-form"] == kept["classic-fl"] == 0 < kept["send-images"]
 
 
 def test_mistakes_are_one_line() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ecofed.config.problem import DataConfig
 from ecofed.data import label_counts, partition, test_indices
+from ecofed.data.partitions import in_no_shard
 from ecofed.errors import ConfigError
 
 LABELS = np.tile(np.arange(10), 100)
@@ -60,6 +61,18 @@ def test_shards_are_the_papers() -> None:
     assert counts.sum(axis=1).tolist() == [100] * 10
     assert (counts % 20 == 0).all()
     assert (counts > 0).sum(axis=1).max() <= 5
+
+
+def test_images_that_equal_shards_leave_over_are_said_with_their_classes() -> None:
+    config, names = DataConfig(partition="shards", shards_per_device=3), [f"number {label}" for label in range(10)]
+    assert in_no_shard(LABELS, 10, DataConfig(partition="shards", shards_per_device=5), names) is None
+    assert in_no_shard(LABELS, 77, DataConfig(), names) is None
+    told = in_no_shard(LABELS, 77, config, names)  # 231 shards of 4
+    dealt = np.bincount(LABELS[np.concatenate(partition(LABELS, 77, config, 0))], minlength=10)
+    assert dealt.tolist() == [100] * 9 + [24]
+    assert told is not None
+    assert told.startswith("76 of 1,000 training images are on no device: ")
+    assert told.endswith("of 'number 9' 76 of 100")
 
 
 def test_shards_are_dealt_at_random() -> None:

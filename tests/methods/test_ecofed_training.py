@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny import StopAfter, assert_same_weights, outcome, run, started, tiny_config
 
 from ecofed.activations.augmentation import FeatureAugmentation, shifted
+from ecofed.config.accountant import kept_share
 from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import ConfigError
 from ecofed.methods.ecofed import EcoFed
@@ -65,6 +67,32 @@ def test_frozen_statistics_stay_while_scales_and_shifts_are_trained() -> None:
         assert means
         assert (means.isdisjoint(moved), means <= moved) == (stay, not stay)
         assert {name.replace("running_mean", "weight") for name in means} <= moved
+
+
+def test_an_average_that_nothing_has_entered_is_not_what_is_tested() -> None:
+    """Weights enter every ten steps: of fewer, the average would be the network that the run began with."""
+    method, _ = started(tiny_config("ecofed", ecofed__ema=0.9, ecofed__server_steps=4))
+    assert isinstance(method, EcoFed)
+    for round_ in (1, 2):
+        method.train_round(round_, [0, 1])
+        assert method.trainer.evaluated is method.back
+    method.train_round(3, [0, 1])
+    assert method.trainer.evaluated is not method.back
+
+
+def test_what_arrives_is_judged_by_the_loss_that_is_trained() -> None:
+    """Plain cross-entropy of randomised labels is the larger the better the network is: plateau would ask for ever."""
+    method, _ = started(tiny_config("ecofed", privacy__label_epsilon=1.0))
+    assert isinstance(method, EcoFed)
+    method.train_round(1, [0])
+    view = method.buffer.latest(0)
+    found = method.trainer.loss_on(view)
+    h_BCHW, y_B = method.trainer.batch(view, np.arange(len(view)), None)
+    kept = kept_share(1.0, 10)
+    with torch.no_grad():
+        answers_BK = torch.softmax(method.back.eval()(h_BCHW), dim=1)
+    said_B = (answers_BK * kept + (1 - answers_BK) * (1 - kept) / 9)[torch.arange(len(y_B)), y_B]
+    assert found == pytest.approx(float(-said_B.log().mean()), rel=1e-5)
 
 
 def test_published_weights_keep_their_statistics_unless_told_otherwise() -> None:

@@ -15,6 +15,7 @@ from ecofed.activations.noisy_sums import denoised
 from ecofed.config import Settings
 from ecofed.errors import ConfigError
 from ecofed.planning.planner import plan, plan_run
+from ecofed.planning.private import privacy_notes
 from ecofed.relearning.retraining import retrain
 from ecofed.runs.experiment import run
 from stopping import StopAfter
@@ -188,3 +189,10 @@ def test_learning_again_from_what_was_kept_asks_no_device_and_promises_nothing_a
     assert any(text.startswith("privacy: ") for text in run(kept, out=tmp_path / "run", report=False).notes)
     again = retrain(tmp_path / "run", out=tmp_path / "again", report=False)
     assert not any(text.startswith("privacy: ") for text in again.notes)
+
+
+def test_randomised_labels_do_not_leave_the_devices_as_they_are() -> None:
+    told = [privacy_notes([tiny_config("ecofed", privacy__label_epsilon=epsilon)], 20) for epsilon in (None, 2.0)]
+    assert told[0] == ["class labels leave the devices as they are: ecofed"]
+    assert told[1][0].startswith("ecofed: privacy: epsilon 2 for each label by itself")
+    assert not any("as they are" in line for line in told[1])

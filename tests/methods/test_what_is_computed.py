@@ -18,8 +18,9 @@ from ecofed.activations import View
 from ecofed.data import augment, to_input
 from ecofed.devices.local_data import LocalData
 from ecofed.devices.training import Mean
+from ecofed.errors import DeviceError
 from ecofed.methods import SendImagesMethod, sample_devices, train
-from ecofed.methods.base import RoundOutcome
+from ecofed.methods.base import RoundOutcome, train_on
 from ecofed.methods.ecofed import EcoFed
 from ecofed.methods.fedgkt import FedGKT
 from ecofed.methods.lgl import LGL
@@ -31,6 +32,29 @@ from ecofed.wire import Distilled, LocallyTrained, ServerLogits, TrainDistilled,
 
 PLAIN: dict[str, Any] = {"normalisation": "batch", "initialisation": "random"}
 UNEQUAL: dict[str, Any] = {"data__partition": "quantity", "data__alpha": 0.5}
+
+
+def test_the_server_trains_on_the_batches_of_the_device_epoch_by_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def noted(model: Any, optimiser: Any, h_BCHW: torch.Tensor, y_B: torch.Tensor) -> float:
+        sizes.append(len(y_B))
+        return train_on(model, optimiser, h_BCHW, y_B)
+
+    monkeypatch.setattr("ecofed.methods.base.train_on", noted)
+    method, _ = started(tiny_config("lgl", local_epochs=2))
+    method.train_round(1, [0])
+    assert sizes == [8, 8, 4, 8, 8, 4]  # of 20 samples
+
+
+def test_a_device_that_is_not_reached_with_its_answer_took_part_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise DeviceError("no room")
+
+    monkeypatch.setattr("ecofed.devices.methods.fedgkt.Distiller.keep_logits", refused)
+    method, _ = started(tiny_config("fedgkt"))
+    method.train_round(1, [0, 1])
+    assert method.channel.took_part == {0, 1}
 
 
 # --- averages ---

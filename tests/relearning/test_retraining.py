@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import ecofed
 from ecofed.errors import CheckpointError, ConfigError
-from ecofed.relearning.retraining import NoDevices, retrain
+from ecofed.relearning.retraining import NoDevices, replayable, retrain
 from ecofed.reports.files import read_result
 from ecofed.reports.html import report_html
 from ecofed.results import Comparison, RunResult
@@ -68,8 +68,13 @@ def test_what_changes_nothing_is_said(collected: Path) -> None:
     [
         {"ecofed__views": 2, "ecofed__refresh": "spread", "quorum": 1, "availability__share": 0.6},
         {"ecofed__server": "fedavg", "ecofed__buffer": "disk", "front__name": "random", "initialisation": "front"},
+        {"seed": 146, "data__partition": "dirichlet", "data__alpha": 0.01, "rounds": 2},
     ],
-    ids=["views that come one by one, rounds that were skipped", "averaged backs, from disk"],
+    ids=[
+        "views that come one by one, rounds that were skipped",
+        "averaged backs, from disk",
+        "a round in which the only new device has no samples",
+    ],
 )
 def test_other_runs_can_be_repeated_too(changes: dict[str, Any], tmp_path: Path) -> None:
     run(kept_config(**changes), out=tmp_path / "run", report=False)
@@ -161,6 +166,13 @@ def test_uploads_that_were_replaced_cannot_be_repeated(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="were replaced by later ones"):
         retrain(tmp_path / "run", order="as-uploaded")
     assert retrain(tmp_path / "run", rounds=1).total_bytes == 0
+
+
+def test_a_buffer_that_lacks_a_whole_device_cannot_be_repeated(copied: Callable[[str], Path]) -> None:
+    kept = open_buffer(copied("run"))
+    assert not replayable(kept)
+    kept.buffer.remove(3)  # as bounds may
+    assert replayable(kept).startswith("the buffer is bounded, and does not hold all that device 3")
 
 
 def test_a_random_front_is_the_buffers_whatever_the_seed(collected: Path, tmp_path: Path) -> None:

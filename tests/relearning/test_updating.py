@@ -16,6 +16,7 @@ from ecofed.errors import ConfigError
 from ecofed.relearning.deletion import delete
 from ecofed.relearning.retraining import retrain
 from ecofed.relearning.updating import update
+from ecofed.reports.files import read_result
 from ecofed.results import RunResult
 from ecofed.runs.bounding import bounded
 from ecofed.runs.experiment import run
@@ -26,6 +27,12 @@ from stopping import StopAfter
 
 def uploaded(result: RunResult) -> int:
     return sum(result.ledger[kind]["uplink"] for kind in ("activations", "labels"))
+
+
+def computing(result: RunResult) -> dict[str, float]:
+    """Seconds that each device ran the front in the first round, by the clock."""
+    spans = result.rounds[0].timeline or []
+    return {actor: end - start for actor, kind, start, end in spans if kind == "infer" and actor != "server"}
 
 
 def samples_of(kept: KeptBuffer, device: int) -> list[int]:
@@ -69,6 +76,10 @@ def test_new_images_on_old_devices_whenever_it_is_stopped(buffer: str, collected
     assert uploaded(whole) == sum(added.values())
     assert 0.5 * 8 / 12 < sum(added.values()) / sum(sent for _, sent in before.origin.sent.values()) < 1.5 * 8 / 12
     assert sum(map(sum, whole.data.label_counts)) == 80
+    # Eight new images take a device less time than the twelve that it began with, and some.
+    new_seconds, old_seconds = (computing(result) for result in (whole, read_result(collected)))
+    assert len(new_seconds) == 4
+    assert 0.5 * min(old_seconds.values()) < max(new_seconds.values()) < 0.9 * min(old_seconds.values())
     # The front was there already: it is sent again to simulated devices, which were started anew.
     assert whole.ledger["front"]["downlink"] == 0
     with pytest.raises(KeyboardInterrupt):

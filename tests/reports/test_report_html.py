@@ -244,6 +244,20 @@ def test_key_figures(five_methods: Comparison, make: Make) -> None:
     assert [card.name for card in key_figures(make("lgl"))][-1] == "wall time"
 
 
+def test_bytes_to_an_accuracy_are_held_against_those_that_the_reference_needed_for_it(make: Make) -> None:
+    classic = make("classic-fl")
+    done = classic.rounds[-1]
+    on = [replace(done, round=done.round + more) for more in range(1, 101)]  # trained on, and no better for it
+    longer = at(replace(classic, rounds=[*classic.rounds, *on]), done.test_accuracy or 0.0)
+    extra = 100 * done.downlink_bytes
+    longer = replace(longer, totals=replace(longer.totals, downlink_bytes=longer.totals.downlink_bytes + extra))
+    details = [
+        key_figures(Comparison(results=[one, make()]))[-1].detail
+        for one in (at(classic, done.test_accuracy or 0), longer)
+    ]
+    assert details[0] == details[1]
+
+
 def test_warnings(make: Make, five_methods: Comparison) -> None:
     assert warnings(five_methods) == []
     told = Comparison(

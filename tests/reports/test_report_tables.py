@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -22,6 +23,12 @@ def test_methods_then_floors(five_methods: Comparison) -> None:
     assert raw.total_bytes == 6000 * 784
     assert raw.final_accuracy is None
     assert raw.leaves_device == "images too"
+
+
+def test_what_a_round_moves_is_without_what_comes_after_the_last(make: Callable[..., RunResult]) -> None:
+    run = make()
+    totals = replace(run.totals, downlink_bytes=run.totals.downlink_bytes + 20 * 2_000_000)  # the network, delivered
+    assert replace(run, totals=totals).bytes_per_device_round == run.bytes_per_device_round
 
 
 def test_every_rendering_has_every_cell(five_methods: Comparison) -> None:

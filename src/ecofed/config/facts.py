@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -84,6 +84,11 @@ class Facts:
             keys = [*bounds, "keep_buffer"] if config.keep_buffer else bounds
             return dict.fromkeys(keys, f"{cls.name} has no replay buffer that could be kept")
         return {} if config.keep_buffer else dict.fromkeys(bounds, "it needs keep_buffer=true")
+
+    @classmethod
+    def limits_sent(cls, config: Config, there: Collection[int]) -> int | None:  # noqa: ARG003
+        """For how many bits quantiser limits go to devices with a front that has some for these; ``None``: for all."""
+        return config.codec.limit_bits
 
     # What is done to a test image besides running the network, said once: for evaluation, saved and exported networks.
 

@@ -37,7 +37,7 @@ class AvailabilityConfig:
     the quorum decides whether the round counts."""
     cycle_rounds: int = 1
     """Devices are there and away by turns: in cycles of so many rounds, each beginning somewhere else. 1: drawn anew
-    for every round."""
+    for every round. Where ``share`` is no whole number of them, cycles have one round more or less, by a draw."""
     slow_share: float = 0.0
     """Probability that a device is a straggler in a round: its computing and its link take ``slow_factor`` times as
     long."""

@@ -49,8 +49,12 @@ class Availability:
             draw = generator(self._seed, "availability", device=device, round_=round_)
             return bool(draw.random() < settings.share)
         phase = int(generator(self._seed, "availability-phase", device=device).integers(settings.cycle_rounds))
-        present = max(1, round(settings.share * settings.cycle_rounds))
-        return (round_ + phase) % settings.cycle_rounds < present
+        cycle, place = divmod(round_ + phase, settings.cycle_rounds)
+        whole, part = divmod(settings.share * settings.cycle_rounds, 1)
+        if place != whole:
+            return place < whole
+        # Of a share that is no whole number of a cycle's rounds the rest is drawn: in so many cycles it is one more.
+        return bool(generator(self._seed, "availability-cycle", device=device, round_=cycle).random() < part)
 
     def slowness(self, device: int, round_: int) -> float:
         """By which factor its computing and its link are slower in this round; 1 for most."""
@@ -63,7 +67,8 @@ class Availability:
 
 def needed_devices(quorum: float, asked: int) -> int:
     """How many of the devices asked must answer: a share (at most 1), or a number; never more than were asked."""
-    return min(math.ceil(quorum * asked) if quorum <= 1 else int(quorum), asked)
+    # A product such as 0.56 * 25 is a hair above the whole number that is meant.
+    return min(math.ceil(quorum * asked - 1e-9) if quorum <= 1 else int(quorum), asked)
 
 
 def read_trace(path: Path, devices: int) -> dict[int, list[tuple[int, int]]]:

@@ -108,7 +108,10 @@ class Forecast:
 
     def kept_bytes(self, course: Course) -> int:
         """What the server keeps of the devices' samples at the end: rows, scales, sample numbers and labels."""
-        per_row = self.script.kept_row_bytes(self.work) + 16 + (4 if self.work.scaled_batches else 0)
+        row = self.script.kept_row_bytes(self.work)
+        if not row:  # it keeps nothing of single samples
+            return 0
+        per_row = row + 16 + (4 if self.work.scaled_batches and self.script.coded(self.config) is not None else 0)
         return sum(self.samples[device] * views * per_row for device, views in course.kept.items())
 
     def _steps(self, stop: Stop) -> list[Step]:

@@ -59,7 +59,7 @@ class RoundTasks:
     work: Workload
     fleet: Fleet
     samples: Mapping[int, int] | Sequence[int]
-    """Training samples of each device."""
+    """Training samples of each device that the run may ask for."""
     slowness: Callable[[int], float] | None = None
     """By which factor a device computes and sends more slowly than its profiles say."""
     tasks: list[Task] = field(default_factory=list)
@@ -175,6 +175,7 @@ def _matching(steps: Sequence[Step], at: int, exchange: Exchange) -> tuple[int, 
     ``None`` for what is in no script: it travels, and nobody computes.
     """
     for place in (*range(at, len(steps)), *range(at)):
-        if steps[place].request.__name__ == exchange.request:
-            return place + 1, steps[place]
+        step = steps[place]
+        if exchange.request in (step.request.__name__, step.of_new and step.of_new.__name__):
+            return place + 1, step
     return at, None

@@ -114,6 +114,8 @@ class Step:
     """Whether the device may send the last work's results while it goes on."""
     counted: bool = True
     """``False``: the device has this already, nothing travels."""
+    of_new: type[Message] | None = None
+    """What a device is asked instead whose first samples an earlier run has: the same of the others."""
 
     @property
     def request_bytes(self) -> dict[str, int]:

@@ -18,6 +18,7 @@ TUNING_IMAGES = 2000
 """Test images kept for tuning and stopping; published figures use the others."""
 FEW_IMAGES = 250
 """A test set below this is not divided."""
+_CLASSES_TOLD = 5
 
 
 def partition(
@@ -103,6 +104,25 @@ def left_out(parts: Sequence[np.ndarray], device_N: np.ndarray | None, config: D
     return (
         f"{len(rest):,} of {len(large):,} devices that data.device_column = '{config.device_column}' names are left "
         f"out, and their images with them ({rest.sum():,}); devices=auto takes all"
+    )
+
+
+def in_no_shard(labels_N: np.ndarray, devices: int, config: DataConfig, classes: Sequence[str]) -> str | None:
+    """What to say of images that equal shards leave over: they are of the last classes, since shards are sorted."""
+    if config.partition != "shards":
+        return None
+    count = devices * config.shards_per_device
+    rest = len(labels_N) % count
+    if not rest:
+        return None
+    left_K = np.bincount(np.sort(labels_N)[len(labels_N) - rest :], minlength=len(classes))
+    had_K = np.bincount(labels_N, minlength=len(classes))
+    told = [f"'{classes[label]}' {left_K[label]:,} of {had_K[label]:,}" for label in np.flatnonzero(left_K).tolist()]
+    named = ", ".join(told[-_CLASSES_TOLD:])
+    more = f" and of {len(told) - _CLASSES_TOLD} other classes" if len(told) > _CLASSES_TOLD else ""
+    return (
+        f"{rest:,} of {len(labels_N):,} training images are on no device: data.partition=shards makes {count:,} equal "
+        f"shards (devices * data.shards_per_device), and these are left over: of {named}{more}"
     )
 
 

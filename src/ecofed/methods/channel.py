@@ -202,7 +202,8 @@ class Channel:
                 self.took_part.add(device)
                 yield device, made
                 continue
-            self.took_part.discard(device)
+            if not optional:  # otherwise it has done its part before
+                self.took_part.discard(device)
             if isinstance(made, (SaidNoError, DivergedError)):
                 refusals.append(f"device {device}: {made}")
             self._note(device, made, "left out of this round")

@@ -51,7 +51,7 @@ class ClosedForm(ClosedFormFacts, Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         assert context.bundle is not None
-        self.bundle = context.bundle.for_device(min(context.bundle.upper))
+        self.bundle = context.bundle.for_device(self.limits_sent(context.config, context.bundle.upper))
         self.front = build_front(self.bundle, self.config.normalisation).to(context.torch_device)
         self._largest = TIMES_THE_LIMIT * max(float(limits.max()) for limits in self.bundle.upper.values())
         self._grid = feature_grid(self.bundle.activation_shape, self.config.closed_form.features)

@@ -47,7 +47,7 @@ from ecofed.methods.replay import EcoFedAgenda, Opened, ReplayState, labels_in_o
 from ecofed.methods.restoring import check_view
 from ecofed.models import WeightedAverage, build_front, load_arrays, set_normalisation, state_arrays
 from ecofed.models.registry import input_side
-from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, Upload
+from ecofed.wire import FrontBundle, FrontInstalled, InstallFront, Message, Refresh, RefreshNew, Upload
 from ecofed.wire.sizes import ArrayShape
 
 
@@ -273,6 +273,7 @@ class EcoFed(EcoFedFacts, Method):
             )
         yield Step(
             request=Refresh,
+            of_new=RefreshNew,
             down={"front_id": FRONT_ID},
             device=[Work("infer", (front,), chunks)],
             reply=Upload,

@@ -20,6 +20,8 @@ from ecofed.methods.replay import replayed_devices
 from ecofed.methods.restoring import check_view
 
 Order = Literal["all", "as-uploaded"]
+#: Stands for a device without samples, which is not in the buffer.
+NOBODY = -1
 
 
 class FromKept(EcoFed):
@@ -31,6 +33,7 @@ class FromKept(EcoFed):
         rounds: in which round each (device, view) came.
         idle: rounds in which the run that collected it trained nothing; for ``as-uploaded``.
         order: which.
+        empty: rounds in which a device answered that has no samples; for ``as-uploaded``.
     """
 
     asks_devices = False
@@ -42,6 +45,7 @@ class FromKept(EcoFed):
         rounds: Mapping[tuple[int, int], int],
         idle: Collection[int],
         order: Order,
+        empty: Collection[int] = (),
     ) -> None:
         self._kept_on_disk = kept
         super().__init__(context)
@@ -51,6 +55,7 @@ class FromKept(EcoFed):
         self._order = order
         self._idle = idle if order == "as-uploaded" else ()
         as_uploaded = order == "as-uploaded"
+        self._empty = empty if as_uploaded else ()
         self._arriving = {key: rounds[key] if as_uploaded else 1 for key in kept.files}
 
     def _empty_buffer(self) -> ReplayBuffer:
@@ -67,6 +72,8 @@ class FromKept(EcoFed):
                 trained=False, notes=["nothing was trained in this round of the run that collected the buffer"]
             )
         uploaded = [device for device in sampled if device in came_now] if self._order == "as-uploaded" else []
+        if not uploaded and round_ in self._empty:
+            uploaded = [NOBODY]  # an upload of nothing is one: nobody is drawn to replay
         devices = replayed_devices(self.config, round_, sampled, uploaded, self.division.devices)
         loss = self._train(round_, devices)
         return RoundOutcome(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -116,9 +117,10 @@ class LGL(LGLFacts, LocalLossMethod):
     def _train_back(self, reply: LocallyTrained, samples: int) -> Trained[LocallyTrained]:
         """On a copy: a device on whose activations training diverges costs only itself."""
         labels_N = self.labels(reply.labels_N)
-        batches = (
-            (self.tensor(reply.activation_NCHW[batch]), labels_N[batch]) for batch in self.batches(len(labels_N))
-        )
+        # The device's own batches: the last of each epoch may be smaller.
+        ends = np.cumsum(epochs(self.config, samples), dtype=np.int64).tolist()
+        own = (slice(start, end) for start, end in pairwise([0, *ends]))
+        batches = ((self.tensor(reply.activation_NCHW[batch]), labels_N[batch]) for batch in own)
         back, losses = self.trained_copy(self.halves.back, batches)
         self.check_trained(back, self.halves.back)
         return Trained(reply, back, samples, losses)

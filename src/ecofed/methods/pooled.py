@@ -72,8 +72,9 @@ class PooledTrainer:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The back to test and to save: the average where there is one."""
-        return self.back if self._average is None else self._average
+        """The back to test and to save: the average where there is one. Before anything has entered it, it is but the
+        start of the training."""
+        return self.back if self._average is None or self._steps < AVERAGE_EVERY else self._average
 
     def train(self, round_: int, pool: Samples, device_N: Rows, steps: int) -> float:
         """``steps`` SGD steps on batches drawn from ``pool``, whose rows come from devices ``device_N``; mean loss."""
@@ -108,12 +109,12 @@ class PooledTrainer:
 
     @torch.no_grad()
     def loss_on(self, view: Samples) -> float:
-        """Mean cross-entropy of the back as it is, on a view that it need not have seen."""
+        """Mean loss of the back as it is, by which it is trained, on a view that it need not have seen."""
         self.back.eval()
         total = 0.0
         for rows_B in np.array_split(np.arange(len(view)), -(-len(view) // 100)):
             h_BCHW, y_B = self.batch(view, rows_B, None)
-            total += float(F.cross_entropy(self.back(h_BCHW), y_B, reduction="sum"))
+            total += float(self._loss(self.back(h_BCHW), y_B)) * len(rows_B)
         return total / len(view)
 
     def _step(self, h_BCHW: Tensor, told_B: Tensor, random: np.random.Generator) -> float:

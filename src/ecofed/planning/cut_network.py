@@ -71,7 +71,7 @@ def build_workload(
         back = _expanded_back(
             config.model, cut, in_channels, classes, narrow, channels, linear, bundle.activation_shape
         )
-    bits, int8 = config.codec.limit_bits, config.front.precision != "full"
+    facts, int8 = facts_of(config.method), config.front.precision != "full"
     row_bytes, scaled_batches = code_size(config.codec, bundle.activation_shape)
     whole = replace(bundle, int8=bundle.int8 or int8)
     early = {name: _early_front(config, network, name, whole) for name in dict.fromkeys(device_cuts) if name != cut}
@@ -83,12 +83,12 @@ def build_workload(
         frozen_front=frozen_front,
         activation_shape=shape_CHW,
         upload_shape=bundle.activation_shape,
-        bundle_bytes=bundle_size(whole.for_device(bits)),
+        bundle_bytes=bundle_size(whole.for_device(facts.limits_sent(config, bundle.upper))),
         row_bytes=row_bytes,
         scaled_batches=scaled_batches,
         classes=classes,
         early=[early.get(name) for name in device_cuts] or (None,),
-        coded=facts_of(config.method).coded(config) is not None,
+        coded=facts.coded(config) is not None,
     )
 
 

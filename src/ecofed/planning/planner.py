@@ -26,6 +26,7 @@ from ecofed.methods import method_class, sample_devices
 from ecofed.models.fronts import with_precision
 from ecofed.models.registry import check_back_width, default_cut, image_size
 from ecofed.planning.answer import Plan
+from ecofed.planning.compressed import with_compressed_fronts
 from ecofed.planning.counting import CountedNetwork
 from ecofed.planning.cut_network import build_workload, counted_network, stand_in_bundle
 from ecofed.planning.delivered import delivered_bytes
@@ -148,7 +149,7 @@ class _Planner:
             coded = method_class(config.method).coded(config)
             if coded is not None and coded.entropy != "none" and config.privacy.epsilon is None:  # noise is not shorter
                 work = self._entropy_coded(config, cut, work)
-            if config.front.precision == "compact" and work.coded:
+            if config.front.precision == "compact" and method_class(config.method).needs_frozen_front:
                 work = self._compact(config, cut, work)
             work = self._compressed(config, work)
             delivered = self._delivered(_cut_at(config, self.cut))
@@ -239,8 +240,7 @@ class _Planner:
             self.notes.append("compact fronts are compressed for the configured cut only; at others an upper bound")
             return work
         whole = with_precision(resolve_front(config, cut, self.channels, self.notes.append), "compact")
-        sent = whole.for_device(config.codec.limit_bits).encode()
-        return dataclasses.replace(work, bundle_bytes=len(sent))
+        return with_compressed_fronts(work, whole, config)
 
     def _entropy_coded(self, config: Config, cut: str, work: Workload) -> Workload:
         """With the mean bytes of a sample's codes after entropy coding, where that can be tried."""

@@ -98,7 +98,7 @@ def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: boo
 
     def method(context: Context) -> Method:
         cls = from_kept(method_class(config.method))
-        return cls(context, kept.buffer, kept.origin.rounds, kept.origin.idle, order)
+        return cls(context, kept.buffer, kept.origin.rounds, kept.origin.idle, order, kept.origin.empty)
 
     return Again(prepare=prepared, method=method, origin=origin_of(kept, config, order, digest, result), result=result)
 
@@ -120,9 +120,11 @@ def replayable(kept: KeptBuffer) -> str:
     replaced = [device for device, (sent, _) in kept.origin.sent.items() if views.get(device, 0) not in (0, sent)]
     if replaced:
         return f"uploads were replaced by later ones (device {replaced[0]}), and are not kept"
-    for device in kept.buffer.devices:
+    present = set(kept.buffer.devices)
+    for device, seen in kept.origin.seen.items():
         gone = len(kept.origin.forgotten.get(device, ()))
-        if int(kept.label_counts(device).sum()) + gone < kept.origin.seen.get(device, 0):
+        held = int(kept.label_counts(device).sum()) if device in present else 0
+        if held + gone < seen:
             return f"the buffer is bounded, and does not hold all that device {device} uploaded"
     if kept.origin.before:
         return "it was collected in several runs"

@@ -102,11 +102,13 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
         )
         reached = _reaching(comparison, subject, classic)
         if reached and final(subject) >= final(classic) and not guesses(classic, comparison):
+            # It may have been there long before its end.
+            needed = _reaching(comparison, classic, classic) or classic.total_bytes
             cards.append(
                 KeyFigure(
                     value=human_bytes(reached),
                     name=f"to reach {REFERENCE}'s accuracy",
-                    detail=f"{fewer_or_more(classic.total_bytes / reached)} than {REFERENCE} needed",
+                    detail=f"{fewer_or_more(needed / reached)} than {REFERENCE} needed",
                 )
             )
     elif subject.wall_seconds is not None:

@@ -152,9 +152,11 @@ class RunResult(Shown):
 
     @property
     def bytes_per_device_round(self) -> float:
-        """Both directions, mean over rounds and sampled devices."""
+        """Both directions, mean over rounds and sampled devices. What comes after the last round is in none of them, as
+        in plans."""
         visits = sum(len(record.devices) for record in self.rounds)
-        return self.total_bytes / visits if visits else 0.0
+        moved = sum(record.uplink_bytes + record.downlink_bytes for record in self.rounds)
+        return moved / visits if visits else 0.0
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a round, with the columns of :class:`RoundRecord`.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ecofed.config import Config
@@ -24,3 +24,5 @@ class Again:
     """For the result: what was learned from."""
     result: RunResult | None = None
     """Of the earlier run, for the report."""
+    seen: Mapping[int, int] = field(default_factory=dict)
+    """How many samples of each device it has: where devices are asked, they are asked for the others."""

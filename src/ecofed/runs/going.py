@@ -123,7 +123,7 @@ def start(
     own = bringing(transport)
     # With pictures of their own: the clock would time those that the server has instead.
     brought = own or prepared.summary.brought or not any(map(len, prepared.shares))
-    clock = None if brought else clock_of(prepared)
+    clock = None if brought else clock_of(prepared, None if again is None else again.seen)
     if clock is not None:
         channel.too_late = clock.too_late
     return Going(

@@ -34,7 +34,7 @@ def keep(
     wanted, keeping = prepared.task.config.keep_buffer, method.keeping()
     if keeping is None or not (fleet if wanted is None else wanted):
         return
-    buffer = keeping.buffer
+    buffer, kept_devices = keeping.buffer, set(keeping.buffer.devices)
     origin = Origin(
         task=prepared.task,
         classes=list(prepared.dataset.classes),
@@ -42,7 +42,7 @@ def keep(
         bundle=keeping.bundle,
         rounds={
             (device, number): came[number] if number < len(came := keeping.uploads[device].rounds) else 0
-            for device in buffer.devices
+            for device in kept_devices
             for number in buffer.views_of(device)
         },
         sent={device: (past.views, past.bytes) for device, past in keeping.uploads.items()},
@@ -50,6 +50,9 @@ def keep(
         forgotten=keeping.forgotten,
         before=keeping.before,
         idle=[record.round for record in records if record.train_loss is None],
+        empty=sorted(
+            {round_ for device, past in keeping.uploads.items() if device not in kept_devices for round_ in past.rounds}
+        ),
         inputs=prepared.inputs,
     )
     kept = new_buffer(folder, origin, bounded(buffer, prepared.task.config))

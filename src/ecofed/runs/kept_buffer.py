@@ -56,6 +56,8 @@ class Origin:
     """Rounds of earlier runs, whose buffer this one continues."""
     idle: list[int]
     """Rounds in which the run trained nothing: too few devices answered."""
+    empty: list[int] = field(default_factory=list)
+    """Rounds in which a device answered that has no samples: it is not in the buffer, and yet was asked."""
     inputs: Mapping[str, str]
     """Fingerprints of what the run read."""
     forgotten: Mapping[int, list[int]] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class _Description:
     seen: list[tuple[Count, Count]] = field(default_factory=list)
     before: Count = 0
     idle: list[Count]
+    empty: list[Count] = field(default_factory=list)
     inputs: dict[str, str]
     forgotten: list[tuple[Count, list[Count]]]
 
@@ -200,6 +203,7 @@ def _described(origin: Origin, buffer: DiskBuffer) -> str:
         "seen": sorted(origin.seen.items()),
         "before": origin.before,
         "idle": origin.idle,
+        "empty": origin.empty,
         "inputs": dict(origin.inputs),
         "forgotten": sorted(origin.forgotten.items()),
     }
@@ -220,6 +224,7 @@ def _origin(said: _Description, arrays: Mapping[str, np.ndarray]) -> Origin:
         seen=dict(said.seen),
         before=said.before,
         idle=said.idle,
+        empty=said.empty,
         inputs=said.inputs,
         forgotten=dict(said.forgotten),
     )

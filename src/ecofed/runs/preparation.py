@@ -26,7 +26,7 @@ from ecofed.data import (
     to_input,
 )
 from ecofed.data.images import SIZE
-from ecofed.data.partitions import left_out, owners_in
+from ecofed.data.partitions import in_no_shard, left_out, owners_in
 from ecofed.data.places import cure
 from ecofed.data.reading import reading_of
 from ecofed.data.transforms import centre
@@ -144,8 +144,12 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fle
     test = _test_images(dataset, config)
     train = dataset.train
     shares = _dealt(train, config, fleet=fleet)
-    if (left := left_out(shares, train.device_N, config.data)) is not None:
-        note(left)
+    for left in (
+        left_out(shares, train.device_N, config.data),
+        in_no_shard(train.labels_N, config.devices, config.data, dataset.classes) if any(map(len, shares)) else None,
+    ):
+        if left is not None:
+            note(left)
     parts = [share[taking_part(config, device, len(share))] for device, share in enumerate(shares)]
     if (
         test is None
@@ -322,8 +326,7 @@ def load_some(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _card(bundle: FrontBundle, config: Config) -> dict[str, object]:
-    bits = config.codec.limit_bits
-    delivered = bundle.for_device(bits)
+    delivered = bundle.for_device(facts_of(config.method).limits_sent(config, bundle.upper))
     return {
         **bundle.card,
         "id": delivered.id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ecofed.costs.clock import Clock
 from ecofed.costs.steps import Stop, steps_of
 from ecofed.errors import ModelError
@@ -10,8 +12,12 @@ from ecofed.planning.cut_network import build_workload, counted_network, stand_i
 from ecofed.runs.preparation import Prepared
 
 
-def clock_of(prepared: Prepared) -> Clock | None:
+def clock_of(prepared: Prepared, seen: Mapping[int, int] | None = None) -> Clock | None:
     """The clock for a prepared run, on the fleet that its configuration names.
+
+    Args:
+        prepared: the run.
+        seen: how many of each device's samples an earlier run has, which it is not asked for again.
 
     ``None`` where the costs of the network's halves cannot be told (a cut after which activations are flat).
 
@@ -34,6 +40,8 @@ def clock_of(prepared: Prepared) -> Clock | None:
         bundle=bundle,
         device_cuts=[cut if early is None else early.cut for early in prepared.early],
     )
-    script, samples = method_class(task.config.method), [len(part) for part in prepared.parts]
+    script = method_class(task.config.method)
+    known = seen or {}
+    samples = [max(0, len(part) - known.get(device, 0)) for device, part in enumerate(prepared.parts)]
     steps_of(script, task.config, work, Stop(samples=max(samples, default=1)))  # before the first round is trained
     return Clock(script, task.config, work, samples)
