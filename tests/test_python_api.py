@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -344,6 +345,25 @@ class TestWrongTypes:
             ecofed.partition(wrong, "0")
         with pytest.raises(ecofed.ModelError, match="a layer must be named by text, such as '0', not int"):
             ecofed.partition(network(), wrong)
+
+    @pytest.mark.parametrize(
+        ("part", "whole", "told"),
+        [
+            ({"images_NHWC": np.zeros((8, 32, 32, 1))}, {}, "has images of float64 and shape"),
+            ({"labels_N": np.arange(8) + 3}, {}, "has labels of 0 to 10, for 10 classes"),
+            ({"labels_N": np.arange(8) - 1}, {}, "has labels of -1 to 6, for 10 classes"),
+            ({"labels_N": np.arange(7)}, {}, "has 8 images and 7 labels"),
+            ({}, {"classes": ("a",) * 10}, "two of its classes have the same name"),
+            ({}, {"mean": (0.5,) * 3}, "mean and std need one number for each of the 1 channels"),
+            ({}, {"train": None}, "must be an ImageSet, as ecofed.load_dataset has it, not NoneType"),
+        ],
+    )
+    def test_a_data_set_that_was_changed(self, part: dict[str, Any], whole: dict[str, Any], told: str) -> None:
+        digits = ecofed.load_dataset("digits")
+        few = {"images_NHWC": digits.train.images_NHWC[:8], "labels_N": np.arange(8)} | part
+        changed = replace(digits, **({"train": replace(digits.train, **few)} | whole))
+        with pytest.raises(ecofed.DataError, match=f"^data: .*{told}"):
+            ecofed.run(data=changed, **SMALL)
 
     def test_pictures_without_pixels(self) -> None:
         empty = (np.zeros((4, 0, 3, 3), np.uint8), np.arange(4) % 2)
