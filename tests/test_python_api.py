@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -302,6 +303,72 @@ class TestWrongTypes:
         with pytest.raises(ecofed.ConfigError, match=r"observer: (int has no method|SilentObserver is a class)"):
             ecofed.forget(tmp_path / "a", [0], observer=wrong)
         assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
+
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [
+            (None, "must be a path, as text or pathlib.Path, not NoneType"),
+            (b"a", "must be a path, as text or pathlib.Path, not bytes"),
+            (" ", "is empty; name a file or a folder"),
+            ("x" * 5000, "no file has a name as long as 'xxx"),
+            ("a\0b", "cannot be the name of a file"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            *(ecofed.load, ecofed.evaluate, ecofed.load_model, ecofed.retrain, lambda path: ecofed.forget(path, [0])),
+            *(lambda path: ecofed.predict(path, "a.png"), lambda path: ecofed.predict("a.onnx", [path])),
+            *(lambda path: ecofed.tune(path, out="b"), lambda path: ecofed.update(path, out="b")),
+        ],
+    )
+    def test_a_path(self, ask: Any, wrong: Any, told: str) -> None:
+        with pytest.raises(ecofed.EcoFedError, match=rf"^(source|folder|model|path|images): .*{told}|images: must be"):
+            ask(wrong)
+
+    def test_a_path_is_a_name_of_data_and_other_things_are_none(self, tmp_path: Path) -> None:
+        for name in ("a/1.png", "b/2.png"):
+            (tmp_path / "train" / name).parent.mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / "train" / name)
+        assert ecofed.load_dataset(tmp_path).classes == ("a", "b")
+        wrong: Any = 5
+        with pytest.raises(ecofed.DataError, match="name: must be the name of a data set or a path, not int"):
+            ecofed.load_dataset(wrong)
+
+    def test_other_arguments(self, tmp_path: Path) -> None:
+        wrong: Any = 5
+        with pytest.raises(ecofed.ConfigError, match=r"devices: must be the numbers of devices, as \[3\], not int"):
+            ecofed.forget(tmp_path, wrong)
+        with pytest.raises(ecofed.ConfigError, match="trackers: must be names, as 'mlflow', not int"):
+            ecofed.tracked(wrong)
+        with pytest.raises(ecofed.ModelError, match=r"a network must be a torch\.nn\.Module, not int"):
+            ecofed.partition(wrong, "0")
+        with pytest.raises(ecofed.ModelError, match="a layer must be named by text, such as '0', not int"):
+            ecofed.partition(network(), wrong)
+
+    @pytest.mark.parametrize(
+        ("part", "whole", "told"),
+        [
+            ({"images_NHWC": np.zeros((8, 32, 32, 1))}, {}, "has images of float64 and shape"),
+            ({"labels_N": np.arange(8) + 3}, {}, "has labels of 0 to 10, for 10 classes"),
+            ({"labels_N": np.arange(8) - 1}, {}, "has labels of -1 to 6, for 10 classes"),
+            ({"labels_N": np.arange(7)}, {}, "has 8 images and 7 labels"),
+            ({}, {"classes": ("a",) * 10}, "two of its classes have the same name"),
+            ({}, {"mean": (0.5,) * 3}, "mean and std need one number for each of the 1 channels"),
+            ({}, {"train": None}, "must be an ImageSet, as ecofed.load_dataset has it, not NoneType"),
+        ],
+    )
+    def test_a_data_set_that_was_changed(self, part: dict[str, Any], whole: dict[str, Any], told: str) -> None:
+        digits = ecofed.load_dataset("digits")
+        few = {"images_NHWC": digits.train.images_NHWC[:8], "labels_N": np.arange(8)} | part
+        changed = replace(digits, **({"train": replace(digits.train, **few)} | whole))
+        with pytest.raises(ecofed.DataError, match=f"^data: .*{told}"):
+            ecofed.run(data=changed, **SMALL)
+
+    def test_pictures_without_pixels(self) -> None:
+        empty = (np.zeros((4, 0, 3, 3), np.uint8), np.arange(4) % 2)
+        with pytest.raises(ecofed.DataError, match=r"images of shape \(4, 0, 3, 3\): without any pixels"):
+            ecofed.run(data=(empty, empty), **SMALL)
 
     @pytest.mark.parametrize("images", [np.zeros((2, 32, 32, 3), np.uint8), 5, [np.zeros(3)]])
     def test_images_to_predict(self, images: Any, tmp_path: Path) -> None:

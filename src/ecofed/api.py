@@ -18,6 +18,7 @@ from ecofed.config.schema import PLUGINS, path_of
 from ecofed.data import Dataset
 from ecofed.data.given import give_arrays, give_dataset
 from ecofed.errors import ConfigError, DataError
+from ecofed.files.naming import path_named
 from ecofed.methods.from_kept import Order
 from ecofed.models.given import give_module, given_cut, was_trained
 from ecofed.planning import planner
@@ -116,7 +117,7 @@ def retrain(
         ConfigError: the run keeps no buffer, or a key is set that the buffer has settled. EcoFedError: as for a run.
     """
     return retraining.retrain(
-        source,
+        path_named(source, "source"),
         out=out,
         order=order,
         resume=resume,
@@ -230,7 +231,8 @@ def evaluate(
     """
     if network is not None:
         give_module(network)
-    return evaluated(model, None if data is None else _data_name(data))
+    path = path_named(model, "model")
+    return evaluated(path, None if data is None else _data_name(data))
 
 
 def load_model(path: str | Path, *, network: nn.Module | None = None) -> TrainedNetwork:
@@ -245,7 +247,7 @@ def load_model(path: str | Path, *, network: nn.Module | None = None) -> Trained
     """
     if network is not None:
         give_module(network)
-    return saved_model.load_model(path)
+    return saved_model.load_model(path_named(path, "path"))
 
 
 def as_settings(settings: Source, model: nn.Module | str | None, data: Any, keys: dict[str, Any]) -> Settings:

@@ -17,10 +17,17 @@ def images(count: int, channels: int = 3) -> np.ndarray:
 
 
 def front_bundle(
-    model: str, cut: str, width: float, normalisation: str, *, narrow: int | None = None, channels: int = 3
+    model: str,
+    cut: str,
+    width: float,
+    normalisation: str,
+    *,
+    narrow: int | None = None,
+    channels: int = 3,
+    head_width: int = 1,
 ) -> FrontBundle:
     """A random front of a real architecture."""
-    front = empty_front(ModelConfig(name=model, width=width, head_width=1), channels, cut, normalisation)
+    front = empty_front(ModelConfig(name=model, width=width, head_width=head_width), channels, cut, normalisation)
     if narrow is not None:
         with torch.device("cpu"):
             add_bottleneck(front, activation_shape(front, channels)[0], narrow)

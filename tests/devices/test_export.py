@@ -232,6 +232,66 @@ def test_a_network_of_ones_own() -> None:
     np.testing.assert_allclose(answers, expected, atol=1e-6)
 
 
+class WrittenOver(nn.Module):
+    """A residual block whose first layer writes into the input that is added at the end."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.before, self.first, self.second = nn.Conv2d(3, 3, 1), first, nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.before(x)
+        return h + self.second(self.first(h))  # type: ignore[no-any-return]
+
+
+class Inside(nn.Module):
+    """A layer of somebody's, which writes into its input and returns something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 3, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.SiLU(inplace=True), Inside()])
+def test_what_a_layer_writes_into_its_input_is_in_the_file_too(first: nn.Module) -> None:
+    network = WrittenOver(first).eval()
+    graph = Graph((3, 4, 4))
+    name, _ = add_network(graph, network, (graph.input, torch.zeros(2, 3, 4, 4)))
+    x_NCHW = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = network(x_NCHW.clone()).numpy()
+    np.testing.assert_allclose(Session(graph.encode(name, (3, 4, 4)))(x_NCHW.numpy()), expected, atol=1e-5)
+
+
+def test_a_view_that_is_written_into_is_refused_and_so_is_another_flattening() -> None:
+    class View(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = torch.sigmoid(x)
+            flat = torch.relu(torch.nn.functional.relu(h.flatten(1), inplace=True))
+            return flat * h.mean((2, 3))
+
+    class Otherwise(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.flatten(x, end_dim=1)
+
+    for network, told in ((View(), "writes into its input"), (Otherwise(), "'flatten' cannot be written as ONNX")):
+        graph = Graph((3, 1, 1))
+        with pytest.raises(ModelError, match=told):
+            add_network(graph, network, (graph.input, torch.zeros(2, 3, 1, 1)))
+
+
+def test_adaptive_pooling_of_one_side_alone() -> None:
+    graph = Graph((3, 4, 8))
+    network = nn.AdaptiveAvgPool2d((None, 2))
+    name, example = add_network(graph, nn.Sequential(network), (graph.input, torch.zeros(2, 3, 4, 8)))
+    x_NCHW = torch.rand(2, 3, 4, 8)
+    answers = Session(graph.encode(name, tuple(example.shape[1:])))(x_NCHW.numpy())
+    np.testing.assert_allclose(answers, network(x_NCHW).numpy(), atol=1e-6)
+
+
 def test_a_foreign_onnx_file_is_not_a_trained_network(tmp_path: Path) -> None:
     graph = Graph((3,))
     (tmp_path / "foreign.onnx").write_bytes(graph.encode(graph.node("Relu", graph.input), (3,)))

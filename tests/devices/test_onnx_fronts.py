@@ -15,6 +15,7 @@ from ecofed.models.fronts import build_front
 from ecofed.models.normalisation import _groups
 from ecofed.onnx import Session, front_to_onnx
 from ecofed.onnx.front_graphs import group_count
+from ecofed.pretraining.bundling import early_bundle
 from ecofed.pretraining.shipped import ShippedFront, shipped_fronts
 from ecofed.wire import FrontBundle
 
@@ -49,6 +50,14 @@ def test_codes_equal_those_of_pytorch(model: str, cut: str, width: float, mode: 
     )
     assert ((lowest <= codes) & (codes <= highest)).all()  # they differ where a threshold is nearer than rounding
     assert (codes == expected).mean() >= 0.999
+
+
+def test_a_front_may_end_within_a_head_whose_width_is_nobodys_default() -> None:
+    bundle = front_bundle("efficientnet-lite0", "head.relu", 0.1, "group", channels=1, head_width=24)
+    early = early_bundle(bundle, "head.conv", None)
+    x_NCHW = torch.from_numpy(images(2, 1))
+    for front in (build_front(bundle, "group"), build_front(early, "group")):
+        assert front(x_NCHW).shape == (2, 24, 1, 1)
 
 
 @pytest.mark.parametrize("front", shipped_fronts(), ids=lambda front: front.name)

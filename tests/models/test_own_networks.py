@@ -15,9 +15,13 @@ from ecofed.api import as_settings
 from ecofed.config import registry
 from ecofed.config.given import MODULE
 from ecofed.config.problem import ModelConfig
+from ecofed.config.schema import Config
+from ecofed.errors import ModelError
 from ecofed.models import build_model, initialise
 from ecofed.models.given import give_module
+from ecofed.models.own_networks import check_front
 from ecofed.models.partition import partition
+from ecofed.planning.counting import CountedNetwork
 from ecofed.runs.experiment import run
 from stopping import StopAfter
 
@@ -94,6 +98,76 @@ class TestValues:
         ]
         front = partition(built(give_module(Scaled())), "first").front
         assert dict(front.named_buffers())["scale"].item() == 0.25
+
+
+class Shuffled(nn.Module):
+    """Puts channels in the order of a table of indices."""
+
+    def __init__(self, *, front: int = 4) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.arange(front).flip(0))
+        self.first = nn.Sequential(nn.Conv2d(1, front, 3, stride=4, padding=1), nn.ReLU())
+        self.last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(front, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.last(self.first(x)[:, self.order])
+        return output
+
+
+class TestLayers:
+    @pytest.mark.ci
+    @pytest.mark.parametrize("method", ["ecofed", "classic-fl"])
+    def test_a_table_of_indices_stays_as_it_is_and_the_run_can_be_used(self, method: str, tmp_path: Path) -> None:
+        network = Shuffled()
+        changes = {**SMALL, "rounds": 1, "ecofed__ema": 0.9}
+        silent: dict[str, Any] = {"report": False, "observer": ecofed.SilentObserver()}
+        result = ecofed.run(model=network, out=tmp_path / "run", method=method, **silent, **changes)
+        planned = ecofed.plan(methods=[method], model=network, **changes).at_cut[0]
+        totals = result.totals
+        assert (planned.total_uplink_bytes, planned.total_downlink_bytes) == (
+            totals.uplink_bytes,
+            totals.downlink_bytes,
+        )
+        trained = ecofed.load_model(tmp_path / "run", network=network)
+        both = {**dict(trained.front.named_buffers()), **dict(trained.back.named_buffers())}
+        assert both["order"].tolist() == [3, 2, 1, 0]
+
+    def test_while_costs_are_counted_a_table_of_indices_is_within_bounds(self) -> None:
+        rubbish = [torch.full((4,), 7**20) for _ in range(500)]
+        del rubbish
+        assert CountedNetwork(Shuffled(), 1).output_shape == (2, 10)
+
+    @pytest.mark.parametrize(
+        ("layers", "told"),
+        [
+            ([nn.Flatten(), nn.Linear(256, 9), nn.BatchNorm1d(9)], "the BatchNorm1d '4' keeps statistics"),
+            ([nn.BatchNorm2d(4, affine=False), nn.Flatten(), nn.Linear(256, 9)], "the BatchNorm2d '2' keeps"),
+            ([nn.Flatten(), nn.Linear(256, 9).requires_grad_(False)], r"'3\.bias' is not to be trained"),
+        ],
+    )
+    def test_what_cannot_be_trained_or_kept_is_refused(self, layers: list[nn.Module], told: str) -> None:
+        network = nn.Sequential(nn.Conv2d(1, 4, 3, 4, 1), nn.ReLU(), *layers, nn.Linear(9, 10))
+        with pytest.raises(ModelError, match=told):
+            built(give_module(network))
+
+    def test_constants_and_normalisation_need_no_gradient(self) -> None:
+        network = Scaled()
+        network.gain.requires_grad_(False)
+        assert built(give_module(network)).get_parameter("gain").item() == 1
+        layers = (nn.Conv2d(1, 4, 3, 4, 1), nn.BatchNorm2d(4).requires_grad_(False), nn.Flatten(), nn.Linear(256, 10))
+        assert isinstance(built(give_module(nn.Sequential(*layers))), nn.Sequential)
+
+    def test_a_front_that_depends_on_the_classes_is_refused(self, plugin: str) -> None:
+        @ecofed.register_network("by-classes", cut="first")
+        def by_classes(in_channels: int, classes: int, width: float, head_width: int | None) -> nn.Module:  # noqa: ARG001
+            return Shuffled(front=classes)
+
+        config = Config().replace(model__name="by-classes", model__width=1.0)
+        front = partition(Shuffled(front=10), "first").front
+        with pytest.raises(ModelError, match=r"'first\.0\.weight', which comes before the cut, has shape"):
+            check_front(front, config, in_channels=1, classes=10)
+        check_front(front, config.replace(model__name="vgg11"), in_channels=1, classes=10)
+        check_front(partition(Scaled(), "first").front, config.replace(model__name=plugin), in_channels=1, classes=10)
 
 
 class TestNames:

@@ -94,3 +94,9 @@ def test_what_is_not_there_is_said_of_the_option(tmp_path: Path) -> None:
     for labels in ("labels", "rotations"):
         with pytest.raises(DataError, match=r"^--images .*/gone: no such file or folder"):
             load_images(str(tmp_path / "gone"), channels=3, labels=labels)  # type: ignore[arg-type]
+
+
+def test_a_limit_that_leaves_one_class_is_told(folder: Path) -> None:
+    for seed in range(4):  # some draw the first class, some the second
+        with pytest.raises(ConfigError, match="one class only among the 1 images that --limit 1 leaves; add --labels"):
+            load_images(str(folder), channels=3, limit=1, seed=seed)

@@ -28,7 +28,7 @@ from ecofed.pretraining.bundling import activations, random_front
 from ecofed.pretraining.check import check_front, reading_for
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.int8_weights import pack_int8, without_last
-from ecofed.pretraining.published import LITE0_PACKAGE, Code, published_front, published_weights
+from ecofed.pretraining.published import LITE0_PACKAGE, Code, front_over_pictures, published_front, published_weights
 from ecofed.pretraining.resolve import resolve_front, resolve_whole, starts_published
 from ecofed.pretraining.shipped import shipped_weights
 from ecofed.runs.evaluating import evaluate
@@ -115,6 +115,12 @@ def test_the_front_keeps_its_statistics_and_gets_limits(lite0: Arrays) -> None:
     assert np.array_equal(bundle.weights["block2.depthwise.conv.weight"], depthwise.astype(np.float16))
     assert set(bundle.upper) == set(range(1, 9))
     assert bundle.activation_shape == (24, 8, 8)
+
+
+def test_a_cut_without_height_and_width_is_refused_before_anything_is_measured() -> None:
+    for code in (None, Code(256, 2, False), Code(256, 8, True)):
+        with pytest.raises(ModelError, match=r"has shape \(1280,\), not channels x height x width; cut earlier"):
+            front_over_pictures(LITE0, "head.flatten", pictures(3), "pictures", code)
 
 
 @pytest.mark.parametrize(("bytes_an_image", "narrow"), [(1024, 16), (256, 4)])

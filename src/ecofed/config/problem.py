@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 from ecofed.config.fields import Needs, require
 
+MOST_HEAD_WIDTH = 65536
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -67,7 +69,8 @@ class ModelConfig:
             rule = f"{self.name} takes pictures of {least} pixels and more"
             require(self.image_size >= least, "model.image_size", self.image_size, rule)
         if self.head_width is not None:
-            require(1 <= self.head_width <= 65536, "model.head_width", self.head_width, "must be in 1..65536")
+            rule = f"must be in 1..{MOST_HEAD_WIDTH}"
+            require(1 <= self.head_width <= MOST_HEAD_WIDTH, "model.head_width", self.head_width, rule)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,6 +140,8 @@ def checked_arrays(images: Any, labels: Any, where: str) -> tuple[np.ndarray, np
         raise DataError(
             f"{where} has labels of {labels_N.dtype} and shape {labels_N.shape}; they must be whole numbers (N,)"
         )
+    if len(images_NHWC) and not images_NHWC[0].size:
+        raise DataError(f"{where} has images of shape {images.shape}: without any pixels")
     if len(images_NHWC) != len(labels_N) or not len(labels_N):
         raise DataError(f"{where} has {len(images_NHWC)} images and {len(labels_N)} labels")
     return images_NHWC, labels_N.astype(np.int64)

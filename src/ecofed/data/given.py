@@ -17,6 +17,7 @@ from ecofed.config.network_input import ANY_FRAME, Frame
 from ecofed.data.assembling import assemble, checked_arrays
 from ecofed.data.dataset import Dataset, ImageSet
 from ecofed.data.images import Split, native_size
+from ecofed.data.stored import StoredImages
 from ecofed.errors import DataError
 
 #: That are hashed in one go.
@@ -37,7 +38,18 @@ def give_arrays(train: Any, test: Any) -> str:
 
 
 def give_dataset(dataset: Dataset) -> str:
-    """As :func:`give_arrays`, for what ``load_dataset`` returned, perhaps changed."""
+    """As :func:`give_arrays`, for what ``load_dataset`` returned, perhaps changed.
+
+    Raises:
+        DataError: it was changed to something that no run can read.
+    """
+    train = _checked(dataset.train, "training", dataset)
+    test = None if dataset.test is None else _checked(dataset.test, "test", dataset)
+    dataset = replace(dataset, train=train, test=test)
+    if len(set(dataset.classes)) < len(dataset.classes):
+        raise DataError("data: two of its classes have the same name")
+    if not len(dataset.mean) == len(dataset.std) == dataset.channels:
+        raise DataError(f"data: mean and std need one number for each of the {dataset.channels} channels")
     digest = sha256(repr(dataset.classes).encode())
     for part in (dataset.train, dataset.test):
         for array in () if part is None else (part.images_NHWC, part.labels_N):
@@ -70,6 +82,22 @@ def given_dataset(name: str, frame: Frame = ANY_FRAME) -> Dataset:
 
 def _scaled(part: ImageSet, frame: Frame) -> ImageSet:
     return replace(part, images_NHWC=native_size(part.images_NHWC[:], frame))
+
+
+def _checked(part: object, name: str, dataset: Dataset) -> ImageSet:
+    where = f"data: the {name} split"
+    if not isinstance(part, ImageSet):
+        raise DataError(f"{where} must be an ImageSet, as ecofed.load_dataset has it, not {type(part).__name__}")
+    if isinstance(part.images_NHWC, StoredImages):  # which were decoded here, to uint8
+        if len(part.images_NHWC) != len(part.labels_N):
+            raise DataError(f"{where} has {len(part.images_NHWC)} images and {len(part.labels_N)} labels")
+    else:
+        images_NHWC, labels_N = checked_arrays(part.images_NHWC, part.labels_N, where)
+        part = replace(part, images_NHWC=images_NHWC, labels_N=labels_N)
+    least, most = int(part.labels_N.min(initial=0)), int(part.labels_N.max(initial=0))
+    if not 0 <= least <= most < len(dataset.classes):
+        raise DataError(f"{where} has labels of {least} to {most}, for {len(dataset.classes)} classes")
+    return part
 
 
 def _split(pair: Any, part: str) -> Split:

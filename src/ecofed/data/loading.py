@@ -28,7 +28,7 @@ from ecofed.errors.foreign_text import clean
 
 
 def load_dataset(
-    name: str,
+    name: str | Path,
     *,
     fallback: str | None = None,
     how: Reading = ANYHOW,
@@ -45,6 +45,9 @@ def load_dataset(
 
     Raises :class:`DataError` (missing, malformed), :class:`MissingExtraError`.
     """
+    if not isinstance(name, str | Path):
+        raise DataError(f"name: must be the name of a data set or a path, not {type(name).__name__}")
+    name = str(name)
     if name.startswith(ARRAYS):
         return given_dataset(name, how.frame)
     found, message = find(name)

@@ -180,7 +180,8 @@ class PooledTrainer:
         # An average that starts at the first weights would remember them too long: its memory grows with the steps.
         decay = min(self._settings.ema**AVERAGE_EVERY, self._steps / (self._steps + 10 * AVERAGE_EVERY))
         for averaged, current in zip(self._average.state_dict().values(), self.back.state_dict().values(), strict=True):
-            averaged.lerp_(current, 1 - decay)
+            if averaged.is_floating_point():  # not indices and masks, which nothing changes
+                averaged.lerp_(current, 1 - decay)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Arrays and JSON values that the next step depends on."""

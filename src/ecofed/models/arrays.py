@@ -14,8 +14,9 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:
-    """Parameters and buffers, float32 copies on the CPU."""
-    return {name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()}
+    """Parameters and buffers, float32 copies on the CPU; not indices and masks: networks have their own."""
+    state = module.state_dict().items()
+    return {name: value.detach().cpu().numpy().copy() for name, value in state if value.is_floating_point()}
 
 
 def parameter_arrays(module: nn.Module) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecofed.config.problem import ModelConfig
+from ecofed.config.problem import MOST_HEAD_WIDTH, ModelConfig
 from ecofed.config.registry import forget_when_new
 from ecofed.errors import ModelError
 from ecofed.models.arrays import load_arrays
@@ -49,7 +49,7 @@ def build_middle(bundle: FrontBundle, first: str, normalisation: str) -> nn.Modu
 def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Module:
     if "group" in (bundle.normalisation, normalisation) and bundle.normalisation != normalisation:
         raise ModelError(f"a front with {bundle.normalisation} normalisation cannot run as {normalisation}")
-    config = ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut, head_width=1)
+    config = config_of(bundle, bundle.cut, normalisation)
     narrowing = bundle.weights.get("bottleneck.conv.weight")
     # Without memory until it is known that the weights fit: a width is easily said.
     with torch.device("meta"):
@@ -60,18 +60,43 @@ def _built(bundle: FrontBundle, normalisation: str, after: str | None) -> nn.Mod
     weights = dict(bundle.weights)
     if normalisation == "batch":
         weights = {name: array for name, array in weights.items() if not name.endswith(("running_mean", "running_var"))}
+    state = _sizes(front)
     if after is not None:
-        weights = {name: array for name, array in weights.items() if name in front.state_dict()}
-    state = front.state_dict()
-    wrong = next((name for name in (*state, *weights) if _shape(state, name) != _shape(weights, name)), None)
-    if wrong is not None:
+        weights = {name: array for name, array in weights.items() if name in state}
+    if wrong := _unlike(state, weights):
         raise ModelError(
-            f"the front's weight '{wrong[:100]}' has shape {_shape(weights, wrong)}, not {_shape(state, wrong)}"
+            f"the front's weight '{wrong[:100]}' has shape {_shape(weights, wrong)}, not {state.get(wrong)}"
         )
     front = blank(front)
     keep_constants(front, config, bundle.in_channels)
     load_arrays(front, weights)
     return front.requires_grad_(False).eval()
+
+
+def config_of(bundle: FrontBundle, cut: str, normalisation: str) -> ModelConfig:
+    """The network that a bundle's front is of, up to ``cut``.
+
+    Its head matters to no front but one that is cut within it, or whose plug-in has ``model.head_width`` decide more:
+    then the first weight that another width does not fit has it.
+    """
+    least = ModelConfig(name=bundle.model, width=bundle.width, cut=bundle.cut, head_width=1)
+    sizes = _sizes(_cut(least, bundle.in_channels, bundle.cut, normalisation, None))
+    known = {name: bundle.weights[name] for name in sizes if name in bundle.weights}
+    wrong = _unlike(sizes, known) if known.keys() == sizes.keys() else ""
+    width = known[wrong].shape[:1] if wrong else ()
+    if not width or not 1 <= width[0] <= MOST_HEAD_WIDTH:
+        width = (1,)
+    return replace(least, cut=cut, head_width=width[0])
+
+
+def _sizes(front: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of what a bundle has: everything but indices and masks, which are constants of the network."""
+    return {name: tuple(value.shape) for name, value in front.state_dict().items() if value.is_floating_point()}
+
+
+def _unlike(sizes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) -> str:
+    """The first name whose array is of another shape, or missing on one side; empty if there is none."""
+    return next((name for name in (*sizes, *weights) if sizes.get(name) != _shape(weights, name)), "")
 
 
 def with_precision(bundle: FrontBundle, precision: str) -> FrontBundle:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from ecofed.config.given import MODULE
 from ecofed.config.problem import ModelConfig
-from ecofed.config.registry import networks as plugin_networks
+from ecofed.config.registry import networks
+from ecofed.config.schema import Config
 from ecofed.errors import ModelError
 from ecofed.models.partition import Partition
+from ecofed.models.registry import build_model
 
 
 def is_own(name: str) -> bool:
     """Whether a network was given in Python or comes from a plug-in."""
-    return name.startswith(MODULE) or name in plugin_networks()
+    return name.startswith(MODULE) or name in networks()
 
 
 @torch.no_grad()
@@ -34,6 +37,27 @@ def check_outputs(halves: Partition, config: ModelConfig, *, in_channels: int, s
             f"model.name = '{config.name}': does not take images of {in_channels}x{side}x{side} ({reason})"
         ) from error
     check_shape(tuple(output.shape), config, images=len(x_NCHW), classes=classes)
+
+
+def check_front(front: nn.Module, config: Config, *, in_channels: int, classes: int) -> None:
+    """Hold what devices would run of a plug-in's network against another network of the same function.
+
+    Raises:
+        ModelError: it is another front for another number of classes, or each time; then none can be made for it.
+    """
+    model = config.model
+    if model.name not in networks():
+        return
+    with torch.device("meta"):
+        other = build_model(model, in_channels=in_channels, classes=2, normalisation=config.normalisation)
+    sizes = {name: tuple(value.shape) for name, value in other.named_parameters()}
+    for name, value in front.named_parameters():
+        if sizes.get(name) != tuple(value.shape):
+            found = f"has shape {tuple(value.shape)} for {classes} classes and {sizes.get(name)} for 2"
+            raise ModelError(
+                f"model.name = '{model.name}': '{name}', which comes before the cut, {found}; what devices run must be "
+                "the same for any data: let only layers after the cut depend on the classes, and none on chance"
+            )
 
 
 def check_shape(shape: tuple[int, ...], config: ModelConfig, *, images: int, classes: int) -> None:

@@ -132,7 +132,13 @@ def partition(model: nn.Module, layer: str, *, example: Tensor | None = None, ch
             a parameter is used on both sides; a layer called twice; nothing to train after it; or a network that
             cannot be traced. The message names the layers that would work.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"a network must be a torch.nn.Module, not {type(model).__name__}")
     names = [name for name, _ in model.named_modules() if name]
+    if not isinstance(layer, str):
+        raise ModelError(
+            f"a layer must be named by text, such as '{names[0] if names else 'block1'}', not {type(layer).__name__}"
+        )
     if layer not in names:
         raise ModelError(f"the model has no layer '{layer}'{nearest(layer, names)}; it has {', '.join(names)}")
     traced = _trace(model)

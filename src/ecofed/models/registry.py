@@ -22,6 +22,7 @@ from ecofed.models.given import given_cut, given_module
 from ecofed.models.initialisation import constants_of
 from ecofed.models.lenet import lenet
 from ecofed.models.normalisation import is_norm, reset_norm, set_normalisation
+from ecofed.models.own_layers import check_layers
 from ecofed.models.resnet import resnet9
 from ecofed.models.shortened import shortened
 from ecofed.models.timm_networks import PREFIX, timm_network, timm_settings
@@ -58,12 +59,16 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
 
     Raises:
         ConfigError: an unknown model or normalisation, or a plug-in's function that makes no network.
+        ModelError: layers that cannot be trained here (:mod:`ecofed.models.own_layers`).
     """
     if config.name.startswith(PREFIX):  # not built on the meta device first: its layers' own starts are kept
         network = timm_network(config.name, in_channels, classes, config.width)
-        return set_normalisation(_with_own_back(network, config, in_channels, classes), normalisation)
+        network = set_normalisation(_with_own_back(network, config, in_channels, classes), normalisation)
+        check_layers(network, config.name)
+        return network
     if config.name.startswith(MODULE):
         model = set_normalisation(given_module(config.name), normalisation)
+        check_layers(model, config.name)
         return model if torch.get_default_device().type == "meta" else _zeroed(model, config, in_channels)
     plugin = plugin_networks().get(config.name)
     if plugin is None and config.name not in MODELS:
@@ -76,6 +81,8 @@ def build_model(config: ModelConfig, *, in_channels: int, classes: int, normalis
             model = _built(config, in_channels, classes)
         model = _with_own_back(model, config, in_channels, classes)
         model = set_normalisation(model, normalisation)
+    if plugin is not None:
+        check_layers(model, config.name)
     return model if on_meta else _zeroed(model, config, in_channels)
 
 

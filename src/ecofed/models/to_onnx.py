@@ -33,6 +33,7 @@ def add_network(graph: Graph, network: nn.Module, value: Value) -> Value:
     traced = network if isinstance(network, fx.GraphModule) else _traced(network)
     values: dict[fx.Node, Value] = {}
     for node in traced.graph.nodes:
+        versions = {used: _version(values[used][1]) for used in node.all_input_nodes if used in values}
         if node.op == "placeholder":
             values[node] = value
         elif node.op == "call_module":
@@ -45,7 +46,33 @@ def add_network(graph: Graph, network: nn.Module, value: Value) -> Value:
             return values[node.args[0]]
         else:
             raise ModelError(f"{type(network).__name__}: '{node.target}' (a bare parameter) cannot be written as ONNX")
+        for used, version in versions.items():
+            if _version(values[used][1]) != version:
+                _written_over(node, used, values)
     raise ModelError(f"{type(network).__name__} has no output")
+
+
+def _version(value: object) -> int:
+    """How often it was written into; several outputs of a layer, which have no counterpart in ONNX, do not matter."""
+    return value._version if isinstance(value, Tensor) else 0
+
+
+def _written_over(node: fx.Node, used: fx.Node, values: dict[fx.Node, Value]) -> None:
+    """Let whoever reads later what ``node`` wrote into see what it wrote (``nn.ReLU(inplace=True)``, ``x += y``).
+
+    Raises:
+        ModelError: it wrote into another view of a value, which later nodes read.
+    """
+    result, tensor = values[node], values[used][1]
+    memory = tensor.untyped_storage().data_ptr()
+    for other, (_, own) in values.items():
+        if own is result[1]:
+            values[other] = result
+        elif own.untyped_storage().data_ptr() == memory and not other.users.keys() <= values.keys():
+            raise ModelError(
+                f"'{node.name}' writes into its input, which is used again and cannot be written as ONNX so; make it "
+                "not in place"
+            )
 
 
 def _traced(network: nn.Module) -> fx.GraphModule:
@@ -81,9 +108,13 @@ def _add_call(graph: Graph, node: fx.Node, values: dict[fx.Node, Value]) -> Valu
     arguments, options = fx.node.map_arg((node.args, dict(node.kwargs)), lambda used: values[used][1])
     settings = [argument for argument in (*node.args, *node.kwargs.values()) if not isinstance(argument, fx.Node)]
     name = _written_call(graph, function, [name for name, _ in inputs], settings) if plain else None
+    refused = ModelError(f"the operation '{node.name}' cannot be written as ONNX; use a layer for it")
     if name is None:
-        raise ModelError(f"the operation '{node.name}' cannot be written as ONNX; use a layer for it")
-    return name, function(*arguments, **options)
+        raise refused
+    output: Tensor = function(*arguments, **options)
+    if function in _FLATTEN and output.shape != inputs[0][1].flatten(1).shape:
+        raise refused
+    return name, output
 
 
 def _written_call(graph: Graph, function: Any, inputs: list[str], settings: list[Any]) -> str | None:
@@ -93,7 +124,7 @@ def _written_call(graph: Graph, function: Any, inputs: list[str], settings: list
         return graph.node("Add" if function in _SUMS else "Mul", *inputs) if both else None
     if function in _ACTIVATIONS:
         return _ACTIVATIONS[function](graph, inputs[0])  # whether in place makes no difference here
-    if function in (torch.flatten, torch.Tensor.flatten):
+    if function in _FLATTEN:
         return graph.node("Flatten", *inputs) if settings in ([1], [1, -1]) else None
     if function in (torch.mean, torch.Tensor.mean):
         axes, keep = (settings[0], bool(settings[1])) if len(settings) == 2 else ((*settings, None)[0], False)
@@ -174,7 +205,9 @@ def _maximum_pool(graph: Graph, layer: Any, value: Value) -> str:
 
 
 def _adaptive_pool(graph: Graph, layer: Any, value: Value) -> str:
-    sizes, wanted = value[1].shape[2:], _pair(layer.output_size)
+    sizes, asked = value[1].shape[2:], layer.output_size
+    both = asked if isinstance(asked, tuple | list) else (asked, asked)
+    wanted = tuple(size if want is None else want for size, want in zip(sizes, both, strict=True))
     if any(size % want for size, want in zip(sizes, wanted, strict=True)):
         raise ModelError(f"adaptive pooling from {tuple(sizes)} to {wanted} cannot be written as ONNX: not a multiple")
     kernel = [size // want for size, want in zip(sizes, wanted, strict=True)]
@@ -253,5 +286,6 @@ _ACTIVATIONS: dict[Callable[..., Any], Callable[[Graph, str], str]] = {
     F.silu: silu,
     F.hardswish: hard_swish,
 }
+_FLATTEN = (torch.flatten, torch.Tensor.flatten)
 _SUMS = (operator.add, operator.iadd, torch.add, torch.Tensor.add)
 _PRODUCTS = (operator.mul, operator.imul, torch.mul, torch.Tensor.mul)

@@ -218,7 +218,9 @@ class _Counter(fx.Interpreter):
         for value in node.all_input_nodes:
             if value.op == "get_attr":
                 used = used | self._traced.states[value]
-        tensors = {name: tuple(value.shape) for name, value in self._named.items() if any(value is one for one in used)}
+        mine = {name: value for name, value in self._named.items() if any(value is one for one in used)}
+        # Indices and masks do not travel: networks have their own.
+        tensors = {name: tuple(value.shape) for name, value in mine.items() if value.is_floating_point()}
         return tensors, {name: shape for name, shape in tensors.items() if isinstance(self._named[name], nn.Parameter)}
 
 

@@ -140,10 +140,11 @@ def stand_in_bundle(config: Config, network: CountedNetwork, cut: str, in_channe
 
 @lru_cache(maxsize=4)
 def _all_shapes(model: ModelConfig, in_channels: int, normalisation: str) -> Shapes:
-    """Shapes of the whole network's state, by name."""
+    """Shapes of the whole network's state, by name, without what does not travel (indices and masks)."""
     with torch.device("meta"):
         whole = build_model(model, in_channels=in_channels, classes=2, normalisation=normalisation)
-    return {name: tuple(value.shape) for name, value in whole.state_dict().items()}
+    state = whole.state_dict().items()
+    return {name: tuple(value.shape) for name, value in state if value.is_floating_point()}
 
 
 def _blank(shapes: Shapes) -> Mapping[str, np.ndarray]:

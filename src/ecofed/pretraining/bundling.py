@@ -28,6 +28,7 @@ from ecofed.models import (
     set_normalisation,
     state_arrays,
 )
+from ecofed.models.fronts import config_of
 from ecofed.models.registry import build_model, image_size, input_side
 from ecofed.pretraining.fractals import fractal_images
 from ecofed.pretraining.limits import ALL_BITS, quantiser_limits, saturated_fraction
@@ -148,7 +149,7 @@ def early_bundle(bundle: FrontBundle, cut: str, bits: int | None) -> FrontBundle
     Raises:
         ConfigError: there are negative activations after ``cut``, which the quantiser would cut off.
     """
-    config = ModelConfig(name=bundle.model, width=bundle.width, cut=cut, head_width=1)
+    config = config_of(bundle, cut, bundle.normalisation)
     empty = empty_front(config, bundle.in_channels, cut, bundle.normalisation)
     shape_CHW = activation_shape(empty, bundle.in_channels, bundle.input_size)
     early = bundle.stopping_at(cut, empty.state_dict(), shape_CHW, {})

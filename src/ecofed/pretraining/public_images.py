@@ -81,8 +81,11 @@ def load_images(
             [np.rot90(image_HWC, int(turns)) for image_HWC, turns in zip(images_NHWC, labels_N, strict=True)]
         )
     classes = int(labels_N.max(initial=0)) + 1
-    if classes < 2:
-        raise ConfigError(f"--images {source}: one class only; add --labels rotations to pre-train without labels")
+    if len(np.unique(labels_N)) < 2:
+        drawn = f" among the {len(labels_N)} images that --limit {limit} leaves" if limit else ""
+        raise ConfigError(
+            f"--images {source}: one class only{drawn}; add --labels rotations to pre-train without labels"
+        )
     scaled = images_NHWC[:: max(1, len(images_NHWC) // 5000)].astype(np.float64) / 255
     return PublicImages(
         name=source,

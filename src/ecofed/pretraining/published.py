@@ -223,6 +223,7 @@ def front_over_pictures(
     in_channels, input_size = public_NHWC.shape[3], public_NHWC.shape[1]
     own = published_weights(config, in_channels)
     front = empty_front(config, in_channels, cut, "frozen")
+    channels, height, width = activation_shape(front, in_channels, input_size)
     load_arrays(front, {name: own.arrays[name] for name in front.state_dict()})
     expansion, bits = None, None
     if code is not None:
@@ -233,7 +234,6 @@ def front_over_pictures(
             metric_CC = None if images == FRACTALS else sensitivity(published_back(config, cut, own), h_NCHW)
             statistics = measured(h_NCHW, images, metric_CC)
         images, public_NHWC = statistics.images, public_NHWC[:_SEEN_FOR_CARD]
-        channels, height, width = activation_shape(front, in_channels, input_size)
         if code.transformed:
             step = statistics.step_for(code.bytes_per_image, height * width)
             expansion = add_transform_bottleneck(front, statistics, step)

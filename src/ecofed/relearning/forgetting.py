@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ecofed.errors import ConfigError
 from ecofed.files.disk import read_text
+from ecofed.files.naming import path_named
 from ecofed.files.ownership import owned
 from ecofed.methods.from_kept import Order
 from ecofed.relearning.deletion import Record, Selection, complete, delete
@@ -52,10 +53,10 @@ def forget(
     Raises:
         ConfigError: no buffer, or nothing of such a device in it. EcoFedError: bytes were found that should be gone.
     """
-    source, observer = Path(source), checked(observer)
+    source, observer = path_named(source, "source"), checked(observer)
     if out is not None and Path(out).resolve() == source.resolve():
         raise ConfigError(f"{out} is the run that is deleted from; choose another folder with --out")
-    selection: dict[int, Sequence[int]] = {**dict(samples or {}), **dict.fromkeys(devices, ())}
+    selection: dict[int, Sequence[int]] = {**dict(samples or {}), **dict.fromkeys(_numbers(devices), ())}
     if (source / UNFINISHED_FILE).is_file() and not (source / RESULT_FILE).is_file():
         raise ConfigError(
             f"{source} has not finished, and nothing was deleted: its checkpoint learned from all that came; continue "
@@ -89,6 +90,12 @@ def forget(
         command=command,
         report=report,
     )
+
+
+def _numbers(devices: object) -> list[int]:
+    if not isinstance(devices, Iterable) or isinstance(devices, str | bytes):
+        raise ConfigError(f"devices: must be the numbers of devices, as [3], not {type(devices).__name__}")
+    return list(devices)
 
 
 def said(record: Record) -> str:

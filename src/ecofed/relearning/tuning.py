@@ -29,6 +29,7 @@ from ecofed.config.task import Task
 from ecofed.errors import CheckpointError, ConfigError, DeviceError
 from ecofed.files.disk import append_text, json_text, remove_unfinished, write_json, write_text
 from ecofed.files.json_values import Count, parse, read_as
+from ecofed.files.naming import path_named
 from ecofed.files.ownership import owned, refuse_if_owned
 from ecofed.methods.refusals import DivergedError
 from ecofed.models import build_model
@@ -148,7 +149,7 @@ def tune(
     Raises:
         ConfigError: no buffer, or impossible settings.
     """
-    source, folder, fixed = Path(source), Path(out), list(sets)
+    source, folder, fixed = path_named(source, "source"), path_named(out, "out"), list(sets)
     if not 1 <= trials <= 100_000:
         raise ConfigError(f"--trials {trials}: must be in 1..100000")
     refuse_if_owned(source)

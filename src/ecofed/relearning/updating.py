@@ -12,6 +12,7 @@ import numpy as np
 from ecofed.config import Config
 from ecofed.config.class_identity import positions
 from ecofed.errors import ConfigError
+from ecofed.files.naming import path_named
 from ecofed.files.ownership import refuse_if_owned
 from ecofed.files.tensor_files import unpack
 from ecofed.methods import Context, Method, method_class
@@ -70,8 +71,8 @@ def update(
         ConfigError: the run keeps no buffer, a key is set that the buffer has settled, or devices have other samples
             than those they uploaded. EcoFedError: as for a run.
     """
-    source = Path(source)
-    if Path(out).resolve() == source.resolve():
+    source = path_named(source, "source")
+    if path_named(out, "out").resolve() == source.resolve():
         raise ConfigError(f"{out} is the run that is continued; choose another folder with --out")
     refuse_if_owned(source)
     kept = open_buffer(source)

@@ -10,6 +10,7 @@ from pathlib import Path
 from ecofed.config.schema import all_methods
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text
+from ecofed.files.naming import path_named
 from ecofed.reports import notebook  # noqa: F401 - results that are loaded, or come from Python, can be shown
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
 from ecofed.reports.unfinished import is_unfinished, is_untested, read_unfinished, unfinished_notes
@@ -25,7 +26,7 @@ def load(folder: str | Path) -> Comparison | RunResult:
     Raises:
         EcoFedError: it holds none of these, or holds it malformed.
     """
-    path = Path(folder)
+    path = path_named(folder, "folder")
     if os.path.isfile(path):
         return read_summary(path) if path.name == SUMMARY_FILE else read_result(path)
     if os.path.isfile(path / SUMMARY_FILE):

@@ -18,6 +18,7 @@ from ecofed.data.pictures import SUFFIXES
 from ecofed.data.preparing import picture, tested_input
 from ecofed.errors import DataError, MissingExtraError, ModelError, Notice
 from ecofed.files.json_values import read_as
+from ecofed.files.naming import path_named
 from ecofed.onnx import Session
 from ecofed.slow_work import counted
 
@@ -57,7 +58,7 @@ def predict(model: str | Path, images: str | Path | Sequence[str | Path], *, net
     named = _paths(images)
     if not named:
         raise DataError("no image to predict the class of: give at least one")
-    path = Path(model)
+    path = path_named(model, "model")
     trained = OnnxNetwork(path) if path.suffix == ONNX_SUFFIX else _torch_network(path, network)
     if trained.by_the_batch:
         warnings.warn(
@@ -199,7 +200,7 @@ def _paths(images: object) -> list[Path]:
             f"images: must be files or folders of pictures, not {type(images).__name__}; a network of "
             "ecofed.load_model takes arrays"
         )
-    return [Path(image) for image in each]
+    return [path_named(image, "images") for image in each]
 
 
 def _counted(count: int) -> str:

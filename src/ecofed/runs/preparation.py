@@ -47,7 +47,7 @@ from ecofed.models import (
 )
 from ecofed.models import partition as cut_in_two
 from ecofed.models.bottleneck import narrow
-from ecofed.models.own_networks import check_outputs
+from ecofed.models.own_networks import check_front, check_outputs
 from ecofed.models.registry import check_back_width, image_size, input_side
 from ecofed.planning.unequal import early_fronts
 from ecofed.pretraining.bundling import public_images
@@ -265,6 +265,7 @@ def _initial_network(
     facts = facts_of(config.method)
     coded = facts.coded(config)
     if facts.needs_frozen_front or config.initialisation != "random":
+        check_front(halves.front, config, in_channels=channels, classes=classes)
         bundle = front or resolve_front(config, cut, channels, note)
         fronts = front_inputs(bundle)
         if front is None and facts.needs_frozen_front:

@@ -234,6 +234,8 @@ def tracked(*trackers: str, observer: Observer | None = None, folder: str | Path
     Raises:
         ConfigError: an unknown name. MissingExtraError: the package is missing.
     """
+    if wrong := [type(each).__name__ for each in trackers if not isinstance(each, str)]:
+        raise ConfigError(f"trackers: must be names, as 'mlflow', not {wrong[0]}")
     return Tracked(observer or ProgressLines(), trackers, folder)
 
 
