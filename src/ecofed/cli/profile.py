@@ -21,7 +21,9 @@ Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", parser=named_path)
 ]
 Accelerator = Annotated[str, typer.Option("--accelerator", metavar="cpu|cuda", help="What to measure.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="PyTorch threads; default: as many as it takes.", min=1)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="PyTorch threads; default: as many as it takes.", min=1)
+]
 Listing = Annotated[bool, typer.Option("--list", help="List the shipped profiles of devices, servers and links.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 

@@ -14,10 +14,11 @@ import typer
 from typer.core import TyperCommand
 
 from ecofed.cli import completion
-from ecofed.cli.commands import example
+from ecofed.cli.commands import as_flags, example
 from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.slow_work import shown_while
 from ecofed.cli.streams import say
+from ecofed.cli.usage import one_line
 from ecofed.config import Settings
 from ecofed.config.fields import AS_NAMED
 from ecofed.errors import ConfigError, MissingExtraError
@@ -80,15 +81,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 class Command(TyperCommand):
     """A command that answers a configuration key given as an option, or without one, with how it is set."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        return as_flags(super().get_params(ctx))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = list(args)
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except Exception as error:  # typer brings its own usage errors, another class for each of its versions
             hint = self._hint(error, words)
-            if hint is None:
+            if hint is not None:
+                raise ConfigError(hint) from None
+            with one_line(path=ctx.command_path):
                 raise
-            raise ConfigError(hint) from None
         source = ctx.params.get("source")
         if isinstance(source, str) and not os.path.isfile(source) and (hint := word_hint(source)):
             raise ConfigError(hint)
