@@ -181,8 +181,9 @@ def partition_sentence(result: RunResult) -> str:
         "column": f"of the devices that the data name ({settings.get('device_column')})",
     }.get(str(settings.get("partition")), f"partitioned by '{settings.get('partition')}'")
     how = "brought by the devices" if data.brought else how
+    where = data.name if data.source == "path" else f"{data.name} from {data.source}"
     return (
-        f"{data.name}{'' if data.source == 'path' else f' from {data.source}'}: {data.train_samples:,} training images of {len(data.classes)} classes, "
+        f"{where}: {data.train_samples:,} training images of {len(data.classes)} classes, "
         f"{how}, on {len(data.label_counts)} devices; {config.get('sampled_devices')} take part in a round. "
         f"Each evaluation uses {judged_by(result)}{', which stay on the server' if data.test_samples else ''}."
     )
