@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from ecofed.cli import completion
 from ecofed.cli.commands import as_flags, example
+from ecofed.cli.interrupt import MADE
 from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.slow_work import shown_while
 from ecofed.cli.streams import say
@@ -152,8 +153,11 @@ def output_folder(
         ConfigError: the folder holds something and the user did not say ``--resume``, or something of another command.
     """
     folder = out or Path("runs") / f"{Path(settings.source).stem}{suffix}"
+    new = not os.path.exists(folder)
     # A result that is there is shown, and nothing need be written.
     make_folder(folder, writable=not (resume and any((folder / name).is_file() for name in _FINISHED)))
+    if resume and new:
+        say(f"note: {folder} was not there: nothing is continued, the run begins")
     refuse_if_owned(folder)
     if not resume and any(entry.name != OWNER_FILE for entry in folder.iterdir()):
         what = "add --resume to continue it, or choose" if holds_results(folder) else "nothing there is a run's; choose"
@@ -190,7 +194,9 @@ def make_folder(folder: Path, option: str = "--out", *, writable: bool = True) -
             raise ConfigError(f"{folder} is a file; choose a folder with {option}")
         if folder.is_symlink() and not folder.exists():
             raise ConfigError(f"{folder} is a link to a folder that is not there; choose another with {option}")
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            MADE.add(folder.absolute())
         with os.scandir(folder):
             pass
     except OSError as error:
