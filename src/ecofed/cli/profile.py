@@ -99,4 +99,5 @@ def _figures(one: Machine | Link) -> str:
         up, down = one.uplink_bits_per_second / 1e6, one.downlink_bits_per_second / 1e6
         return f"{up:g} up, {down:g} Mbit/s down, {1000 * one.latency_seconds:g} ms"
     infer, train = one.inference_flops_per_second / 1e9, one.training_flops_per_second / 1e9
-    return f"{infer:g} inference, {train:g} GFLOP/s training, {one.memory_bytes / 1e9:g} GB"
+    size, unit = (one.memory_bytes / 1e9, "GB") if one.memory_bytes >= 1e9 else (one.memory_bytes / 1e6, "MB")
+    return f"{infer:g} GFLOP/s inference, {train:g} training, {size:g} {unit}"

@@ -32,9 +32,11 @@ _OTHER_WORDS = {
     "version": "'ecofed --version' tells it",
 }
 
+_PROGRAM = __name__.partition(".")[0]
+
 
 @contextmanager
-def one_line(valid: Iterable[str] = (), path: str = "ecofed") -> Iterator[None]:
+def one_line(valid: Iterable[str] = (), path: str = _PROGRAM) -> Iterator[None]:
     """Usage errors inside become :class:`ConfigError`.
 
     Args:
@@ -65,8 +67,9 @@ def _line(error: Any, valid: Sequence[str], path: str) -> str:
     said = text[:1].lower() + text[1:]
     if said.startswith("no such command"):
         word = said.split("'")[1] if said.count("'") > 1 else ""
-        names = valid if path == "ecofed" else sorted(getattr(getattr(context, "command", None), "commands", ()))
-        if path == "ecofed" and word in _OTHER_WORDS:
+        of_all = " " not in path
+        names = valid if of_all else sorted(getattr(getattr(context, "command", None), "commands", ()))
+        if of_all and word in _OTHER_WORDS:
             return f"no such command '{word}'; {_OTHER_WORDS[word]}"
         return f"no such command '{word}'{nearest(word, names)}; '{path} --help' lists those that there are"
     if "unexpected extra argument" in said and (key := _key_without_value(sys.argv[1:])):
