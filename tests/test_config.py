@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,18 @@ def test_averaged_backs_take_batches_as_they_were_uploaded() -> None:
     assert (own.batch(20), own.steps([60, 60], 20)) == (50, 3)
     averaged = EcoFedConfig(server="fedavg", server_batch_size=50)
     assert (averaged.batch(20), averaged.steps([60, 60], 20)) == (20, 6)
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "meant"),
+    [
+        ("method", "FedAvg", "classic-fl"),
+        ("method", "splitfed", "vanilla-dpfl"),
+        ("data.partition", "noniid", "dirichlet"),
+        ("accelerator", "gpu", "cuda"),
+        ("codec.name", "int8", "uniform"),
+    ],
+)
+def test_a_word_that_others_use_is_answered_with_ours(key: str, word: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"(did you mean '{meant}'?)")):
+        Settings.load(None, [f"{key}={word}"]).for_method("ecofed")

@@ -112,17 +112,6 @@ def test_nothing_else_in_the_command_line_prints() -> None:
     assert sorted(found) == ["output.py", "streams.py"]
 
 
-def test_a_usage_error_quotes_a_file_name_as_text() -> None:
-    from ecofed.cli.commands import clean_usage_errors
-
-    class UsageError(Exception):
-        message = "Got unexpected extra argument (\x1b[2J.png)"
-
-    with pytest.raises(UsageError) as caught, clean_usage_errors():
-        raise UsageError
-    assert caught.value.message == r"Got unexpected extra argument (\x1b[2J.png)"
-
-
 def test_a_bar_prints_notes_as_text() -> None:
     from rich.console import Console
 

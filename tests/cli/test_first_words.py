@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,17 +61,46 @@ def test_every_key_is_known_as_an_option(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("run --qqqqq 5", "No such option"),
-        ("predict --rounds 5", "No such option"),
+        ("run --qqqqq 5", "no such option: --qqqqq; 'ecofed run --help' tells"),
+        ("predict --rounds 5", "no such option: --rounds; 'ecofed predict --help' tells"),
         ("run quickstart qqqqq=1", "extra argument"),
         ("run quickstart more", "extra argument"),
+        ("report", "missing argument 'DIR'; 'ecofed report --help' tells"),
+        ("run quickstart --out", "option '--out' requires an argument; 'ecofed run --help' tells"),
+        ("compare --jobs many", "invalid value for '--jobs'"),
+        ("train quickstart", "no such command 'train'; 'ecofed run' trains one method"),
+        ("resume runs/first", "no such command 'resume'; the command that began the run continues it, with --resume"),
+        ("presetz", "no such command 'presetz' (did you mean 'presets'?); 'ecofed --help' lists"),
+        ("front chek", "no such command 'chek' (did you mean 'check'?); 'ecofed front --help' lists"),
     ],
 )
-def test_what_is_like_no_key_is_told_as_ever(cli: Cli, words: str, told: str) -> None:
+def test_what_is_like_no_key_is_one_line_all_the_same(cli: Cli, words: str, told: str) -> None:
     ended = cli(*words.split())
     assert ended.code == 2
     assert "--set" not in ended.err
+    assert ended.err.startswith("error: ")
     assert told in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_key_and_its_value_in_two_words_are_told_apart(cli: Cli) -> None:
+    ended = cli("run", "quickstart", "--set", "rounds", "5")
+    assert ended.err == "error: --set rounds 5: a key and its value are one word, --set rounds=5\n"
+
+
+def test_a_usage_error_quotes_a_file_name_as_text(cli: Cli) -> None:
+    ended = cli("run", "quickstart", "\x1b[2J.png")
+    assert ended.code == 2
+    assert ended.err.startswith(r"error: got unexpected extra argument(s) (\x1b[2J.png); ")
+    assert ended.err.count("\n") == 1
+
+
+def test_help_shows_no_value_where_none_is_given(cli: Cli) -> None:
+    for words in ("", "run", "audit", "pretrain", "front", "front check", "fleet init"):
+        told = cli(*words.split(), "--help").out
+        assert not re.search(r"--\S+ +(-h +)?<(bool|int|str|float)", told), words
+    assert re.search(r"--seed +N ", cli("audit", "--help").out)
+    assert re.search(r"--resume +Continue", cli("run", "--help").out)
 
 
 def test_the_package_runs_as_a_module(tmp_path: Path) -> None:

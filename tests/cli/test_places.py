@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_fakes import Cli, FakeEngine
 
+from ecofed.errors import DataError
+
 RUN = ("run", "quickstart", "--set", "rounds=2")
 
 
@@ -146,3 +148,19 @@ def test_a_file_is_not_written_over_a_folder_or_a_device(cli: Cli, tmp_path: Pat
     ended = cli("profile", "--out", os.devnull)
     assert ended.code == 2
     assert ended.error == f"error: {os.devnull} is no regular file; choose another with --out"
+
+
+def test_a_folder_made_for_what_fails_at_once_goes_again(cli: Cli, engine: FakeEngine, tmp_path: Path) -> None:
+    engine.failure = DataError("no data")
+    assert cli("run", "quickstart", "--out", "new").code == 1
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "theirs").mkdir()
+    assert cli("run", "quickstart", "--out", "theirs").code == 1
+    assert (tmp_path / "theirs").is_dir()
+
+
+def test_resume_says_where_there_was_nothing(cli: Cli, engine: FakeEngine) -> None:
+    told = "note: new was not there: nothing is continued, the run begins"
+    assert told in cli("run", "quickstart", "--resume", "--out", "new").err
+    assert told not in cli("run", "quickstart", "--resume", "--out", "new").err
+    assert len(engine.calls) == 2

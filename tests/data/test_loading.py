@@ -95,7 +95,7 @@ class TestPlaces:
             load_dataset("mnist")
 
     def test_an_unknown_name_suggests_the_nearest(self) -> None:
-        with pytest.raises(DataError, match=r"known names are .*did you mean 'cifar10'"):
+        with pytest.raises(DataError, match=r"say --set data.name=FOLDER.*; known names are .*did you mean 'cifar10'"):
             load_dataset("cifer10")
 
     def test_no_name_and_names_of_any_length(self) -> None:

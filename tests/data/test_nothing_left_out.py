@@ -336,6 +336,12 @@ class TestOneLayout:
         with pytest.raises(DataError, match=f"holds no data set; .*{said}"):
             loaded(tmp_path)
 
+    def test_pictures_without_folders_are_told_how_to_be_sorted(self, tmp_path: Path) -> None:
+        put(tmp_path / "cat" / "0.JPG")
+        put(tmp_path / "cat" / "1.png")
+        with pytest.raises(DataError, match=r"holds pictures \(0.JPG, ...\), and neither .*cat/CLASS/.* folder above"):
+            loaded(tmp_path / "cat")
+
 
 class TestCache:
     def test_a_hit_checks_and_tells_all_the_same(self, tmp_path: Path) -> None:

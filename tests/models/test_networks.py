@@ -13,7 +13,7 @@ from torch import nn
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError
 from ecofed.models import activation_shape, build_model, default_cut, initialise, model_names, partition
-from ecofed.models.registry import check_back_width
+from ecofed.models.registry import check_back_width, image_size
 from ecofed.models.sliced_conv import SlicedConv2d, strided_pointwise
 
 SMALL = {"width": 0.0625, "head_width": 16}
@@ -201,3 +201,9 @@ def test_strided_1x1_convolutions_of_few_channels_are_what_others_are(channels: 
     gradients = torch.autograd.grad(layer(x_NCHW).pow(2).sum(), asked)
     for gradient, other in zip(gradients, torch.autograd.grad(expected.pow(2).sum(), asked), strict=True):
         assert torch.allclose(gradient, other)
+
+
+def test_a_name_of_another_family_is_timms() -> None:
+    for name, meant in (("resnet18", "timm:resnet18"), ("vgg16", "timm:vgg16"), ("vgg1", "vgg11")):
+        with pytest.raises(ConfigError, match=rf"\(did you mean '{meant}'\?\)"):
+            image_size(ModelConfig(name=name))

@@ -260,3 +260,12 @@ def test_a_copy_of_a_half_goes_with_its_last_reference() -> None:
         assert left() is None
     finally:
         gc.enable()
+
+
+def test_a_cut_that_there_is_not_names_those_that_there_are_in_short() -> None:
+    with pytest.raises(ModelError) as caught:
+        partition(build_model(ModelConfig(width=0.25), in_channels=3, classes=10, normalisation="batch"), "layer3")
+    assert str(caught.value).endswith(
+        "it has block1, block2, block3, block4, block5, block6, block7, block8, head, "
+        "and layers inside these such as block1.conv (model.cut)"
+    )

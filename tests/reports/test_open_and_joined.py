@@ -16,8 +16,8 @@ from ecofed.cli import main
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text, write_json
 from ecofed.reports.files import write_result, write_summary
-from ecofed.reports.frontiers import Frontier, Point
-from ecofed.reports.joining import joined, load
+from ecofed.reports.frontiers import Frontier, Point, read_frontier
+from ecofed.reports.joining import joined, load, run_folders
 from ecofed.reports.unfinished import totals_of, write_unfinished
 from ecofed.reports.words import accuracy_sentence
 from ecofed.results import Comparison, RunResult
@@ -216,6 +216,20 @@ def test_a_frontier_is_reported_on(report: Callable[..., Any], make: Make, tmp_p
     assert (tmp_path / "sweep" / "frontier.png").read_bytes().startswith(b"\x89PNG")
     assert "ecofed bits=8" in (tmp_path / "sweep" / "report.html").read_text()
     assert json.loads(report("sweep", "--json")[1]) == made.to_dict()
+
+
+def test_a_sweeps_runs_bear_its_names_for_them(report: Callable[..., Any], make: Make, tmp_path: Path) -> None:
+    named = dataclasses.asdict(sweep(make, tmp_path / "sweep").points[0]) | {"label": "paper"}
+    values = read_frontier(tmp_path / "sweep")[0].to_dict()
+    write_json(tmp_path / "sweep" / "frontier.json", values | {"points": [named, *values["points"][1:]]})
+    found = load(tmp_path / "sweep")
+    assert isinstance(found, Comparison)
+    assert [group.label for group in found.groups()] == ["paper", "ecofed bits=8"]
+    write_result(make("classic-fl"), tmp_path / "other")
+    both = joined([tmp_path / "sweep", tmp_path / "other"])
+    assert [group.label for group in both.groups()] == ["paper", "ecofed bits=8", "classic-fl"]
+    assert "paper" in report("sweep", "--table", "csv")[1]
+    assert run_folders(tmp_path / "sweep") == [tmp_path / "sweep" / f"bits={bits}" for bits in (2, 8)]
 
 
 def test_a_sweep_that_goes_on_is_what_its_folders_hold(make: Make, tmp_path: Path) -> None:

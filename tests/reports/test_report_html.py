@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ecofed.cli.output import print_results
 from ecofed.config import registry
 from ecofed.config.facts import Facts
 from ecofed.config.schema import Config
@@ -19,6 +20,7 @@ from ecofed.reports.html import report_html, write_report
 from ecofed.reports.sections import toml
 from ecofed.reports.tables import FIRST_SHOWN, html_table, rows
 from ecofed.reports.theme import css_variables, styles
+from ecofed.reports.units import rough
 from ecofed.reports.words import differing_settings, floor_sentence, key_figures, partition_sentence, warnings
 from ecofed.results import Comparison, RunResult
 from ecofed.results.scores import RunScores
@@ -342,3 +344,21 @@ def test_a_method_tells_reports_what_leaves_and_how_it_is_drawn(make: Make) -> N
     assert "#abcdef" not in css_variables(dark=True)
     assert rows(joined)[0].leaves_device == "yes"  # of a method that nobody knows any more: what its run recorded
     assert floor_sentence(make("lgl")).endswith("its images never left the devices.")
+
+
+def test_small_accuracies_keep_a_digit_that_tells_them_apart() -> None:
+    assert [rough(value) for value in (0.005, 0.0071, 0.05, 0.333, 0.0)] == ["0.005", "0.007", "0.05", "0.33", "0.00"]
+
+
+def test_a_division_by_what_the_data_name_is_said_so(make: Make) -> None:
+    told = partition_sentence(make(data__partition="column", data__device_column="client"))
+    assert "of the devices that the data name (client), on" in told
+    own = make()
+    assert partition_sentence(replace(own, data=replace(own.data, name="photos", source="path"))).startswith("photos: ")
+
+
+def test_a_terminal_says_what_is_no_better_than_guessing(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_results(Comparison(results=[at(make("classic-fl"), 0.1), make()]), tmp_path)
+    assert "note: no better than guessing (0.10) at the end: classic-fl\n" in capsys.readouterr().out

@@ -19,6 +19,7 @@ from ecofed.reports.curves import Curve, bytes_to_reach, curve, points
 from ecofed.reports.plots import DRAWERS, Plot, draw_plots, save_plots, write_plots
 from ecofed.reports.plots.accuracy import _hidden, accuracy_figure
 from ecofed.reports.plots.frontier import compared_figure, compared_points
+from ecofed.reports.plots.names import short
 from ecofed.reports.plots.style import drawing
 from ecofed.reports.plots.timeline import draw_timelines
 from ecofed.results import Comparison, RunGroup, RunResult
@@ -245,3 +246,8 @@ def test_matplotlib_is_imported_only_to_draw(make: Make, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"drawing plots needs .*'matplotlib': .*install .*\[train\]'"):
         draw_plots(make())
+
+
+def test_a_name_of_settings_keeps_its_end() -> None:
+    assert short("ecofed front=auto bits=4 views=unbounded", 30) == "ecofed fro…s=4 views=unbounded"
+    assert short("a rather long class name", 12) == "a rather lo…"

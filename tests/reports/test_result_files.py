@@ -13,7 +13,7 @@ from ecofed.files.disk import write_json
 from ecofed.reports.files import read_result, read_summary, write_result, write_summary
 from ecofed.reports.joining import load
 from ecofed.results import Comparison, RunResult
-from ecofed.runs.comparing import places_of
+from ecofed.runs.comparing import places_of, told_what_is_kept
 
 Make = Callable[..., RunResult]
 
@@ -206,3 +206,17 @@ def test_a_summary_that_names_no_file(place: str, five_methods: Comparison, tmp_
     with pytest.raises(EcoFedError) as caught:
         load(tmp_path)
     assert str(caught.value).isprintable()
+
+
+def test_where_one_of_several_fails_the_others_are_told_of(make: Make, tmp_path: Path) -> None:
+    said: list[str] = []
+    places = [tmp_path / name for name in ("classic-fl", "lgl", "ecofed")]
+    for done in (1, 3):
+        for place in places[:done]:
+            write_result(make(), place)
+        with pytest.raises(EcoFedError, match="odd"), told_what_is_kept(tmp_path, places, said.append):
+            raise EcoFedError("odd")
+    assert said == [
+        f"finished and kept: classic-fl; not finished: lgl, ecofed; 'ecofed report {tmp_path}' shows what there is, "
+        "the same command with --resume goes on"
+    ]

@@ -44,7 +44,7 @@ Attacks = Annotated[
 Unlike = Annotated[
     str, typer.Option("--unlike", metavar="DATA", help="Public images unlike the devices': 'fractals' or a data set.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the attacker.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the attacker.")]
 
 
 def register(app: typer.Typer) -> None:

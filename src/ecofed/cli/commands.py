@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
@@ -11,7 +11,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ecofed.errors.foreign_text import clean
+from ecofed.cli.usage import one_line
 
 #: In the order that ``ecofed --help`` lists them. A new command: one file ``cli/NAME.py`` with ``register(app)``, and
 #: one entry here with the first paragraph of its help.
@@ -52,22 +52,34 @@ def example(*lines: str) -> str:
     return "\n\n".join([f"[bold]Example{'s' if len(lines) > 1 else ''}[/bold]", *lines])
 
 
-class Commands(TyperGroup):
-    """All commands, by name.
+def as_flags(parameters: Sequence[Any]) -> list[Any]:
+    """Without ``<bool>`` beside options that take nothing, as Typer has it in its help: people would type a value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return list(parameters)
 
-    Usage errors quote words of the command line, and a shell's ``*`` puts file names there: as text.
-    """
+
+class Group(TyperGroup):
+    """A command that has commands of its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return as_flags(super().get_params(ctx))
+
+
+class Commands(Group):
+    """All commands, by name."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = cast(Any, _Loaded())
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with clean_usage_errors():
+        with one_line(COMMANDS):
             return super().make_context(*arguments, **options)
 
     def invoke(self, *arguments: Any, **options: Any) -> Any:
-        with clean_usage_errors():
+        with one_line(COMMANDS):
             return super().invoke(*arguments, **options)
 
     def format_help(self, *arguments: Any) -> None:
@@ -110,14 +122,3 @@ class _Loaded(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(COMMANDS)
-
-
-@contextmanager
-def clean_usage_errors() -> Iterator[None]:
-    """What is quoted in them becomes text."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):
-            error.message = clean(message)  # type: ignore[attr-defined]
-        raise

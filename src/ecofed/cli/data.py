@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecofed.cli.commands import COMMANDS, example
+from ecofed.cli.commands import COMMANDS, Group, example
 from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command
 
@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that 'ecofed d
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    group = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
     add_command(group, "list", list_, "ecofed data list")
     add_command(group, "fetch", fetch, "ecofed data fetch fashion-mnist", "ecofed data fetch hf:OWNER/NAME")
     app.add_typer(group, name="data", help=COMMANDS["data"], epilog=example("ecofed data fetch fashion-mnist"))

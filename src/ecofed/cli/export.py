@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecofed.cli.commands import COMMANDS, example
+from ecofed.cli.commands import COMMANDS, Group, example
 from ecofed.cli.output import print_text
 from ecofed.cli.shared import (
     Overwrite,
@@ -30,7 +30,7 @@ Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    group = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
     add_command(group, "front", front, "ecofed export front quickstart --out device")
     add_command(group, "network", network, "ecofed export network runs/quickstart/ecofed --out network.onnx")
     app.add_typer(

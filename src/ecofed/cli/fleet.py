@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecofed.cli.commands import COMMANDS, example
+from ecofed.cli.commands import COMMANDS, Group, example
 from ecofed.cli.output import print_json, print_text
 from ecofed.cli.shared import Json, Sets, add_command, named_path, need_torch, settings_of
 from ecofed.cli.streams import say
@@ -34,7 +34,7 @@ Worker = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    group = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
     add_command(group, "init", init, "ecofed fleet init fleet --host superlink.example.org --devices 4 --worker onnx")
     add_command(group, "try", try_, "ecofed fleet try --out runs/fleet", "ecofed fleet try quickstart --worker onnx")
     app.add_typer(
@@ -49,7 +49,7 @@ def init(
     folder: Folder,
     hosts: Hosts,
     devices: Devices = 1,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of the server.")] = PORT,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Of the server.")] = PORT,
     environment: Annotated[
         str,
         typer.Option("--environment", metavar="PATH", help="Where packages are installed, on all machines."),
@@ -102,7 +102,7 @@ def try_(
         typer.Option("--out", metavar="DIR", help="Results, keys, logs; an earlier fleet's stay.", parser=named_path),
     ] = Path("runs/fleet"),
     worker: Worker = "auto",
-    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="Give up after this long.")] = 6,
+    minutes: Annotated[float, typer.Option("--minutes", metavar="X", min=0.1, help="Give up after this long.")] = 6,
 ) -> None:
     """Run a server and its devices on this machine, with TLS and authentication, and train over them.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecofed.cli.commands import COMMANDS, example
+from ecofed.cli.commands import COMMANDS, Group, example
 from ecofed.cli.output import print_json, print_table, print_text
 from ecofed.cli.shared import add_command, need_torch
 from ecofed.errors.foreign_text import LONGEST_NAME, clean
@@ -22,12 +22,14 @@ Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A labelled sample: a data set by name, a folder, or a parquet file.")
 ]
 Front = Annotated[str, typer.Option("--front", metavar="FRONT", help="A shipped front by name, or a file.")]
-Bits = Annotated[int | None, typer.Option("--bits", min=1, max=8, help="Bits per entry; default: the front's own.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the sample and of the random front.")]
+Bits = Annotated[
+    int | None, typer.Option("--bits", metavar="N", min=1, max=8, help="Bits per entry; default: the front's own.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the sample and of the random front.")]
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    group = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
     add_command(group, "list", list_, "ecofed front list")
     add_command(group, "show", show, "ecofed front show vgg11-w0.5-rgb")
     add_command(group, "check", check, "ecofed front check photos/ --front vgg11-w0.5-rgb")

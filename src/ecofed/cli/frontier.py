@@ -29,6 +29,8 @@ from ecofed.errors import ConfigError, nearest
 from ecofed.reports.units import human_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ecofed.reports.frontiers import Frontier
 
 Bits = Annotated[str, typer.Option("--bits", metavar="A,B,...", help="Bits of a code.")]
@@ -71,7 +73,7 @@ def frontier(
 
     Each point is a run in a folder of its own. What an option sweeps counts more than --set. Combinations for which a
     front has no quantiser are left out. Ctrl-C stops; the same command with --resume continues. The floors, every
-    image sent once, are marked in frontier.png.
+    image sent once, are marked in frontier.png; report.html has the runs in full.
     """
     from ecofed.runs.sweep import PAPER_BASELINE, planned, without_effect_in
 
@@ -102,13 +104,25 @@ def frontier(
             command=command_line(),
             jobs=jobs,
         )
+        _report(folder)
     if json:
         print_json(result.to_dict())
         return
     print_frontier(result)
-    for name in ("frontier.png", "frontier.json"):
+    for name in ("report.html", "frontier.png", "frontier.json"):
         if (folder / name).is_file():  # a plot that failed was said
             print_text(folder / name)
+
+
+def _report(folder: Path) -> None:
+    """The page of a sweep, unless it lies there already and nothing has changed since."""
+    from ecofed.reports.frontiers import FRONTIER_FILE, read_frontier
+    from ecofed.reports.html import REPORT_FILE
+    from ecofed.runs.experiment import report_or_note
+
+    page = folder / REPORT_FILE
+    if not page.exists() or page.stat().st_mtime < (folder / FRONTIER_FILE).stat().st_mtime:
+        report_or_note(read_frontier(folder)[1], folder, say)
 
 
 def print_frontier(result: Frontier) -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ecofed.errors import EcoFedError
+
+#: Folders that this command has made for its results.
+MADE: set[Path] = set()
 
 
 class Interrupted(Exception):  # noqa: N818  it is not an error
@@ -21,9 +26,17 @@ def command_line(*extra: str) -> str:
 
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
-    """Turn Ctrl-C into :class:`Interrupted`, whose message is the command that continues the run in ``out``."""
+    """Turn Ctrl-C into :class:`Interrupted`, whose message is the command that continues the run in ``out``.
+
+    Where an error ends the command before anything was written, a folder that was made for it goes again.
+    """
     try:
         yield
+    except EcoFedError:
+        if out.absolute() in MADE:
+            with suppress(OSError):
+                out.rmdir()
+        raise
     except KeyboardInterrupt:
         again = command_line("--resume")
         raise Interrupted(f"stopped; what is in {out} is kept, continue with: {again}") from None

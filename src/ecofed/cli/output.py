@@ -38,7 +38,7 @@ def print_json(values: object, *, indent: int | None = None) -> None:
 def print_results(result: Comparison | RunResult, folder: Path) -> None:
     """The table of a run or comparison, then where its files are."""
     from ecofed.reports.tables import plain_text, rich_table
-    from ecofed.reports.words import accuracy_sentence
+    from ecofed.reports.words import accuracy_sentence, doubts
 
     console = Console()
     if console.is_terminal:
@@ -46,7 +46,8 @@ def print_results(result: Comparison | RunResult, folder: Path) -> None:
     else:
         print_text(plain_text(result))
     print_paragraph(accuracy_sentence(result))
-    for text in [*result.notes, *_untrained(result)]:
+    doubtful = [f"{text[0].lower()}{text[1:].rstrip('.')}" for text in doubts(result)]
+    for text in [*doubtful, *result.notes, *_untrained(result)]:
         print_paragraph(f"note: {text}", hanging=2)
     for name in FILES:
         if (folder / name).is_file():

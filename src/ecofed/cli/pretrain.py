@@ -40,16 +40,23 @@ Labels = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option("--model", help="Whose front: vgg11, resnet9, alexnet, lenet, efficientnet-lite0, timm:NAME.")
+    str,
+    typer.Option(
+        "--model", metavar="NAME", help="Whose front: vgg11, resnet9, alexnet, lenet, efficientnet-lite0, timm:NAME."
+    ),
 ]
-Width = Annotated[float, typer.Option("--width", help="Factor on its channels.")]
-Cut = Annotated[str | None, typer.Option("--cut", help="Last layer of the front; default: the model's own.")]
+Width = Annotated[float, typer.Option("--width", metavar="X", help="Factor on its channels.")]
+Cut = Annotated[
+    str | None, typer.Option("--cut", metavar="NAME", help="Last layer of the front; default: the model's own.")
+]
 Grey = Annotated[bool, typer.Option("--grey", help="For one-channel input; colour images are turned grey.")]
 Channels = Annotated[
-    int | None, typer.Option("--channels", min=1, help="Bottleneck: this many channels at the cut. Needs --bits.")
+    int | None,
+    typer.Option("--channels", metavar="N", min=1, help="Bottleneck: this many channels at the cut. Needs --bits."),
 ]
 Bits = Annotated[
-    int | None, typer.Option("--bits", min=1, max=8, help="Bottleneck: train through a quantiser of so many bits.")
+    int | None,
+    typer.Option("--bits", metavar="N", min=1, max=8, help="Bottleneck: train through a quantiser of so many bits."),
 ]
 Against = Annotated[
     float | None,
@@ -65,18 +72,22 @@ Bytes = Annotated[
     int | None,
     typer.Option(
         "--bytes",
+        metavar="N",
         min=1,
         help="Of a backbone: train nothing, take its published weights, and work out a bottleneck for codes of so many "
         "bytes an image from the pictures, which need no labels. For codec.name=dct; with --bits for uniform codes.",
     ),
 ]
 Size = Annotated[
-    int | None, typer.Option("--size", min=1, help="With --bytes: side of the pictures, as model.image_size.")
+    int | None,
+    typer.Option("--size", metavar="N", min=1, help="With --bytes: side of the pictures, as model.image_size."),
 ]
-Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Passes over the images.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=2, help="At most this many images, drawn at random.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random draw is a function of it.")]
-Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="PyTorch threads.")]
+Epochs = Annotated[int, typer.Option("--epochs", metavar="N", min=0, help="Passes over the images.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=2, help="At most this many images, drawn at random.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Every random draw is a function of it.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="PyTorch threads.")]
 Start = Annotated[
     str | None, typer.Option("--start", metavar="FRONT", help="Continue from this front: a shipped name or a file.")
 ]

@@ -21,7 +21,9 @@ Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE.toml", help="Write the profile there.", parser=named_path)
 ]
 Accelerator = Annotated[str, typer.Option("--accelerator", metavar="cpu|cuda", help="What to measure.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="PyTorch threads; default: as many as it takes.", min=1)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="PyTorch threads; default: as many as it takes.", min=1)
+]
 Listing = Annotated[bool, typer.Option("--list", help="List the shipped profiles of devices, servers and links.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -97,4 +99,5 @@ def _figures(one: Machine | Link) -> str:
         up, down = one.uplink_bits_per_second / 1e6, one.downlink_bits_per_second / 1e6
         return f"{up:g} up, {down:g} Mbit/s down, {1000 * one.latency_seconds:g} ms"
     infer, train = one.inference_flops_per_second / 1e9, one.training_flops_per_second / 1e9
-    return f"{infer:g} inference, {train:g} GFLOP/s training, {one.memory_bytes / 1e9:g} GB"
+    size, unit = (one.memory_bytes / 1e9, "GB") if one.memory_bytes >= 1e9 else (one.memory_bytes / 1e6, "MB")
+    return f"{infer:g} GFLOP/s inference, {train:g} training, {size:g} {unit}"

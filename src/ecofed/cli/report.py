@@ -15,7 +15,6 @@ from ecofed.errors import ConfigError, nearest
 from ecofed.files.replacing import refuse_strange
 
 if TYPE_CHECKING:
-    from ecofed.reports.frontiers import Frontier
     from ecofed.reports.photographs import Photograph
     from ecofed.results import Comparison, RunResult
 
@@ -124,7 +123,7 @@ def report(
         result = found(folders)
     drawn = [place / "plots" / f"{name}.{ending}" for name in DRAWERS for ending in ("png", *papers)]
     _settle(place, folders, [*drawn, *([place / "frontier.png"] if sweep else [])])
-    write_report(result, place, papers=papers, shown=_photographs(folders, result, photographs, sweep))
+    write_report(result, place, papers=papers, shown=_photographs(folders, result, photographs))
     if sweep is not None:
         plot_frontier(sweep, place)
     if table is not None:
@@ -141,9 +140,7 @@ def report(
         print_results(result, place)
 
 
-def _photographs(
-    folders: Sequence[Path], result: Comparison | RunResult, count: int | None, sweep: Frontier | None
-) -> list[Photograph]:
+def _photographs(folders: Sequence[Path], result: Comparison | RunResult, count: int | None) -> list[Photograph]:
     """Test images with the answers of one network of each method, that of its first seed."""
     if count is None:
         return []
@@ -153,10 +150,7 @@ def _photographs(
     from ecofed.runs.photographs import photographs
 
     comparison = as_comparison(result)
-    if sweep is not None:
-        places = [(folders[0] / point.result).parent for point in sweep.points]
-    else:
-        places = [place for folder in folders for place in run_folders(folder)]
+    places = [place for folder in folders for place in run_folders(folder)]
     found = {id(run): place for run, place in zip(comparison.results, places, strict=True)}
     return photographs([(group.label, found[id(group.results[0])]) for group in comparison.groups()], count)
 

@@ -14,10 +14,12 @@ import typer
 from typer.core import TyperCommand
 
 from ecofed.cli import completion
-from ecofed.cli.commands import example
+from ecofed.cli.commands import as_flags, example
+from ecofed.cli.interrupt import MADE
 from ecofed.cli.key_hints import option_hint, word_hint
 from ecofed.cli.slow_work import shown_while
 from ecofed.cli.streams import say
+from ecofed.cli.usage import one_line
 from ecofed.config import Settings
 from ecofed.config.fields import AS_NAMED
 from ecofed.errors import ConfigError, MissingExtraError
@@ -80,15 +82,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 class Command(TyperCommand):
     """A command that answers a configuration key given as an option, or without one, with how it is set."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        return as_flags(super().get_params(ctx))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = list(args)
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except Exception as error:  # typer brings its own usage errors, another class for each of its versions
             hint = self._hint(error, words)
-            if hint is None:
+            if hint is not None:
+                raise ConfigError(hint) from None
+            with one_line(path=ctx.command_path):
                 raise
-            raise ConfigError(hint) from None
         source = ctx.params.get("source")
         if isinstance(source, str) and not os.path.isfile(source) and (hint := word_hint(source)):
             raise ConfigError(hint)
@@ -147,8 +153,11 @@ def output_folder(
         ConfigError: the folder holds something and the user did not say ``--resume``, or something of another command.
     """
     folder = out or Path("runs") / f"{Path(settings.source).stem}{suffix}"
+    new = not os.path.exists(folder)
     # A result that is there is shown, and nothing need be written.
     make_folder(folder, writable=not (resume and any((folder / name).is_file() for name in _FINISHED)))
+    if resume and new:
+        say(f"note: {folder} was not there: nothing is continued, the run begins")
     refuse_if_owned(folder)
     if not resume and any(entry.name != OWNER_FILE for entry in folder.iterdir()):
         what = "add --resume to continue it, or choose" if holds_results(folder) else "nothing there is a run's; choose"
@@ -185,7 +194,9 @@ def make_folder(folder: Path, option: str = "--out", *, writable: bool = True) -
             raise ConfigError(f"{folder} is a file; choose a folder with {option}")
         if folder.is_symlink() and not folder.exists():
             raise ConfigError(f"{folder} is a link to a folder that is not there; choose another with {option}")
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            MADE.add(folder.absolute())
         with os.scandir(folder):
             pass
     except OSError as error:

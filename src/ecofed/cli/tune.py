@@ -111,8 +111,13 @@ def _print(found: Tuning, folder: Path) -> None:
         print_text(f"importance {share:.2f}  {key}")
     rival = human_bytes(found.classic_bytes)
     print_text(f"{len(found.trials)} trials moved 0 bytes; as many of {REFERENCE} would have moved {rival}")
-    print_text("the best of many is flattered: what it is worth, images say that no trial was judged by")
-    print_text(found.command)
+    if ranked[0].settings:
+        print_text("the best of many is flattered: what it is worth, images say that no trial was judged by")
+        print_text(found.command)
+    else:
+        print_text(
+            "the run's own settings are the best of these: nothing to train anew; --trials N --resume tries more"
+        )
     for name in ("tuning.json", "importance.png"):
         if (folder / name).is_file():
             print_text(folder / name)

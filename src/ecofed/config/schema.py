@@ -29,6 +29,7 @@ from ecofed.config.methods import (
     SendImagesConfig,
     VanillaDPFLConfig,
     facts_of,
+    nearest_method,
 )
 from ecofed.config.moved import moved_keys, with_current_keys, with_current_paths
 from ecofed.config.privacy import PrivacyConfig
@@ -149,7 +150,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             names = all_methods()
-            rule = f"must be one of {', '.join(names)}{nearest(self.method, names)}"
+            rule = f"must be one of {', '.join(names)}{nearest_method(self.method, names)}"
             require(self.method in names, "method", self.method, rule)
             if self.own is None:
                 object.__setattr__(self, "own", plugin_methods()[self.method].settings())

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ecofed.config.fields import assign, convert, flatten, require
-from ecofed.config.methods import PAPER_METHODS
+from ecofed.config.methods import PAPER_METHODS, nearest_method
 from ecofed.config.moved import Assignment, with_current_paths
 from ecofed.config.presets import read_toml
 from ecofed.config.schema import Config, all_methods, hints_of_keys, not_a_key, path_of, section_types, unknown_key
-from ecofed.errors import ConfigError, nearest
+from ecofed.errors import ConfigError
 
 
 def _check_assignment(path: tuple[str, ...], value: Any) -> None:
@@ -28,7 +28,7 @@ def _check_assignment(path: tuple[str, ...], value: Any) -> None:
         raise ConfigError(f"{dotted}: a method cannot be overridden for itself; leave it out")
     if key == "method":
         names = all_methods()
-        require(value in names, dotted, value, f"must be one of {', '.join(names)}{nearest(str(value), names)}")
+        require(value in names, dotted, value, f"must be one of {', '.join(names)}{nearest_method(str(value), names)}")
     convert(dotted, value, hints[key])
 
 
@@ -38,7 +38,7 @@ def _compared(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise ConfigError(f"methods = {value!r}: must be a list of methods, such as ['ecofed', 'send-images']")
     for name in value:
-        require(str(name) in known, "methods", name, f"must be of {', '.join(known)}{nearest(str(name), known)}")
+        require(str(name) in known, "methods", name, f"must be of {', '.join(known)}{nearest_method(str(name), known)}")
         require(value.count(name) == 1, "methods", name, "must stand there once")
     return tuple(value)
 
@@ -128,7 +128,9 @@ class Settings:
         what was set on top, in the same order."""
         names = all_methods()
         if method not in names:
-            raise ConfigError(f"unknown method '{method}'{nearest(method, names)}; choose from {', '.join(names)}")
+            raise ConfigError(
+                f"unknown method '{method}'{nearest_method(method, names)}; choose from {', '.join(names)}"
+            )
         values: dict[str, Any] = {}
         overridden = False
         for layer in (self.assignments[: self.from_file], self.assignments[self.from_file :]):

@@ -20,6 +20,7 @@ from ecofed.data.formats.own import own_format
 from ecofed.data.formats.undivided import named_as_splits, only_class
 from ecofed.data.hub_sets import find_hub_set, is_hub_set
 from ecofed.data.known import KNOWN
+from ecofed.data.pictures import SUFFIXES
 from ecofed.errors import DataError, nearest
 from ecofed.errors.foreign_text import LONGEST_NAME, clean
 from ecofed.errors.installation import install_command
@@ -138,6 +139,12 @@ def _at_path(name: str) -> tuple[Found | None, str]:
                 "are not taken for classes; if it is a class, rename it; if it is a split, give the others one, too "
                 "(train/CLASS/, test/CLASS/)"
             )
+        if loose := _pictures(path):
+            return None, (
+                f"data.name = '{name}': holds pictures ({clean(loose[0])}, ...), and neither folders of classes nor a "
+                f"list of what they show; put those of each class into a folder of its own ({clean(path.name)}/CLASS/),"
+                f" or name the folder above, if this is the folder of one class{_no_list(path)}"
+            )
         expected = "; ".join(layout.layout for layout in FORMATS.values())
         return None, f"data.name = '{name}': holds no data set; expected one of: {expected}{_contents(path)}"
     stem = path.resolve().stem if path.is_file() else path.resolve().name
@@ -170,6 +177,12 @@ def _contents(path: Path) -> str:
     packed = [name for name in names if name.lower().endswith(_PACKED)]
     cure = f"; unpack {clean(packed[0])} first" if packed else ""
     return f"; found {clean(', '.join(names[:6])) or 'nothing'}{', ...' if len(names) > 6 else ''}{cure}"
+
+
+def _pictures(path: Path) -> list[str]:
+    """The pictures that lie in a folder itself, where nothing but pictures does."""
+    names = sorted(name for name in os.listdir(path) if not name.startswith(".")) if path.is_dir() else []
+    return names if all(Path(name).suffix.lower() in SUFFIXES for name in names) else []
 
 
 def _no_list(path: Path) -> str:
@@ -227,7 +240,8 @@ def cure(name: str) -> str:
         return hint.removeprefix("; ")
     if name not in KNOWN:
         close = nearest(name, KNOWN)
-        return f"known names are {', '.join(KNOWN)}{close}; for your own images give the path of their folder"
+        own = "for images of your own say --set data.name=FOLDER, a folder that has one for each class"
+        return f"{own}; known names are {', '.join(KNOWN)}{close}"
     known = KNOWN[name]
     if known.from_package:
         return f"get it with: {install_command('digits')}"

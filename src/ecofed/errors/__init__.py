@@ -20,7 +20,7 @@ reason) is cleaned when the error is made, so that it can go to a terminal, a lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ecofed.errors.foreign_text import clean
 
@@ -87,9 +87,21 @@ class CheckpointError(EcoFedError):
     """A run folder cannot be resumed."""
 
 
-def nearest(word: str, valid: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string."""
+#: What others call some of the values that keys have. Letters alone would lead from ``noniid`` to ``iid``, and from
+#: ``gpu`` to ``cpu``.
+_ELSEWHERE = {"gpu": "cuda", "noniid": "dirichlet", "non-iid": "dirichlet", "non_iid": "dirichlet", "int8": "uniform"}
+
+
+def nearest(word: str, valid: Iterable[str], elsewhere: Mapping[str, str] = _ELSEWHERE) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the valid word that is meant, or an empty string.
+
+    Args:
+        word: what was written.
+        valid: what there is.
+        elsewhere: what a word means that others use for one of these; it counts more than likeness.
+    """
     from difflib import get_close_matches
 
-    close = get_close_matches(word, list(valid), n=1, cutoff=0.6)
+    known, meant = list(valid), elsewhere.get(word.lower())
+    close = [meant] if meant in known else get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""

@@ -231,5 +231,9 @@ user {USER_ID}. With docker instead of podman the words are the same.
     flwr run app fleet --stream --run-config \\
         'preset="photos" set="data.name=pictures {everybody}" out="/var/lib/ecofed/first"'
 
+Who is there: `flwr supernode list fleet`. Where a device does not come, `journalctl -u ecofed-device -e` on it says
+why: mostly its key is not registered yet, its clock is wrong (`timedatectl`), or it calls the server by another name
+than its certificate has.
+
 More devices: the same `ecofed fleet init` with a larger `--devices`; what is here stays.
 """

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from ecofed.config.class_identity import listed
 from ecofed.errors import ModelError, nearest
 from ecofed.models.outputs import output_of
 from ecofed.models.tracing import ThreadTracer, why_unused
@@ -140,7 +141,11 @@ def partition(model: nn.Module, layer: str, *, example: Tensor | None = None, ch
             f"a layer must be named by text, such as '{names[0] if names else 'block1'}', not {type(layer).__name__}"
         )
     if layer not in names:
-        raise ModelError(f"the model has no layer '{layer}'{nearest(layer, names)}; it has {', '.join(names)}")
+        blocks = [name for name in names if "." not in name]
+        inside = f", and layers inside these such as {deep[0]}" if (deep := [n for n in names if "." in n]) else ""
+        raise ModelError(
+            f"the model has no layer '{layer}'{nearest(layer, names)}; it has {listed(blocks)}{inside} (model.cut)"
+        )
     traced = _trace(model)
     cut = _cut_node(traced, layer)
     halves = Partition(front=_front(traced, cut), back=_back(traced, cut), layer=layer)

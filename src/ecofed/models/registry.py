@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -173,9 +174,16 @@ def input_side(config: ModelConfig) -> int:
     return image_size(config) or SIZE
 
 
+#: Families of networks that are not built in; one of their names is more likely theirs than a misspelt one of ours.
+_OF_TIMM = re.compile(
+    r"(resnet|vgg)(1[3-9]|[2-9]\d|1\d\d)|(mobile|dense|squeeze|reg|wide_?res)net\w*|(resn|convn)ext\w*|vit\w*"
+)
+
+
 def _unknown(name: str) -> str:
     names = model_names()
-    return f"model.name = {name!r}: must be timm:NAME or one of {', '.join(names)}{nearest(name, names)}"
+    meant = f" (did you mean 'timm:{name}'?)" if _OF_TIMM.fullmatch(name) else nearest(name, names)
+    return f"model.name = {name!r}: must be timm:NAME or one of {', '.join(names)}{meant}"
 
 
 def keep_constants(model: nn.Module, config: ModelConfig, in_channels: int) -> None:

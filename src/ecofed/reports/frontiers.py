@@ -81,7 +81,8 @@ def read_frontier(folder: str | Path) -> tuple[Frontier, Comparison]:
     if strange is not None:
         raise EcoFedError(f"{file}: 'points' must hold paths inside this folder, not '{strange}'")
     runs = [read_result(Path(folder) / place) for place in places]
-    return found, Comparison(results=runs, command=runs[0].command, notes=found.notes)
+    names = [point.label for point in found.points]
+    return found, Comparison(results=runs, command=runs[0].command, notes=found.notes, names=names)
 
 
 def plot_frontier(made: Frontier, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ecofed.config.methods import OURS, REFERENCE
 from ecofed.reports.tables import Row, as_comparison, rows
-from ecofed.reports.units import fewer_or_more, human_bytes
+from ecofed.reports.units import fewer_or_more, human_bytes, rough
 from ecofed.results import Comparison, RunResult
 from ecofed.results.scores import interval
 
@@ -43,7 +43,7 @@ def _against(hero: Row, classic: Row, result: Comparison | RunResult) -> str:
     if guesses(classic, result):
         return (
             f"{hero.label} reached {two(hero)} accuracy with {human_bytes(hero.total_bytes)}{_left(hero)}; "
-            f"{REFERENCE} did not learn ({two(classic)}, guessing gives {chance(result):.2f})"
+            f"{REFERENCE} did not learn ({two(classic)}, guessing gives {rough(chance(result))})"
         )
     bytes_ = f"{fewer_or_more(hero.times_fewer or 1)} bytes than"
     if bytes_.startswith("as many"):
@@ -109,12 +109,12 @@ def final(row: Row) -> float:
 
 
 def two(row: Row) -> str:
-    """Its final accuracy with two decimals."""
-    return f"{final(row):.2f}"
+    """Its final accuracy, as :func:`rough`."""
+    return rough(final(row))
 
 
 def _guess(row: Row, result: Comparison | RunResult) -> str:
-    return f"{two(row)} accuracy, and guessing gives {chance(result):.2f}"
+    return f"{two(row)} accuracy, and guessing gives {rough(chance(result))}"
 
 
 def _left(row: Row) -> str:

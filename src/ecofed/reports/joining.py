@@ -13,6 +13,7 @@ from ecofed.files.disk import json_text
 from ecofed.files.naming import path_named
 from ecofed.reports import notebook  # noqa: F401 - results that are loaded, or come from Python, can be shown
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result, read_summary
+from ecofed.reports.frontiers import holds_frontier, read_frontier
 from ecofed.reports.unfinished import is_unfinished, is_untested, read_unfinished, unfinished_notes
 from ecofed.results import Comparison, RunResult, flatten, short_digest
 
@@ -21,7 +22,7 @@ _TASK = ("devices", "sampled_devices", "rounds", "test_part", "test_samples")
 
 
 def load(folder: str | Path) -> Comparison | RunResult:
-    """Whatever a folder holds: a comparison, a run, a run that is not finished, or sub-folders with such runs.
+    """Whatever a folder holds: a comparison, a run, a run that is not finished, a sweep, or sub-folders with runs.
 
     Raises:
         EcoFedError: it holds none of these, or holds it malformed.
@@ -35,6 +36,8 @@ def load(folder: str | Path) -> Comparison | RunResult:
         return read_result(path)
     if is_unfinished(path):
         return read_unfinished(path)
+    if holds_frontier(path):
+        return read_frontier(path)[1]
     inside = _runs_inside(path)
     waiting = [entry.name for entry in inside if is_untested(entry)]
     if len(waiting) < len(inside):
@@ -58,6 +61,8 @@ def run_folders(folder: str | Path) -> list[Path]:
         return [path / name for name in read_summary(path).folders()]
     if os.path.isfile(path / RESULT_FILE) or is_unfinished(path):
         return [path]
+    if holds_frontier(path):
+        return [(path / point.result).parent for point in read_frontier(path)[0].points]
     return [entry for entry in _runs_inside(path) if not is_untested(entry)]
 
 
@@ -69,15 +74,18 @@ def joined(folders: Sequence[str | Path]) -> Comparison:
     """
     results: list[RunResult] = []
     notes: list[str] = []
+    names: list[str] = []
     for folder in folders:
         found = load(folder)
-        results += found.results if isinstance(found, Comparison) else [found]
+        several = found.results if isinstance(found, Comparison) else [found]
+        results += several
+        names += found.names if isinstance(found, Comparison) and found.names else [""] * len(several)
         notes += (
             found.notes
             if isinstance(found, Comparison)
             else [f"{found.method}: {text}" for text in unfinished_notes(found)]
         )
-    return Comparison(results=results, notes=[*dict.fromkeys([*differences(results), *notes])])
+    return Comparison(results=results, notes=[*dict.fromkeys([*differences(results), *notes])], names=names)
 
 
 def differences(results: Sequence[RunResult]) -> list[str]:

@@ -16,6 +16,12 @@ def human_bytes(count: float) -> str:
     return f"{three_digits(value)} {_BYTE_UNITS[unit]}"
 
 
+def rough(accuracy: float) -> str:
+    """An accuracy with two decimals; with three where it is small, as among hundreds of classes: 0.005 is half of 0.01,
+    and no 0.01 itself."""
+    return f"{accuracy:.2f}" if accuracy >= 0.05 or not accuracy else f"{accuracy:.3f}"
+
+
 def human_seconds(seconds: float) -> str:
     """``0.21 s``, ``48 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds < 10:

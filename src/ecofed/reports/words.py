@@ -9,7 +9,7 @@ from ecofed.config.methods import REFERENCE
 from ecofed.reports.curves import bytes_to_reach
 from ecofed.reports.headline import chance, final, first_of, guesses, hero_of, two
 from ecofed.reports.tables import Row, as_comparison, rows
-from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, times
+from ecofed.reports.units import fewer_or_more, human_bytes, human_seconds, rough, times
 from ecofed.results import LAST_ROUNDS, Comparison, DataSummary, RunGroup, RunResult, flatten
 from ecofed.results.untrained import untrained_note
 
@@ -77,7 +77,9 @@ def key_figures(result: Comparison | RunResult) -> list[KeyFigure]:
     subject, classic = hero_of(table) or table[0], first_of(table, REFERENCE)
     name = subject.label
     no_better = guesses(subject, comparison)
-    meaning = final_accuracy(comparison) + (f"; no better than guessing, {chance(comparison):.2f}" if no_better else "")
+    meaning = final_accuracy(comparison) + (
+        f"; no better than guessing, {rough(chance(comparison))}" if no_better else ""
+    )
     cards = [
         KeyFigure(value=two(subject), name=_accuracy_name(comparison), detail=f"{name}, {meaning}", plain=no_better),
         KeyFigure(
@@ -126,12 +128,7 @@ def warnings(result: Comparison | RunResult) -> list[str]:
         lines.append(
             "The runs did not use the same data on the same devices; the floors and the label map are the first run's."
         )
-    idle = [row.label for row in rows(comparison) if not row.is_floor and guesses(row, comparison)]
-    if idle:
-        lines.append(f"No better than guessing ({chance(comparison):.2f}) at the end: {', '.join(idle)}.")
-    empty = sum(not any(counts) for counts in data.label_counts)
-    if empty and not data.brought:
-        lines.append(f"{empty} of {len(data.label_counts)} devices hold no samples.")
+    lines += doubts(comparison)
     if data.brought:
         lines.append(brought_sentence(data))
     for group in comparison.groups():
@@ -139,6 +136,19 @@ def warnings(result: Comparison | RunResult) -> list[str]:
             lines += [f"{_run_name(group, run)}: {line}" for line in (*run.notes, *_round_notes(run))]
     # A note that every run of a comparison carries is said once.
     return list(dict.fromkeys(_said_by_all(lines, comparison.groups())))
+
+
+def doubts(result: Comparison | RunResult) -> list[str]:
+    """What the figures do not show, and spoils them: who is no better than guessing, and devices that have nothing."""
+    comparison, lines = as_comparison(result), []
+    data = comparison.results[0].data
+    idle = [row.label for row in rows(comparison) if not row.is_floor and guesses(row, comparison)]
+    if idle:
+        lines.append(f"No better than guessing ({rough(chance(comparison))}) at the end: {', '.join(idle)}.")
+    empty = sum(not any(counts) for counts in data.label_counts)
+    if empty and not data.brought:
+        lines.append(f"{empty} of {len(data.label_counts)} devices hold{'s' * (empty == 1)} no samples.")
+    return lines
 
 
 def untrained_sentences(comparison: Comparison) -> list[str]:
@@ -170,10 +180,12 @@ def partition_sentence(result: RunResult) -> str:
         "shards": f"sorted by label and dealt out in shards, {settings.get('shards_per_device')} a device",
         "dirichlet": f"dealt out by a Dirichlet draw per label (alpha {settings.get('alpha')})",
         "quantity": f"dealt out in unequal amounts (Dirichlet, alpha {settings.get('alpha')})",
+        "column": f"of the devices that the data name ({settings.get('device_column')})",
     }.get(str(settings.get("partition")), f"partitioned by '{settings.get('partition')}'")
     how = "brought by the devices" if data.brought else how
+    where = data.name if data.source == "path" else f"{data.name} from {data.source}"
     return (
-        f"{data.name} from {data.source}: {data.train_samples:,} training images of {len(data.classes)} classes, "
+        f"{where}: {data.train_samples:,} training images of {len(data.classes)} classes, "
         f"{how}, on {len(data.label_counts)} devices; {config.get('sampled_devices')} take part in a round. "
         f"Each evaluation uses {judged_by(result)}{', which stay on the server' if data.test_samples else ''}."
     )

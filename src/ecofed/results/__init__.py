@@ -193,11 +193,15 @@ class Comparison(Shown):
     command: str = ""
     notes: list[str] = field(default_factory=list)
     """What a reader should know about the comparison as a whole."""
+    names: list[str] = field(default_factory=list)
+    """What each run is called, if it has a name of its own, as the points of a frontier do; otherwise, and where one is
+    empty, its method and what tells it from others of the same."""
 
     def __post_init__(self) -> None:
         if not self.results:
             raise ConfigError("a comparison needs at least one result")
         clean_texts(self, "notes")
+        clean_texts(self, "names", longest=LONGEST_NAME)
         clean_texts(self, "command", longest=_LONGEST_COMMAND)
 
     def __repr__(self) -> str:
@@ -205,19 +209,21 @@ class Comparison(Shown):
 
     def groups(self) -> list[RunGroup]:
         """The runs by method and settings (the seed apart), in order of first appearance."""
-        runs: dict[tuple[str, str], list[RunResult]] = {}
-        for result in self.results:
+        runs: dict[tuple[str, str, str], list[RunResult]] = {}
+        for number, result in enumerate(self.results):
+            name = self.names[number] if number < len(self.names) else ""
             settings = {key: value for key, value in flatten(result.config).items() if key not in ("seed", "method")}
             settings |= {"learned": result.origin.get("order")} if result.origin else {}
-            runs.setdefault((result.method, json_text(settings, sort_keys=True, default=str)), []).append(result)
-        per_method = Counter(method for method, _ in runs)
+            told = json_text(settings, sort_keys=True, default=str)
+            runs.setdefault((result.method, name, told), []).append(result)
+        per_method = Counter(method for method, _, _ in runs)
         groups = []
-        for (method, text), results in runs.items():
-            rivals, label = [json.loads(other) for name, other in runs if name == method], method
-            if per_method[method] > 1:
+        for (method, name, text), results in runs.items():
+            rivals, label = [json.loads(other) for one, _, other in runs if one == method], name or method
+            if per_method[method] > 1 and not name:
                 differing = [key for key in json.loads(text) if len({str(rival.get(key)) for rival in rivals}) > 1]
-                told = (f"{_shown_key(key, results[0].config)}={json.loads(text)[key]}" for key in differing)
-                label = clean(" ".join([method, *told]), LONGEST_NAME)
+                words = (f"{_shown_key(key, results[0].config)}={json.loads(text)[key]}" for key in differing)
+                label = clean(" ".join([method, *words]), LONGEST_NAME)
             groups.append(RunGroup(label=label, method=method, results=results))
         return groups
 

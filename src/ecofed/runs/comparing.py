@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ecofed.config import Config, Settings
@@ -47,6 +47,22 @@ def _place(folder: Path, config: Config, *, several: bool, resume: bool) -> Path
     if resume and _finished_seed(usual) != config.seed and _finished_seed(other) == config.seed:
         return other
     return usual
+
+
+@contextlib.contextmanager
+def told_what_is_kept(folder: Path, places: Sequence[Path], note: Callable[[str], None]) -> Iterator[None]:
+    """Where one of several runs fails: which have come to their end before, which have not, and what can be done."""
+    try:
+        yield
+    except EcoFedError:
+        done = [place.name for place in places if (place / RESULT_FILE).is_file()]
+        left = [place.name for place in places if place.name not in done]
+        if done and left:
+            note(
+                f"finished and kept: {', '.join(done)}; not finished: {', '.join(left)}; 'ecofed report {folder}' shows"
+                " what there is, the same command with --resume goes on"
+            )
+        raise
 
 
 def _finished_seed(place: Path) -> int | None:

@@ -29,7 +29,7 @@ from ecofed.results.scores import RunScores
 from ecofed.results.untrained import all_untrained, refuse_untrained, untrained_note
 from ecofed.runs.again import Again
 from ecofed.runs.at_once import networks_at_once
-from ecofed.runs.comparing import places_of, runs_of
+from ecofed.runs.comparing import places_of, runs_of, told_what_is_kept
 from ecofed.runs.exporting import deliver
 from ecofed.runs.going import Going, start
 from ecofed.runs.inputs import without_devices
@@ -289,7 +289,8 @@ def compare(
             stack.enter_context(claimed_part(place, resume=resume))
         if resume:
             check_finished(dict(zip(places, configs, strict=True)), observer.note)
-        results = run_several(configs, places, jobs=jobs, resume=resume, observer=observer, command=command)
+        with told_what_is_kept(folder, places, observer.note):
+            results = run_several(configs, places, jobs=jobs, resume=resume, observer=observer, command=command)
         comparison = Comparison(results=results, command=command, notes=changed_inputs(results))
         known = _summarised(folder) if resume else None
         if known is not None and known.results == results:

@@ -151,7 +151,7 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
     check_there(run)
     if not (folder / INDEX_FILE).is_file():
         raise ConfigError(
-            f"{run} keeps no buffer; a run does with --set keep_buffer=true (over Flower unless told otherwise)"
+            f"{run} keeps no buffer; a run does with --set keep_buffer=true (over Flower it does so by itself)"
         )
     if not deleting and (run / DELETION_FILE).exists():
         raise ConfigError(f"{run}: a deletion was interrupted; 'ecofed forget {run} --resume' completes it first")

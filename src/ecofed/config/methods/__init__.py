@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ecofed.config.facts import Facts, NoSettings
@@ -15,6 +15,7 @@ from ecofed.config.methods.send_images import SendImagesConfig, SendImagesFacts
 from ecofed.config.methods.training import PooledTraining, cosine
 from ecofed.config.methods.vanilla_dpfl import VanillaDPFLConfig, VanillaDPFLFacts
 from ecofed.config.registry import methods as plugin_methods
+from ecofed.errors import nearest
 
 _DECLARED: tuple[type[Facts], ...] = (
     *(ClassicFLFacts, VanillaDPFLFacts, LGLFacts, FedGKTFacts, EcoFedFacts),
@@ -30,6 +31,18 @@ RIVALS = tuple(name for name, facts in BUILT_IN.items() if facts.role == "rival"
 OURS = EcoFedFacts.name
 #: Whose bytes reports compare with.
 REFERENCE = ClassicFLFacts.name
+
+#: What these schemes are called elsewhere.
+_ELSEWHERE = MappingProxyType(
+    dict.fromkeys(("fedavg", "fl", "federated", "federated-averaging"), ClassicFLFacts.name)
+    | dict.fromkeys(("splitfed", "sfl", "split", "split-learning", "sl"), VanillaDPFLFacts.name)
+    | dict.fromkeys(("central", "centralised", "centralized"), SendImagesFacts.name)
+)
+
+
+def nearest_method(name: str, known: Iterable[str]) -> str:
+    """As :func:`~ecofed.errors.nearest`, for who knows a method by another name."""
+    return nearest(name, known, _ELSEWHERE)
 
 
 def find_facts(method: str) -> type[Facts] | None:

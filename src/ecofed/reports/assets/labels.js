@@ -30,8 +30,10 @@ function paintNames(plane, items, dots, taken) {
   for (const item of items) {
     const [x, y] = item.place;
     if (x < plane.left || x > plane.right || y < plane.top - 4 || y > plane.bottom) continue;
-    const name = item.name.length > 30 ? `${item.name.slice(0, 29)}…` : item.name;
-    const text = draw("text", { class: "name", style: `fill:${item.colour}` }, plane.svg, item.value === undefined ? name : `${name} ${item.value.toFixed(2)}`);
+    const room = plane.width < 520 ? 30 : 44;
+    // Settings that tell runs apart stand at the end: the middle is what can be left out.
+    const name = item.name.length > room ? `${item.name.slice(0, 12)}…${item.name.slice(13 - room)}` : item.name;
+    const text = draw("text", { class: "name", style: `fill:${item.colour}` }, plane.svg, item.value === undefined ? name : `${name} ${item.value.toFixed(item.value && item.value < 0.05 ? 3 : 2)}`);
     const [w, h] = [text.getComputedTextLength(), 15];
     let best = null;
     const places = [0, -8, 8, -16, 16, -24, 24, -34, 34, -46, 46, -58, 58].map((dy) => [10, dy]);
