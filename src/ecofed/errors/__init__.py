@@ -87,6 +87,15 @@ class CheckpointError(EcoFedError):
     """A run folder cannot be resumed."""
 
 
+def as_raised(name: str, message: str) -> EcoFedError:
+    """An error that was raised in another process, by the name of its class."""
+    found = globals().get(name)
+    kind = found if isinstance(found, type) and issubclass(found, EcoFedError) else EcoFedError
+    error: EcoFedError = kind.__new__(kind)
+    EcoFedError.__init__(error, message)  # its own may take other arguments
+    return error
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest valid word, or an empty string."""
     from difflib import get_close_matches
