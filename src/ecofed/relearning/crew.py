@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from ecofed.runtimes.lifetime import end_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: How long a process may take to end by itself.
+_PATIENCE_SECONDS = 3.0
 
 
 @contextmanager
@@ -41,6 +44,8 @@ def crew(count: int, function: Callable[[T], R]) -> Iterator[Callable[[Iterable[
                 members.append(_Member(function))  # noqa: PERF401  those that began before one failed are to end
         yield partial(_carried_out, members)
     finally:
+        for member in members:
+            member.dismiss()
         for member in members:
             member.end()
 
@@ -91,7 +96,12 @@ class _Member(Generic[T, R]):
             "what is finished is kept: --resume continues, and --workers 1 takes the least memory"
         )
 
+    def dismiss(self) -> None:
+        """Have it end, and clear up after itself: what it leaves, multiprocessing would warn of."""
+        self._process.terminate()
+
     def end(self) -> None:
+        self._process.join(_PATIENCE_SECONDS)
         self._process.kill()
         self._process.join()
         self.way.close()
@@ -100,6 +110,7 @@ class _Member(Generic[T, R]):
 def _serve(function: Callable[[T], R], way: Connection, parent: int) -> None:
     """In the other process: until nobody asks any more."""
     end_with_parent(parent)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with contextlib.suppress(EOFError):
         while True:
             task = way.recv()
