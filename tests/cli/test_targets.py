@@ -210,3 +210,16 @@ def test_pre_training_is_not_continued_on_other_images(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"the public images have changed since \([0-9a-f]{12} then, "):
         pretrain_front(small, images(darker), recipe, checkpoint=path)
     pretrain_front(small, images(), recipe, checkpoint=path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"round": 1, "dev', b'{"round": 1, "dev\0\0\0', bytes(300), b"\n"])
+def test_a_first_record_that_a_crash_cut_off_is_ours(content: bytes, tmp_path: Path) -> None:
+    """Records are not flushed one by one: after a power cut their blocks may be missing, or zeros."""
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    assert is_ours(tmp_path / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"loss": 1', b"mine", b"\0mine", b'{"round": 1, \n', b'{"round": 1}\n'])
+def test_records_of_others_are_not(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    assert not is_ours(tmp_path / "metrics.jsonl")

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from ecofed.activations import View
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.ownership import owned
-from ecofed.relearning import deletion
+from ecofed.relearning import deletion, traces
 from ecofed.relearning.deletion import complete, delete, records
 from ecofed.relearning.forgetting import forget, read_samples
 from ecofed.relearning.retraining import retrain
@@ -209,9 +209,49 @@ def test_a_copy_that_somebody_made_there_is_found(copied: Callable[[str], Path])
         delete(folder, {GONE: []})
     with pytest.raises(ConfigError, match=r"a deletion was interrupted; 'ecofed forget .*--resume' completes it"):
         open_buffer(folder)
+    for again in (lambda: complete(folder), lambda: delete(folder, {GONE: []})):  # the buffer does not hold it any more
+        with pytest.raises(EcoFedError, match=r"copy\.bin: holds bytes of what was to be deleted"):
+            again()
     (folder / "notes" / "copy.bin").unlink()
-    complete(folder)
+    record = complete(folder)
+    assert record is not None
+    assert record.searched > 0
     assert open_buffer(folder).buffer.devices == [0, 1, 3]
+    assert "probes" not in (folder / "forgotten.json").read_text("utf-8")
+
+
+def test_what_is_searched_for_lies_encrypted_where_the_buffer_does(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = open_buffer(copied("run"))
+    probes = traces.probes_of(kept, {GONE: []})
+    assert traces.read(traces.written(probes, kept), kept) == probes
+    monkeypatch.setenv("ECOFED_BUFFER_KEY", "0f" * 32)
+    sealed = dataclasses.replace(kept.config, encrypt_buffer=True)
+    kept.origin = dataclasses.replace(kept.origin, task=dataclasses.replace(kept.origin.task, config=sealed))
+    written = traces.written(probes, kept)
+    assert not [text for text in written for probe in probes if probe.hex() in text]
+    assert traces.read(written, kept) == probes
+
+
+@pytest.mark.parametrize("probes", [["xyz"], [1], "00"])
+def test_a_deletion_whose_probes_are_damaged_is_not_completed(copied: Callable[[str], Path], probes: object) -> None:
+    folder = copied("run")
+    (folder / "notes").write_bytes(rows_of(folder, GONE)[0])
+    with pytest.raises(EcoFedError, match="holds bytes of what was to be deleted"):
+        delete(folder, {GONE: []})
+    values = json.loads((folder / "forgetting.json").read_text("utf-8"))
+    (folder / "forgetting.json").write_text(json.dumps(values | {"probes": probes}), encoding="utf-8")
+    with pytest.raises(EcoFedError, match=r"forgetting\.json: damaged .*; it says which deletion is under way"):
+        complete(folder)
+
+
+def test_an_interrupted_deletion_is_completed_without_a_folder_for_a_network(copied: Callable[[str], Path]) -> None:
+    folder = copied("run")
+    delete(folder, {0: [], 1: []})
+    assert forget(folder, [GONE, 3], resume=True, report=False) is None
+    delete(copied("other"), {GONE: []})
+    assert forget(folder.with_name("other"), [GONE], resume=True, report=False) is not None
 
 
 def test_a_result_that_cannot_be_read_is_in_the_record(copied: Callable[[str], Path]) -> None:

@@ -67,13 +67,20 @@ def test_stopped_and_continued_it_is_the_same_search(
     with pytest.raises(KeyboardInterrupt):
         tune(collected, out=folder, say=stop, **FEW)  # type: ignore[arg-type]
     with (folder / "trials.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"number": 3, "setti')
+        file.write('{"number": 3, "settings": {}')
     with pytest.raises(ConfigError, match="add --resume to continue the search"):
         tune(collected, out=folder, **FEW)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="other settings"):
         tune(collected, out=folder, seed=1, resume=True, **FEW)  # type: ignore[arg-type]
     assert tune(collected, out=folder, resume=True, say=said.append, **FEW) == found[1]  # type: ignore[arg-type]
     assert [text.split()[1] for text in said] == [f"{number}/6:" for number in range(1, 7)]
+
+
+def test_a_trial_learns_from_the_buffer_that_the_search_began_with(collected: Path) -> None:
+    """Somebody may have uploads deleted meanwhile."""
+    job = tuning._Job(source=str(collected), buffer="another", fixed=(), held_out=0.2)
+    with pytest.raises(ConfigError, match="its buffer is another than when the search began"):
+        tuning._carry_out((job, 0, {}))
 
 
 def test_trials_that_diverge(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,22 @@ def test_ctrl_c_stops_all_of_them_and_resume_goes_on(alone: Comparison, pictures
     assert outcomes(compare(settings, METHODS, out=tmp_path, resume=True)) == outcomes(alone)
 
 
+def test_ctrl_c_while_they_start_is_no_traceback(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def started(*words: Any, **options: Any) -> Any:
+        made = popen(*words, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return made
+
+    popen = side_by_side.subprocess.Popen
+    monkeypatch.setattr(side_by_side.subprocess, "Popen", started)
+    settings = settings_of(pictures, rounds=1)
+    with pytest.raises(KeyboardInterrupt):
+        compare(settings, METHODS, out=tmp_path, jobs=2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_an_error_of_one_is_that_of_all(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told from a folder in which a file has the name of a module that everybody imports, too."""
     (tmp_path / "random.py").write_text("raise SystemExit('not this one')")

@@ -87,6 +87,15 @@ class CheckpointError(EcoFedError):
     """A run folder cannot be resumed."""
 
 
+def as_raised(name: str, message: str) -> EcoFedError:
+    """An error that was raised in another process, by the name of its class."""
+    found = globals().get(name)
+    kind = found if isinstance(found, type) and issubclass(found, EcoFedError) else EcoFedError
+    error: EcoFedError = kind.__new__(kind)
+    EcoFedError.__init__(error, message)  # its own may take other arguments
+    return error
+
+
 #: What others call some of the values that keys have. Letters alone would lead from ``noniid`` to ``iid``, and from
 #: ``gpu`` to ``cpu``.
 _ELSEWHERE = {"gpu": "cuda", "noniid": "dirichlet", "non-iid": "dirichlet", "non_iid": "dirichlet", "int8": "uniform"}

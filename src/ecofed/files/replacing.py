@@ -17,6 +17,8 @@ from ecofed.files.json_values import parse
 #: No file of ours that is asked about here is longer, but for networks, whose first bytes tell.
 _MOST_BYTES = 256 << 20
 _RECORD = {"round", "devices", "uplink_bytes"}
+#: How the first of them begins.
+_FIRST = b'{"round": 1, '
 _CARD = {"id", "card", "file_sha256"}
 #: Files that tell that the plots beside or below them are ours, too: those of earlier versions are not marked.
 _RESULTS = ("result.json", "summary.json", "unfinished.json", "frontier.json", "report.html")
@@ -60,7 +62,10 @@ def _json(path: Path) -> bool:
 
 
 def _records(path: Path) -> bool:
-    first = path.read_bytes().partition(b"\n")[0]
+    first, ended, _ = path.read_bytes().partition(b"\n")
+    if not ended:  # its writer was killed; or the power went, and what had not reached the disk is missing, or zeros
+        there = first.rstrip(b"\0")
+        return there[: len(_FIRST)] == _FIRST[: len(there)]
     values = _parsed(first)
     return not first or (isinstance(values, dict) and values.keys() >= _RECORD)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from ecofed.errors import ConfigError, EcoFedError, StorageError
 from ecofed.files.disk import flush_folder, remove_unfinished, write_json
 from ecofed.files.json_values import Count, parse, read_as
 from ecofed.files.ownership import refuse_if_owned
+from ecofed.relearning import traces
+from ecofed.relearning.traces import rows_of, views_of
 from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER, read_result, write_result
 from ecofed.reports.html import REPORT_FILE
 from ecofed.runs.kept_buffer import (
@@ -37,8 +39,6 @@ from ecofed.runs.kept_buffer import (
 from ecofed.runs.run_folder import MODEL_FILE, tidy
 
 SCHEMA = "ecofed-forgotten/1"
-#: Rows that are searched for in every file afterwards. One that has few different bytes may stand there by chance.
-PROBES, FEWEST_BYTES, FEWEST_VALUES = 64, 16, 8
 #: Endings of the plots that a report writes.
 _PLOTS = (".png", ".svg", ".pdf")
 
@@ -96,13 +96,13 @@ def delete(run: Path, selection: Selection, *, by: str | None = None) -> Record 
                 by=by or _user(),
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 what=sorted(what.items()),
-                samples=sum(len(_rows_of(view, own)) for device, own in what.items() for view in _views(kept, device)),
+                samples=sum(len(rows_of(view, own)) for device, own in what.items() for view in views_of(kept, device)),
                 before=kept.digest(),
                 network=sha256(network.read_bytes()).hexdigest() if network.is_file() else None,
                 remains=_remains(kept),
             )
         )
-        | {"schema": SCHEMA},
+        | {"schema": SCHEMA, "probes": traces.written(traces.probes_of(kept, what), kept)},
     )
     return complete(run)
 
@@ -111,7 +111,7 @@ def complete(run: Path) -> Record | None:
     """Carry out the deletion that is under way in a run's folder, if there is one; errors as for :func:`delete`."""
     if not (run / DELETION_FILE).is_file():
         return None
-    record = _read(run / DELETION_FILE)
+    record, written = _read(run / DELETION_FILE)
     what = dict(record.what)
     (run / MODEL_FILE).unlink(missing_ok=True)  # it has learned from them
     _remove_audits(run)
@@ -119,10 +119,10 @@ def complete(run: Path) -> Record | None:
     for left in (run, run / KEPT_FOLDER):
         remove_unfinished(left)
     kept = open_buffer(run, deleting=True)
-    probes = _probes(kept, what)
+    probes = _probes(kept, what, written)
     _take_out(kept, what)
     remains = [*record.remains, *_clean_result(run, kept)]
-    searched = _search(run, probes)
+    searched = traces.search(run, probes)
     record = dataclasses.replace(record, after=kept.digest(), searched=searched, remains=remains)
     done = [other for other in records(run) if (other.when, other.what) != (record.when, record.what)]
     write_json(run / FORGOTTEN_FILE, {"schema": SCHEMA, "deletions": [dataclasses.asdict(r) for r in [*done, record]]})
@@ -147,11 +147,24 @@ def records(run: Path) -> list[Record]:
         raise EcoFedError(f"{path}: damaged ({error})") from error
 
 
-def _read(path: Path) -> Record:
+def _read(path: Path) -> tuple[Record, list[str] | None]:
+    """A deletion that is under way, and what to search for afterwards, which earlier versions did not write."""
     try:
         values = read_as(dict[str, Any], parse(path.read_bytes()))
-        return read_as(Record, {key: value for key, value in values.items() if key != "schema"})  # type: ignore[no-any-return]
+        probes = read_as(list[str], values["probes"], "probes") if "probes" in values else None
+        record = read_as(Record, {key: value for key, value in values.items() if key not in ("schema", "probes")})
     except (OSError, ValueError) as error:
+        raise EcoFedError(f"{path}: damaged ({error}); it says which deletion is under way") from error
+    return record, probes
+
+
+def _probes(kept: KeptBuffer, what: Selection, written: Sequence[str] | None) -> list[bytes]:
+    if written is None:
+        return traces.probes_of(kept, what)
+    try:
+        return traces.read(written, kept)
+    except ValueError as error:
+        path = kept.run / DELETION_FILE
         raise EcoFedError(f"{path}: damaged ({error}); it says which deletion is under way") from error
 
 
@@ -160,7 +173,7 @@ def _left(kept: KeptBuffer, selection: Selection) -> dict[int, list[int]]:
     what: dict[int, list[int]] = {}
     for device, samples in selection.items():
         gone = kept.origin.forgotten.get(device)
-        present = {int(sample) for view in _views(kept, device) for sample in view.sample_N}
+        present = {int(sample) for view in views_of(kept, device) for sample in view.sample_N}
         if not present and gone is None:
             raise ConfigError(
                 f"device {device} has nothing in the buffer of {kept.run}; 'ecofed buffer {kept.run}' lists it"
@@ -181,7 +194,7 @@ def _take_out(kept: KeptBuffer, what: Selection) -> None:
     buffer.save()  # files of an attempt that was killed before its index was there
     for device, samples in what.items():
         for number, view in list(buffer.views_of(device).items()):
-            rest = np.setdiff1d(np.arange(len(view)), _rows_of(view, samples))
+            rest = np.setdiff1d(np.arange(len(view)), rows_of(view, samples))
             if len(rest) == len(view):
                 continue
             if len(rest):
@@ -252,55 +265,6 @@ def _clean_result(run: Path, kept: KeptBuffer) -> list[str]:
     return []
 
 
-def _probes(kept: KeptBuffer, what: Selection) -> list[bytes]:
-    """Rows to search for afterwards: of the deleted, and no other's."""
-    staying = {
-        _hash(row)
-        for device in kept.buffer.devices
-        for view in _views(kept, device)
-        for row in view.rows[np.setdiff1d(np.arange(len(view)), _rows_of(view, what.get(device)))]
-    }
-    found = [
-        row.tobytes()
-        for device, samples in what.items()
-        for view in _views(kept, device)
-        for row in view.rows[_rows_of(view, samples)]
-        if row.nbytes >= FEWEST_BYTES and len(np.unique(row)) >= FEWEST_VALUES and _hash(row) not in staying
-    ]
-    return found[:: max(1, -(-len(found) // PROBES))]
-
-
-def _search(run: Path, probes: Sequence[bytes]) -> int:
-    """Read the whole folder. Returns how many rows were searched for.
-
-    Raises:
-        EcoFedError: one of them is there.
-    """
-    for path in _files(run):
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read to see that it holds nothing deleted ({error})") from error
-        if any(probe in content for probe in probes):
-            raise EcoFedError(f"{path}: holds bytes of what was to be deleted; remove it, and repeat the command")
-    return len(probes)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def _views(kept: KeptBuffer, device: int) -> Sequence[View]:
-    return list(kept.buffer.views_of(device).values())
-
-
-def _rows_of(view: View, samples: Sequence[int] | None) -> np.ndarray:
-    """Which rows of a view are of these samples; ``[]``: all are; ``None``: none."""
-    if samples is None:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero(np.isin(view.sample_N, samples)) if samples else np.arange(len(view))
-
-
 def _rows(view: View, rows: np.ndarray) -> View:
     return View(
         rows=np.asarray(view.rows[rows]),
@@ -313,10 +277,6 @@ def _rows(view: View, rows: np.ndarray) -> View:
 def _together(before: Sequence[int] | None, now: Sequence[int]) -> list[int]:
     """Samples of a device that are forgotten; of one that is forgotten as a whole, none are named."""
     return [] if before is not None and not before else sorted({*(before or ()), *now})
-
-
-def _hash(row: np.ndarray) -> bytes:
-    return blake2b(row.tobytes(), digest_size=16).digest()
 
 
 def _user() -> str:

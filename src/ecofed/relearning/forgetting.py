@@ -84,7 +84,7 @@ def forget(
         source,
         out=out,
         order=order,
-        resume=resume,
+        resume=resume and out is not None,  # without a folder it was the deletion alone that was to be completed
         overwrite=overwrite,
         observer=observer,
         command=command,

@@ -7,14 +7,12 @@ trials on every machine, and after an interruption.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shlex
-import signal
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +29,13 @@ from ecofed.files.disk import append_text, json_text, remove_unfinished, write_j
 from ecofed.files.json_values import Count, parse, read_as
 from ecofed.files.naming import path_named
 from ecofed.files.ownership import owned, refuse_if_owned
+from ecofed.machine import cores
 from ecofed.methods.refusals import DivergedError
 from ecofed.models import build_model
 from ecofed.models.registry import narrows
 from ecofed.randomness import generator
 from ecofed.relearning.changes import alone, changed, say_what_changes_nothing, settings_of
+from ecofed.relearning.crew import crew
 from ecofed.relearning.retraining import NoDevices, learning_from
 from ecofed.reports.plots.importance import write_importance_plot
 from ecofed.results.untrained import refuse_untrained
@@ -168,14 +168,14 @@ def tune(
     say_what_changes_nothing(settings, lambda text: say(f"note: {text}"))
     with owned(folder):
         known = _begun(folder, start, resume=resume)
-        job = _Job(source=str(source), fixed=tuple(fixed), held_out=share)
+        job = _Job(source=str(source), buffer=start.buffer, fixed=tuple(fixed), held_out=share)
         with ExitStack() as stack:
-            count = min(workers or len(os.sched_getaffinity(0)), AT_ONCE, trials)
-            work = _pool(stack, count) if count > 1 else map
+            count = min(workers or cores(), AT_ONCE, trials)
+            work = partial(map, _carry_out) if count == 1 else stack.enter_context(crew(count, _carry_out))
             for first in range(0, trials, AT_ONCE):
                 asked = _asked(known, first, min(AT_ONCE, trials - first), space, seed)
                 waiting = [(job, number, own) for number, own in asked.items() if number not in known]
-                for number, accuracy in work(_carry_out, waiting):
+                for number, accuracy in work(waiting):
                     known[number] = Trial(number=number, settings=asked[number], accuracy=accuracy)
                     append_text(folder / TRIALS_FILE, json_text(asdict(known[number])) + "\n")
                     best = max((trial.accuracy or 0.0) for trial in known.values())
@@ -226,6 +226,7 @@ def classic_bytes(config: Config, task: Task) -> int:
 @dataclass(frozen=True)
 class _Job:
     source: str
+    buffer: str
     fixed: tuple[str, ...]
     held_out: float
 
@@ -236,6 +237,12 @@ def _carry_out(task: tuple[_Job, int, Mapping[str, Any]]) -> tuple[int, float | 
     kept = open_buffer(job.source)
     words = [*job.fixed, *(f"{key}={value}" for key, value in settings.items())]
     config = _of_a_trial(changed(kept.config, settings_of(kept.config, words)), job.held_out)
+    again = learning_from(kept, config, "all", tested=False)
+    if again.origin["buffer"] != job.buffer:
+        raise ConfigError(
+            f"{job.source}: its buffer is another than when the search began (uploads were deleted?), and trials of "
+            "both cannot be compared; search anew with another --out"
+        )
     try:
         result = run_owned(
             config,
@@ -245,24 +252,13 @@ def _carry_out(task: tuple[_Job, int, Mapping[str, Any]]) -> tuple[int, float | 
             command="",
             report=False,
             connect=lambda _: NoDevices(),
-            again=learning_from(kept, config, "all", tested=False),
+            again=again,
         )
     except DivergedError:
         return number, None
     assert result.total_bytes == 0
     refuse_untrained([result])
     return number, result.totals.final_test_accuracy
-
-
-def _pool(stack: ExitStack, count: int) -> Callable[[Any, Iterable[Any]], Iterator[tuple[int, float | None]]]:
-    pool = multiprocessing.get_context("spawn").Pool(count, initializer=_until_the_parent_says)
-    stack.enter_context(pool)
-    return pool.imap_unordered
-
-
-def _until_the_parent_says() -> None:
-    """Ctrl-C is answered by the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _asked(
@@ -332,8 +328,8 @@ def _begun(folder: Path, start: Tuning, *, resume: bool) -> dict[int, Trial]:
         )
     try:
         there = read_as(dict[str, Any], parse((folder / RESULT_FILE).read_bytes()))
-        lines = (folder / TRIALS_FILE).read_text("utf-8").splitlines() if (folder / TRIALS_FILE).exists() else []
-        whole = [line for line in lines if line.endswith("}")]  # a line that a killed process wrote is tried again
+        text = (folder / TRIALS_FILE).read_text("utf-8") if (folder / TRIALS_FILE).exists() else ""
+        whole = text.split("\n")[:-1]  # a trial whose line has no end was being written when its process was killed
         write_text(folder / TRIALS_FILE, "".join(f"{line}\n" for line in whole))
         known: dict[int, Trial] = {trial.number: trial for trial in (read_as(Trial, parse(line)) for line in whole)}
     except (OSError, ValueError) as error:

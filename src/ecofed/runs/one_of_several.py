@@ -64,6 +64,7 @@ def main() -> None:
     order: Order = read_as(Order, parse(sys.stdin.readline()), "order")
     end_with_parent(order.parent)
     with _told(observer):
+        observer.tell(up=True)
         from ecofed.runs.experiment import run_owned  # brings PyTorch: a Ctrl-C meanwhile is told, too
 
         for plugin in order.plugins:

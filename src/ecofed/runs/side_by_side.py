@@ -18,11 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeAlias, cast
 
-from ecofed import errors
 from ecofed.config import Config
 from ecofed.config.given import ARRAYS, MODULE
 from ecofed.config.registry import plugins_to_pass_on
-from ecofed.errors import ConfigError, EcoFedError
+from ecofed.errors import ConfigError, EcoFedError, as_raised
 from ecofed.files.disk import json_text
 from ecofed.files.json_values import parse, read_as
 from ecofed.machine import CORES, cores, free_bytes
@@ -111,6 +110,7 @@ class _Runs:
         self._told: Told = queue.SimpleQueue()
         self._children: dict[int, _Child] = {}
         self._running: set[int] = set()
+        self._up: set[int] = set()
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._failure: EcoFedError | None = None
@@ -180,10 +180,12 @@ class _Runs:
     def _hear(self, number: int, event: dict[str, Any]) -> None:
         if "failed" in event and self._failure is None:
             name, message = event["failed"]
-            self._failure = _error(str(name), str(message))
+            self._failure = as_raised(str(name), str(message))
             self._stop_all(signal.SIGINT)
         if "stopped" in event:
             self._stopped = True
+        if "up" in event:
+            self._up.add(number)
         if "records" in event:
             self._begun.add(number)
         self._untold[number].append(event)
@@ -219,8 +221,10 @@ class _Runs:
 
     def _stop_all(self, number: int) -> None:
         self._stopped = True
-        for running in self._running:
-            self._children[running].stop(number)
+        for (
+            running
+        ) in self._running:  # one that is still starting has nothing to save, and would answer with a traceback
+            self._children[running].stop(number if running in self._up else signal.SIGKILL)
 
 
 def run_side_by_side(
@@ -263,11 +267,3 @@ def _pass_on(event: dict[str, Any], view: Observer, child: _Child) -> None:
         view.note(str(event["note"]))
     elif "finished" in event:
         view.finished(read_result(child.folder))
-
-
-def _error(name: str, message: str) -> EcoFedError:
-    """As it was raised in the other process."""
-    kind = getattr(errors, name, EcoFedError)
-    error: EcoFedError = kind.__new__(kind)
-    EcoFedError.__init__(error, message)
-    return error
