@@ -62,6 +62,7 @@ def test_bytes_and_time_are_those_of_the_run(method: str, more: list[str]) -> No
     assert row.joules_per_round == pytest.approx(sum(joules) / 4)
 
 
+@pytest.mark.ci
 def test_the_front_of_a_method_without_codes_is_compressed_in_plan_and_card_as_on_its_way() -> None:
     settings = Settings.load(
         None, [*TINY, "method=closed-form", "front.precision=compact", "sampled_devices=6", "rounds=1"]

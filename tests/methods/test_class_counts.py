@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from tiny import outcome, tiny_config
 
-from ecofed.config import Settings
 from ecofed.config.task import upload_order
 from ecofed.data.stored import part_of
 from ecofed.devices.local_images import LocalImages, by_content
 from ecofed.errors import ConfigError
 from ecofed.methods.class_counts import ClassCounts, cross_entropy_of_counts
-from ecofed.planning.planner import plan, plan_run
+from ecofed.planning.planner import plan_run
+from ecofed.planning.private import privacy_notes
 from ecofed.relearning.retraining import retrain
 from ecofed.relearning.tuning import tune
 from ecofed.relearning.updating import update
@@ -150,10 +150,11 @@ def test_what_counts_do_not_go_with_is_refused(method: str, changes: dict[str, A
 
 
 def test_a_plan_says_what_leaves() -> None:
-    words = ["data.name=digits", "devices=3", "sampled_devices=3", "rounds=1", "model.name=lenet"]
-    settings = Settings.load(None, [*words, "ecofed.privacy.labels=counts"])
-    notes = plan(settings, ["send-images", "ecofed"]).notes
-    assert notes[0] == "class labels leave the devices as they are: send-images"
-    assert notes[1].startswith("ecofed: privacy: devices tell how many images of each class they have, and of none")
-    randomised = Settings.load(None, [*words, "ecofed.privacy.label_epsilon=2"])
-    assert not any("as they are" in text for text in plan(randomised, ["ecofed"]).notes)
+    def notes(**changes: Any) -> list[str]:
+        return privacy_notes([tiny_config("send-images"), tiny_config("ecofed", **changes)], 20)
+
+    assert notes() == ["class labels leave the devices as they are: send-images, ecofed"]
+    told = notes(**COUNTS)
+    assert told[0] == "class labels leave the devices as they are: send-images"
+    assert told[1].startswith("ecofed: privacy: devices tell how many images of each class they have, and of none")
+    assert notes(privacy__label_epsilon=2.0)[0] == "class labels leave the devices as they are: send-images"
