@@ -516,6 +516,7 @@ def _grids() -> None:
     wanted: dict[str, list[tuple[str, str, str | None]]] = {
         "privacy-grid.png": [("attackers", "", None)],
         "privacy-sizes.png": sizes,
+        "privacy-fronts.png": [("fronts", name, STRONGEST) for name in ("vgg11-w1", "alexnet", "lenet-w1-rgb")],
         "privacy-photos.png": [("photos", "512 B", None)],
         "privacy-deepweeds.png": [("photos", "DeepWeeds", None)],
     }

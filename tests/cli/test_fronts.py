@@ -23,7 +23,7 @@ from ecofed.pretraining.checkpoint_front import read_checkpoint
 from ecofed.pretraining.int8_weights import read_int8
 from ecofed.pretraining.probe import probe_front, probe_pixels, probe_set
 from ecofed.pretraining.published import Published
-from ecofed.pretraining.shipped import shipped_front
+from ecofed.pretraining.shipped import shipped_front, shipped_fronts
 from ecofed.wire import FrontBundle
 
 QUICK = ["--images", "fractals", "--limit", "64", "--model", "lenet", "--width", "0.0625", "--threads", "1"]
@@ -135,6 +135,7 @@ def test_what_audits_of_shipped_fronts_found_is_of_those_fronts(cli: Cli) -> Non
         bundle = shipped_front(one["name"]).load()
         assert bundle.id == one["front"]
         assert one["bits"] in bundle.upper
+    assert all(audited_front(front.name, front.card["bits"]) for front in shipped_fronts())
     listed = cli("front", "list").out.splitlines()
     (row,) = (line for line in listed if line.startswith("vgg11-w0.5-rgb-256b "))
     known = audited_front("vgg11-w0.5-rgb-256b", 2)
