@@ -199,5 +199,5 @@ def test_other_data_are_read_by_the_columns_of_the_networks_own(tmp_path: Path) 
         evaluate(tmp_path / "run", strange)
     assert evaluate(tmp_path / "run", strange, ["data.label_column=what"]).accuracy == own.accuracy
     assert evaluate(tmp_path / "run", strange, ["data.label_column=none"]).accuracy == own.accuracy  # by folders
-    with pytest.raises(ConfigError, match=r"--set rounds: evaluate takes data.image_column and data.label_column"):
+    with pytest.raises(ConfigError, match=r"--set rounds: only data.image_column and data.label_column can"):
         evaluate(tmp_path / "run", strange, ["rounds=2"])

@@ -8,6 +8,8 @@ from pathlib import Path
 from shutil import rmtree
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cli_fakes import Cli
 from PIL import Image
@@ -169,6 +171,22 @@ def test_check_compares_with_a_random_front_and_pixels(cli: Cli, pictures: Path)
     colour = cli("front", "check", str(pictures), "--front", "vgg11-w0.5-rgb")
     assert colour.code == 2
     assert "the front takes 3" in colour.err
+
+
+def test_check_reads_the_columns_that_it_is_told(cli: Cli, pictures: Path) -> None:
+    assert cli("pretrain", *QUICK, "--grey", "--epochs", "0", "--out", "f.safetensors").code == 0
+    for part in ("train", "test"):
+        files = sorted((pictures / part).glob("*/*.png"))
+        cells = [{"bytes": file.read_bytes(), "path": None} for file in files]
+        table = pa.table({"img": cells, "species": [file.parent.name for file in files]})
+        Path("set").mkdir(exist_ok=True)
+        pq.write_table(table, f"set/{part}.parquet")
+    words = ("front", "check", "set", "--front", "f.safetensors")
+    refused = cli(*words)
+    assert refused.code == 1
+    assert "data.label_column" in refused.err
+    assert cli(*words, "--set", "data.label_column=species").out.startswith("set ")
+    assert "--set rounds: only data.image_column and" in cli(*words, "--set", "rounds=1").err
 
 
 def test_weights_become_a_file_that_model_weights_takes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,14 @@ Front = Annotated[str, typer.Option("--front", metavar="FRONT", help="A shipped 
 Bits = Annotated[
     int | None, typer.Option("--bits", metavar="N", min=1, max=8, help="Bits per entry; default: the front's own.")
 ]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="data.label_column or data.image_column: the columns of these data; repeatable.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the sample and of the random front.")]
 
 
@@ -98,7 +106,9 @@ def _leakage_of(front: ShippedFront) -> str:
     return "-" if found is None else f"{found.ssim:.2f}"
 
 
-def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Json = False) -> None:
+def check(
+    data: Data, front: Front, bits: Bits = None, seed: Seed = 0, sets: Columns = None, json: Json = False
+) -> None:
     """Tell whether a front suits images, before anything is deployed.
 
     A linear classifier is fitted on the front's codes of up to 5,000 training images and tested on 2,000, against the
@@ -108,9 +118,16 @@ def check(data: Data, front: Front, bits: Bits = None, seed: Seed = 0, json: Jso
     from ecofed.data import load_dataset
     from ecofed.pretraining.check import check_front, reading_for
     from ecofed.pretraining.shipped import load_front
+    from ecofed.runs.evaluating import columns_of
 
-    bundle = load_front(front)
-    found = check_front(bundle, load_dataset(data, how=reading_for(bundle)), bits=bits, seed=seed)
+    columns, bundle = columns_of(sets or ()), load_front(front)
+    how = dataclasses.replace(
+        reading_for(bundle),
+        image_column=columns.get("image_column"),
+        label_column=columns.get("label_column"),
+        columns_needed=bool(columns),
+    )
+    found = check_front(bundle, load_dataset(data, how=how), bits=bits, seed=seed)
     if json:
         print_json(dataclasses.asdict(found) | {"advice": found.advice})
         return

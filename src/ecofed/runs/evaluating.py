@@ -76,7 +76,7 @@ def evaluate(model: str | Path, data: str | None = None, settings: Sequence[str]
     network = load_model(model)
     config = network.task.config
     recorded = read_result(model).scores if (Path(model) / RESULT_FILE).exists() else RunScores()
-    columns = _columns(settings)
+    columns = columns_of(settings)
     own = reading_of(config.data, None)
     own = dataclasses.replace(
         own,
@@ -104,13 +104,13 @@ def evaluate(model: str | Path, data: str | None = None, settings: Sequence[str]
     return dataclasses.replace(_tested(network, dataset), recorded=recorded)
 
 
-def _columns(settings: Sequence[str]) -> dict[str, str | None]:
+def columns_of(settings: Sequence[str]) -> dict[str, str | None]:
     """What ``key=value`` words say of :data:`COLUMNS`, by the names of the fields of ``config.data``."""
     said: dict[str, str | None] = {}
     for path, value in assignments_of(settings, f"{COLUMNS[-1]}=species"):
         key = ".".join(path)
         if key not in COLUMNS:
-            raise ConfigError(f"--set {key}: evaluate takes {' and '.join(COLUMNS)}; the network brings the rest")
+            raise ConfigError(f"--set {key}: only {' and '.join(COLUMNS)} can be set here")
         said[path[-1]] = convert(key, value, hints_of_keys()[key])
     return said
 
