@@ -86,6 +86,10 @@ def test_what_is_like_no_key_is_one_line_all_the_same(cli: Cli, words: str, told
 def test_a_key_and_its_value_in_two_words_are_told_apart(cli: Cli) -> None:
     ended = cli("run", "quickstart", "--set", "rounds", "5")
     assert ended.err == "error: --set rounds 5: a key and its value are one word, --set rounds=5\n"
+    # Without a preset before it the value is one.
+    assert cli("run", "--set", "rounds", "5").err.startswith(
+        "error: --set 'rounds': must be key=value, for example --set rounds=10"
+    )
 
 
 def test_a_usage_error_quotes_a_file_name_as_text(cli: Cli) -> None:

@@ -89,6 +89,8 @@ class Settings:
             ConfigError: no such preset or file, malformed TOML, an assignment without ``=``, an unknown key, or an
                 impossible value.
         """
+        # First: of '--set rounds 5' the shell makes a source called 5.
+        asked = assignments_of([sets] if isinstance(sets, str) else sets)
         compared = PAPER_METHODS
         in_file: list[Assignment] = []
         if source is not None:
@@ -98,7 +100,7 @@ class Settings:
                 in_file += flatten(values, ())
             except ConfigError as error:
                 raise ConfigError(f"{source}: {error}") from None
-        in_file, on_top = with_current_paths(in_file, assignments_of([sets] if isinstance(sets, str) else sets))
+        in_file, on_top = with_current_paths(in_file, asked)
         try:
             cls(tuple(in_file))
         except ConfigError as error:
