@@ -62,7 +62,9 @@ def test_what_state_forgets_is_a_note(tmp_path: Path) -> None:
         (made, f"        self.speed = np.zeros(2)\n{made}"),
         (used, f"{used}            self.speed = self.speed + 1\n"),
     )
-    assert note.startswith(f"method 'scaffold' {SAYS}: 'speed' is not in what state() says: a resumed run begins it anew")
+    assert note.startswith(
+        f"method 'scaffold' {SAYS}: 'speed' is not in what state() says: a resumed run begins it anew"
+    )
 
 
 def test_what_is_said_is_none(tmp_path: Path) -> None:
