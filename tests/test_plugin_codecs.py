@@ -190,6 +190,9 @@ class TestWhatItPromises:
                 r"saturated_fraction = 2\.0; it must be a number",
             ),
             ("h_NCHW > self.upper_C11", "np.random.rand(5)", "something else for the same activation"),
+            ("self.check_input(h_NCHW)", "h_NCHW *= np.float32(0.5)", "encode changes the activation .*on a copy"),
+            ("/ self.upper_C11\n", "/ self.upper_C11 / len(h_NCHW)\n", "other rows when others are encoded with it"),
+            (RETURN, "return h_NCHW / np.float32(len(rows))\n", "something else of a row without the others"),
             (
                 "= float(bits)",
                 "= 2.0 * bits",

@@ -15,10 +15,12 @@ import ecofed
 from ecofed.config import Settings, registry
 from ecofed.config.problem import ModelConfig
 from ecofed.config.schema import all_methods
+from ecofed.costs.forecast import Forecast
 from ecofed.costs.steps import Stop, check_step, steps_of
 from ecofed.devices.answering import Answering, side_of
-from ecofed.errors import ConfigError, WireError
+from ecofed.errors import ConfigError, DeviceError, WireError
 from ecofed.methods import METHOD_CLASSES, method_class
+from ecofed.methods.base import RoundOutcome
 from ecofed.methods.loop import _outcome
 from ecofed.models import build_model
 from ecofed.runs import timekeeping
@@ -76,6 +78,7 @@ DEVICE = '"""The device\'s side."""'
 MODEL = "model = self.whole"
 IMPORTED = ("from ecofed.wire import ", "from ecofed.wire import Acknowledge, ")
 ROUND = "    def train_round("
+SPOILT = "SPOILT = lambda model: {name: tensor * float('nan') for name, tensor in model.state_dict().items()}"
 YIELDS = "reply=TrainedNear, up=weights\n        )\n"
 
 
@@ -84,6 +87,14 @@ class TestWhatIsRegistered:
         ("old", "new", "said"),
         [
             ("mu: float = 0.01", "mu: float", r"Settings\.mu has no default; every key may be left out: give it one"),
+            ("mu: float = 0.01", "mu: float = '0.01'", r"Settings\.mu = '0\.01' is str, and its type is float;"),
+            (
+                "mu: float = 0.01",
+                "mu: int = 0.5",
+                r"Settings\.mu = 0\.5 is float, and its type is int; make them",
+            ),
+            ("mu: float = 0.01", "mu: list[int] = None", r"Settings\.mu is of a type that no configuration can say"),
+            ("0 <= self.mu <= 1000", "0 <= self.nu", "Settings with its defaults ends in AttributeError: .*'nu'"),
             (ROUND, f"    Settings = Settings()\n\n{ROUND}", "Settings must be a frozen dataclass"),
             ("def visit(", "def other(", r"has no 'visit'; ecofed\.methods\.base\.Method says what that is"),
             ("@classmethod\n", "\n", r"visit must be a class method that takes \(config, work, stop\)"),
@@ -104,6 +115,11 @@ class TestWhatIsRegistered:
         with pytest.raises(ConfigError, match=rf"spoilt\.py: method 'fedprox': .*{said}"):
             load(tmp_path, (old, new))
         assert "fedprox" not in all_methods()
+
+    def test_a_value_that_its_own_check_refuses_is_no_traceback(self, tmp_path: Path) -> None:
+        load(tmp_path, ("raise ConfigError(", "raise ValueError("))
+        with pytest.raises(ConfigError, match=r"^fedprox, with .*: fedprox\.mu = 2000\.0: must be in 0\.\.1000"):
+            Settings.load(None, [*SMALL, "fedprox.mu=2000"])
 
     def test_a_place_with_no_such_class(self, tmp_path: Path) -> None:
         near = load(tmp_path, ("Device = Near", 'Device = "spoilt:Near"')).messages[0].__module__
@@ -159,6 +175,27 @@ class TestVisits:
         with pytest.raises(ConfigError, match=rf"^method 'fedprox' of the plug-in spoilt\.py: .*{said}"):
             steps_of(script, config, WORK, Stop(samples=3))
 
+    @pytest.mark.parametrize(
+        ("kind", "said"),
+        [
+            ("labels", r"labels_leave_device is False, and TrainedNear\.samples carries labels; say labels_leave_dev"),
+            ("images", r"images_leave_device is False, and TrainedNear\.samples carries images; say images_leave_dev"),
+            ("wieghts", r"counts 'samples' as 'wieghts', which the ledger does not have .did you mean 'weights'"),
+        ],
+    )
+    def test_what_a_reply_carries_is_what_tables_say(self, tmp_path: Path, kind: str, said: str) -> None:
+        script = load(tmp_path, ("samples: int = carried(UInt())", f"samples: int = carried(UInt('{kind}'))"))
+        config = Settings.load(None, SMALL).for_method("fedprox")
+        with pytest.raises(ConfigError, match=rf"^method 'fedprox' of the plug-in spoilt\.py: .*{said}"):
+            steps_of(script, config, WORK, Stop(samples=3))
+
+    def test_none_at_all(self, tmp_path: Path) -> None:
+        script = load(tmp_path, ("        yield Step(", "        if stop.samples > 3:\n            yield Step("))
+        config = Settings.load(None, SMALL).for_method("fedprox")
+        forecast = Forecast(script, config, WORK, [3, 3])
+        with pytest.raises(ConfigError, match=r"spoilt\.py: visit yields no Step for a device that is asked"):
+            forecast._content(Stop(samples=3))
+
     def test_what_is_no_step(self, tmp_path: Path) -> None:
         script = load(tmp_path, ("yield Step(", "return Step("))
         config = Settings.load(None, SMALL).for_method("fedprox")
@@ -202,6 +239,64 @@ class TestWhatIsReturned:
         said = rf"^method 'fedprox' of the plug-in spoilt\.py: train_round returned {told}; it must return a RoundOut"
         with pytest.raises(ConfigError, match=said):
             _outcome(method, 1, [0])
+
+    @pytest.mark.parametrize(
+        ("outcome", "said"),
+        [
+            ({"train_loss": np.float32(1)}, "whose train_loss is float32; it must be float"),
+            ({"train_loss": "low"}, "whose train_loss is str; it must be float"),
+            ({"trained": 1}, "whose trained is int; it must be True, False or None"),
+            ({"server_steps": -1}, "whose server_steps is -1; it must be a whole number, 0 or more"),
+            ({"notes": "hello"}, "whose notes are str; they must be a list of texts"),
+        ],
+    )
+    def test_what_no_record_can_hold(self, tmp_path: Path, outcome: Any, said: str) -> None:
+        load(tmp_path)
+        config = SimpleNamespace(method="fedprox")
+        method: Any = SimpleNamespace(config=config, train_round=lambda *_: RoundOutcome(**outcome))
+        with pytest.raises(ConfigError, match=rf"spoilt\.py: train_round returned a RoundOutcome {said}"):
+            _outcome(method, 1, [0])
+
+    def test_a_loss_or_a_network_that_is_not_a_number_ends_the_run(self, tmp_path: Path) -> None:
+        config = SimpleNamespace(method="fedprox")
+        method: Any = SimpleNamespace(config=config, train_round=lambda *_: RoundOutcome(train_loss=float("nan")))
+        with pytest.raises(DeviceError, match="the loss is not finite"):
+            _outcome(method, 1, [0])
+        load(
+            tmp_path,
+            ("load_arrays(self.model, average.result())", "self.model.load_state_dict(SPOILT(self.model))"),
+            ("@dataclass(frozen=True, kw_only=True)\nclass TrainNear", f"{SPOILT}\n\n{FROZEN}\nclass TrainNear"),
+        )
+        with pytest.raises(DeviceError, match=r"the network's '.*' has entries that are not finite numbers"):
+            ecofed.run(Settings.load(None, SMALL))
+
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            ("[*sampled, 0]", "device 0 twice in one visit; name each once"),
+            ("[7]", "device 7, and they are 0 to 1;"),
+        ],
+    )
+    def test_devices_that_cannot_be_asked_so(self, tmp_path: Path, asked: str, said: str) -> None:
+        load(tmp_path, ("broadcast(sampled,", f"broadcast({asked},"))
+        with pytest.raises(ConfigError, match=rf"^method 'fedprox' of the plug-in spoilt\.py: train_round asks {said}"):
+            ecofed.run(Settings.load(None, SMALL))
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            ({"samples": 2.5}, "samples: a whole number is needed, not 2.5"),
+            ({"samples": None}, "samples: a whole number is needed, not NoneType"),
+            ({"loss": "low"}, "loss: a number is needed, not 'low'"),
+            ({"loss": 1e39}, "loss: number 1e.39 is too large for 32 bits"),
+            ({"weights": [1]}, "weights: tensors by name are needed, not list"),
+        ],
+    )
+    def test_a_value_that_cannot_be_written(self, tmp_path: Path, answer: Any, said: str) -> None:
+        cls = load(tmp_path)
+        speak(cls.messages)
+        with pytest.raises(WireError, match=f"TrainedNear.{said}"):
+            encode(cls.messages[1](**({"round": 1, "samples": 1, "loss": 1.0, "weights": {}} | answer)))
 
     @pytest.mark.parametrize(
         ("returned", "said"),

@@ -219,7 +219,11 @@ class Config:
                 section = kept.pop(name)
                 if not isinstance(section, Mapping):
                     raise not_a_key(name, section)
-                settings: Any = _build(entry.settings, section, f"{name}.")
+                try:
+                    settings: Any = _build(entry.settings, section, f"{name}.")
+                except (ValueError, TypeError, ArithmeticError, AssertionError) as error:  # as strangers check values
+                    said = f"{error}" or f"a check of its Settings fails ({type(error).__name__})"
+                    raise ConfigError(f"{name}, with {dict(section)}: {said}") from error
                 own |= {"own": settings} if name == method else {}
         return _build(cls, kept, "", **own)
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from functools import cache
 
+from ecofed.config.registry import broken
 from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.calendar import Calendar, Course, RoundCourse, Visit
@@ -132,5 +133,9 @@ class Forecast:
 
     def _content(self, stop: Stop) -> int:
         """What an upload's budget counts: codes, scales and labels."""
-        reply = self._sized(stop)[-1].uplink
+        sizes = self._sized(stop)
+        if not sizes:
+            rule = "visit yields no Step for a device that is asked; yield one for each request"
+            raise broken("method", self.script.name, rule)
+        reply = sizes[-1].uplink
         return reply.get("activations", 0) + reply.get("labels", 0)

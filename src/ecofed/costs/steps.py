@@ -22,7 +22,9 @@ from ecofed.config.schema import Config
 from ecofed.costs.agenda import Agenda
 from ecofed.costs.profiles import Machine
 from ecofed.costs.workload import Segment, Workload
-from ecofed.wire.messages import Message, label_dtype
+from ecofed.errors import nearest
+from ecofed.results import LEDGER_KINDS
+from ecofed.wire.messages import Message, label_dtype, schema
 from ecofed.wire.sizes import ArrayShape, message_size, misfit
 
 #: Stands for a front's id, which has so many hexadecimal digits.
@@ -177,6 +179,7 @@ def steps_of(script: type[Script], config: Config, work: Workload, stop: Stop) -
     checked = list(steps)
     for step in checked:
         check_step(script.name, step)
+    _check_leaving(script, checked)
     return checked
 
 
@@ -190,6 +193,21 @@ def check_step(method: str, step: Any) -> None:
         check_message_of(method, message)
         if problem := misfit(message, values):
             raise broken("method", method, f"visit says '{name}' of {message.__name__}, which {problem}")
+        for field_, written in schema(message):
+            if written.kind not in LEDGER_KINDS:
+                known = f"{nearest(written.kind, LEDGER_KINDS)}; it has {', '.join(LEDGER_KINDS)}"
+                rule = f"counts '{field_}' as '{written.kind}', which the ledger does not have{known}"
+                raise broken("method", method, f"message {message.__name__} {rule}")
+
+
+def _check_leaving(script: type[Script], steps: Sequence[Step]) -> None:
+    """Raise :class:`ConfigError` where tables would say that something stays on devices which a reply carries."""
+    facts = {"labels": script.labels_leave_device, "images": script.images_leave_device}
+    for step in steps:
+        for name, written in schema(step.reply):
+            if not facts.get(written.kind, True):
+                rule = f"{written.kind}_leave_device is False, and {step.reply.__name__}.{name} carries {written.kind}"
+                raise broken("method", script.name, f"{rule}; say {written.kind}_leave_device = True")
 
 
 def device_flops(steps: Iterable[Step]) -> int:

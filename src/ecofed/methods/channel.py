@@ -17,7 +17,14 @@ from ecofed.errors import DeviceError
 from ecofed.errors.foreign_text import clean
 from ecofed.methods.asking import Ask as Ask
 from ecofed.methods.at_once import in_order
-from ecofed.methods.refusals import LEFT_OUT, BelowQuorumError, DivergedError, RefusedError, SaidNoError
+from ecofed.methods.refusals import (
+    LEFT_OUT,
+    AskedWronglyError,
+    BelowQuorumError,
+    DivergedError,
+    RefusedError,
+    SaidNoError,
+)
 from ecofed.methods.transport import Answer, Transport
 from ecofed.methods.visiting import Encodings, Visit
 from ecofed.slow_work import counted
@@ -36,6 +43,7 @@ class Channel:
         deadline_seconds: how long devices have in a round.
         availability: simulates devices that come and go; default: all are always there.
         at_once: how many devices' answers are worked on at the same time; results do not depend on it.
+        devices: how many there are, where that is known.
     """
 
     def __init__(
@@ -47,8 +55,10 @@ class Channel:
         deadline_seconds: float | None = None,
         availability: Availability | None = None,
         at_once: int = 1,
+        devices: int | None = None,
     ) -> None:
         self.at_once = at_once
+        self._devices = devices
         self._transport = transport
         self.ledger = ledger
         self._quorum = quorum
@@ -152,6 +162,7 @@ class Channel:
         independent: bool = False,
     ) -> Iterator[tuple[int, T | Exception]]:
         """What was made of each device's answers, or why it is left out."""
+        self._check_asked(devices)
         present = self._present(devices)
         pending: dict[int, Encodings] = {}
         at_once = self.at_once if independent and self._transport.exchanges_at_once else 1
@@ -248,6 +259,17 @@ class Channel:
         if self._last_encoded is None or self._last_encoded[0] is not message:
             self._last_encoded = (message, encode(message))
         return self._last_encoded[1]
+
+    def _check_asked(self, devices: Sequence[int]) -> None:
+        """Raise :class:`AskedWronglyError` for a device that there is not, or one that stands there twice."""
+        seen: set[int] = set()
+        for device in devices:
+            if self._devices is not None and not 0 <= device < self._devices:
+                known = f"0 to {self._devices - 1}"
+                raise AskedWronglyError(f"device {device}, and they are {known}; ask those of 'sampled'")
+            if device in seen:
+                raise AskedWronglyError(f"device {device} twice in one visit; name each once")
+            seen.add(device)
 
     def _present(self, devices: Sequence[int]) -> list[int]:
         """Those that can be reached in this round."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -19,9 +20,9 @@ from ecofed.config.schema import Config
 from ecofed.costs.clock import RoundTime
 from ecofed.costs.exchange import Exchange
 from ecofed.errors import DeviceError
-from ecofed.methods.base import Method, RoundOutcome
+from ecofed.methods.base import Method, RoundOutcome, check_converging
 from ecofed.methods.channel import Channel
-from ecofed.methods.refusals import BelowQuorumError
+from ecofed.methods.refusals import AskedWronglyError, BelowQuorumError, DivergedError
 from ecofed.models.draws import draws, keyed_draws
 from ecofed.models.registry import input_side
 from ecofed.randomness import generator
@@ -147,6 +148,8 @@ def train(
             with keyed_draws(layers_draw, config.seed, "server-layers", round_=round_):
                 outcome = _outcome(method, round_, sampled)
             took_part = sorted(channel.took_part)
+        except AskedWronglyError as error:
+            raise broken("method", config.method, f"train_round asks {error}") from None
         except BelowQuorumError as error:
             outcome = RoundOutcome(trained=False, notes=[f"{SKIPPED}{error}"])
             took_part = []
@@ -159,6 +162,8 @@ def train(
         spent = channel.device_seconds - device_seconds
         server_seconds = time.perf_counter() - started - spent
         accuracy, loss = evaluate() if is_evaluated(config, round_) else (None, None)
+        if loss is not None and not math.isfinite(loss):
+            _check_network(method)
         simulated = None
         if clock is not None:
             simulated = clock(channel.exchanges, outcome.server_steps, round_=round_, waited=channel.waited)
@@ -189,7 +194,36 @@ def _outcome(method: Method, round_: int, sampled: Sequence[int]) -> RoundOutcom
     if not isinstance(outcome, RoundOutcome):
         rule = f"train_round returned {kind_of(outcome)}; it must return a RoundOutcome"
         raise broken("method", method.config.method, rule)
+    if problem := _misfit(outcome):
+        raise broken("method", method.config.method, f"train_round returned a RoundOutcome {problem}")
+    if outcome.train_loss is not None:
+        check_converging(outcome.train_loss)
     return outcome
+
+
+def _misfit(outcome: RoundOutcome) -> str:
+    """What of it no record could hold, and no later reader could read; empty: nothing."""
+    for name in ("train_loss", "saturated_fraction"):
+        value: object = getattr(outcome, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            return f"whose {name} is {kind_of(value)}; it must be float(...) of it, or None"
+    for name in ("refreshed", "trained"):
+        if not isinstance(value := getattr(outcome, name), bool | None):
+            return f"whose {name} is {kind_of(value)}; it must be True, False or None"
+    steps, notes = outcome.server_steps, outcome.notes
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        return f"whose server_steps is {steps!r}; it must be a whole number, 0 or more"
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        return f"whose notes are {kind_of(notes)}; they must be a list of texts"
+    return ""
+
+
+def _check_network(method: Method) -> None:
+    """Raise :class:`DivergedError` if the network has entries that are none: nobody could use it."""
+    for name, array in method.network().items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            what = f"the network's '{name}' has entries that are not finite numbers"
+            raise DivergedError(f"{what}: training diverged; lower learning_rate")
 
 
 def _trained(outcome: RoundOutcome, channel: Channel) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecofed.errors import DeviceError, ModelError, WireError
+from ecofed.errors import DeviceError, EcoFedError, ModelError, WireError
 from ecofed.methods.transport import Lost
 
 #: What leaves out a device, and nobody else.
@@ -11,6 +11,10 @@ LEFT_OUT = (DeviceError, WireError, ModelError)
 
 class BelowQuorumError(DeviceError):
     """Too few devices answered for the round to count."""
+
+
+class AskedWronglyError(EcoFedError):
+    """A method asks devices that cannot be asked so."""
 
 
 class RefusedError(DeviceError):

@@ -22,7 +22,7 @@ def restore(method: Method, arrays: Mapping[str, np.ndarray], values: Mapping[st
     try:
         method.load_state(arrays, values)
         kept, _ = method.state()
-        _compare(kept, arrays)
+        compare(kept, arrays)
     except CheckpointError:
         raise
     # Whatever a wrong name, type or size does on its way in; LinAlgError is a ValueError, PyTorch's are RuntimeErrors.
@@ -34,7 +34,7 @@ def restore(method: Method, arrays: Mapping[str, np.ndarray], values: Mapping[st
         raise CheckpointError(f"{path}: damaged ({reason}); delete it to start this run again") from error
 
 
-def _compare(kept: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:
+def compare(kept: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:
     """What was taken in must be what was there."""
     for name in sorted(kept.keys() | arrays.keys()):
         if name not in kept or name not in arrays:

@@ -19,6 +19,7 @@ from ecofed.errors.foreign_text import clean
 from ecofed.machine import Heap
 from ecofed.methods import train
 from ecofed.methods.transport import Transport
+from ecofed.methods.unsaid import unsaid
 from ecofed.onnx import require_runtime
 from ecofed.reports.files import read_summary, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE, write_report
@@ -230,6 +231,9 @@ def _train(going: Going, judges: Judges, folder: Path | None, observer: Observer
                 append_metrics(folder, record)
                 now = time.perf_counter()
                 if (stopping or now >= next_checkpoint) and record.round < total:
+                    for text in unsaid(going.method) if not next_checkpoint else []:
+                        going.notes.append(text)
+                        observer.note(text)
                     going.checkpoint().write(folder)
                     took = time.perf_counter() - now
                     next_checkpoint = now + took + min(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * took)

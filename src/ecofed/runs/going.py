@@ -111,6 +111,7 @@ def start(
         deadline_seconds=config.deadline_seconds,
         availability=Availability(config),
         at_once=networks_at_once(prepared),
+        devices=config.devices,
     )
     samples = None if fleet else [len(part) for part in prepared.parts]
     method = _method(prepared, channel, folder, samples, again)

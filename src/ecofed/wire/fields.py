@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ DTYPES: dict[int, np.dtype[Any]] = {
     5: np.dtype("i1"),
 }
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+#: Of 32 bits.
+_LARGEST_REAL = float(np.finfo(np.float32).max)
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -79,6 +83,8 @@ class UInt(Field):
     limit: int = 2**32 - 1
 
     def write(self, value: Any) -> tuple[list[bytes], int]:
+        if not isinstance(value, Integral):
+            raise WireError(f"a whole number is needed, not {_named(value)}")
         if not 0 <= int(value) <= self.limit:
             raise WireError(f"integer {value} is outside 0..{self.limit}")
         return [struct.pack("<I", int(value))], 4
@@ -109,9 +115,15 @@ class Real(Field):
     """A finite 32-bit float."""
 
     def write(self, value: Any) -> tuple[list[bytes], int]:
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several
+            raise WireError(f"a number is needed, not {_named(value)}") from None
+        if not math.isfinite(number):
             raise WireError(f"number {value} is not finite")
-        return [struct.pack("<f", value)], 4
+        if abs(number) > _LARGEST_REAL:
+            raise WireError(f"number {value} is too large for 32 bits")
+        return [struct.pack("<f", number)], 4
 
     def read(self, reader: Reader) -> tuple[float, int]:
         (value,) = reader.unpack("<f")
@@ -144,6 +156,8 @@ class Blob(Field):
     limit: int = MAX_ARRAY_BYTES
 
     def write(self, value: Any) -> tuple[list[bytes], int]:
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise WireError(f"bytes are needed, not {_named(value)}")
         if len(value) > self.limit:
             raise WireError(f"{len(value)} bytes exceed the limit of {self.limit}")
         return [struct.pack("<Q", len(value)), bytes(value)], len(value)
@@ -200,6 +214,8 @@ class TensorDict(Field):
     limit: int = MAX_ARRAY_BYTES
 
     def write(self, value: Any) -> tuple[list[bytes], int]:
+        if not isinstance(value, Mapping):
+            raise WireError(f"tensors by name are needed, not {_named(value)}")
         arrays = {name: np.ascontiguousarray(array) for name, array in value.items()}
         for name, array in arrays.items():
             if array.dtype != np.float32:
@@ -217,6 +233,11 @@ class TensorDict(Field):
             if array.dtype != np.float32:
                 raise WireError(f"tensor '{name}' is {array.dtype}; float32 is needed")
         return arrays, sum(array.nbytes for array in arrays.values())
+
+
+def _named(value: Any) -> str:
+    """What it is that cannot be written, in short."""
+    return f"{value!r}"[:60] if isinstance(value, (str, int, float)) else type(value).__name__
 
 
 def read_tensors(data: bytes) -> dict[str, np.ndarray]:

@@ -60,11 +60,15 @@ def _problems(codec: Codec) -> Iterator[str]:
         yield f"row_bytes is {codec.row_bytes!r}; it must be a whole number above 0"
     if cls.exportable and cls.to_onnx is Codec.to_onnx:
         yield "is exportable and has no to_onnx; write it, or leave exportable out"
-    encoded: Any = codec.encode(_activation(codec), BATCH)
+    given = _activation(codec)
+    encoded: Any = codec.encode(given, BATCH)
     yield from _problems_of_encoded(codec, encoded)
+    if not np.array_equal(given, _activation(codec)):
+        yield "encode changes the activation that it is given, which others use, too; work on a copy of it"
     again = codec.encode(_activation(codec), BATCH)
     if any(not np.array_equal(getattr(again, name), getattr(encoded, name)) for name in _OF_ENCODED):
         yield "encode gives something else for the same activation when it is asked again; draw no random numbers in it"
+    yield from _problems_of_company(codec, encoded)
     rows, scale_N = codec.open(encoded.rows.tobytes(), SAMPLES, encoded.scales, BATCH)
     if codec.symbol_bits is not None:
         yield from _problems_of_symbols(codec, rows)
@@ -73,6 +77,9 @@ def _problems(codec: Codec) -> Iterator[str]:
         yield problem
     if not np.isfinite(decoded).all():
         yield "decode gives entries that are not finite (NaN or infinity)"
+    alone = codec.decode(rows[:1], scale_N[:1] if len(scale_N) else None)
+    if not np.allclose(alone, decoded[:1]):
+        yield "decode makes something else of a row without the others; the replay buffer decodes those that it draws"
 
 
 def _problems_of_encoded(codec: Codec, encoded: Any) -> Iterator[str]:
@@ -86,6 +93,15 @@ def _problems_of_encoded(codec: Codec, encoded: Any) -> Iterator[str]:
     saturated = encoded.saturated_fraction
     if not isinstance(saturated, Real) or not 0 <= float(saturated) <= 1:
         yield f"encode gives saturated_fraction = {saturated!r}; it must be a number from 0 to 1"
+
+
+def _problems_of_company(codec: Codec, encoded: EncodedActivation) -> Iterator[str]:
+    """A row is its own image's, or with scales its batch's: what is encoded beside it changes nothing."""
+    count = BATCH if len(encoded.scales) else 1
+    fewer = codec.encode(_activation(codec)[:count], BATCH)
+    if not np.array_equal(fewer.rows, encoded.rows[:count]):
+        of_batches = "batches do not know each other" if len(encoded.scales) else "an image is tested alone, too"
+        yield f"encode gives an activation other rows when others are encoded with it; {of_batches}"
 
 
 def _problems_of_symbols(codec: Codec, rows: np.ndarray) -> Iterator[str]:

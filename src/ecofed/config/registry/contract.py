@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ecofed.errors import ConfigError, nearest
 
@@ -16,6 +17,8 @@ from ecofed.errors import ConfigError, nearest
 FIRST_MESSAGE, MOST_MESSAGES = 128, 100
 #: Where the built-in messages are: they have numbers of their own.
 BUILT_IN_MESSAGES = "ecofed.wire.messages"
+#: What a configuration can say: in TOML, and on the command line.
+_KINDS = (bool, int, float, str, NoneType)
 #: What means something else where the name of a method may stand: keys of a configuration's file beside those of
 #: ``Config``, and words of ``ecofed frontier --baselines``.
 NO_METHODS = ("plugins", "methods", "paper", "none")
@@ -73,6 +76,38 @@ def check_settings(name: str, settings: Any) -> None:
     for one in inspect.signature(settings).parameters.values():
         if one.default is inspect.Parameter.empty and one.kind not in variable:
             raise breach("method", name, f"Settings.{one.name} has no default; every key may be left out: give it one")
+    if problem := _default_misfit(settings):
+        raise breach("method", name, problem)
+
+
+def _default_misfit(settings: type) -> str:
+    """What is wrong with the keys of a section as they stand when nobody sets one; empty: nothing."""
+    try:
+        hints = get_type_hints(settings)
+    except (NameError, TypeError) as error:
+        return f"Settings: a type cannot be found ({error}); import it"
+    for key in dataclasses.fields(settings):
+        hint, value = hints[key.name], key.default
+        if key.default_factory is not dataclasses.MISSING:
+            value = key.default_factory()
+        kinds = tuple(get_args(hint)) if get_origin(hint) in (Union, UnionType) else (hint,)
+        known = all(kind in _KINDS or get_origin(kind) is Literal or dataclasses.is_dataclass(kind) for kind in kinds)
+        if not known:
+            rule = "a key is bool, int, float, str, a Literal, or one of these or None"
+            return f"Settings.{key.name} is of a type that no configuration can say ({key.type}); {rule}"
+        if not any(_is_of(value, kind) for kind in kinds):
+            return f"Settings.{key.name} = {value!r} is {kind_of(value)}, and its type is {key.type}; make them agree"
+    try:
+        settings()
+    except Exception as error:  # of checks that a stranger has written
+        return f"Settings with its defaults ends in {type(error).__name__}: {error}"
+    return ""
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return type(value) in ((int, float) if kind is float else (kind,))
 
 
 def check_messages(name: str, messages: Any, others: Mapping[str, Sequence[type]]) -> None:
