@@ -18,7 +18,7 @@ from ecofed.config.schema import all_methods
 from ecofed.costs.forecast import Forecast
 from ecofed.costs.steps import Stop, check_step, steps_of
 from ecofed.devices.answering import Answering, side_of
-from ecofed.errors import ConfigError, DeviceError, WireError
+from ecofed.errors import ConfigError, DeviceError, EcoFedError, WireError
 from ecofed.methods import METHOD_CLASSES, method_class
 from ecofed.methods.base import RoundOutcome
 from ecofed.methods.loop import _outcome
@@ -88,11 +88,7 @@ class TestWhatIsRegistered:
         [
             ("mu: float = 0.01", "mu: float", r"Settings\.mu has no default; every key may be left out: give it one"),
             ("mu: float = 0.01", "mu: float = '0.01'", r"Settings\.mu = '0\.01' is str, and its type is float;"),
-            (
-                "mu: float = 0.01",
-                "mu: int = 0.5",
-                r"Settings\.mu = 0\.5 is float, and its type is int; make them",
-            ),
+            ("mu: float = 0.01", "mu: int = 0.5", r"Settings\.mu = 0\.5 is float, and its type is int; make them"),
             ("mu: float = 0.01", "mu: list[int] = None", r"Settings\.mu is of a type that no configuration can say"),
             ("0 <= self.mu <= 1000", "0 <= self.nu", "Settings with its defaults ends in AttributeError: .*'nu'"),
             (ROUND, f"    Settings = Settings()\n\n{ROUND}", "Settings must be a frozen dataclass"),
@@ -343,3 +339,9 @@ def test_the_built_in_methods_keep_it(method: str) -> None:
     registry.check_program(method, METHOD_CLASSES[method])
     registry.check_side_of(method, side_of(method))
     assert np.all([registry.not_listed(request, ()) == "" for request in side_of(method).answers])
+
+
+def test_a_device_that_counts_otherwise_is_named_where_a_run_ends(tmp_path: Path) -> None:
+    load(tmp_path, ("samples=len(self.data)", "samples=len(self.data) - 1"))
+    with pytest.raises(EcoFedError, match=r"answered, 1 are needed; device 0: 19 samples where this device has 20\)$"):
+        ecofed.run(Settings.load(None, SMALL), observer=ecofed.SilentObserver())

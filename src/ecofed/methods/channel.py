@@ -27,6 +27,7 @@ from ecofed.methods.refusals import (
 )
 from ecofed.methods.transport import Answer, Transport
 from ecofed.methods.visiting import Encodings, Visit
+from ecofed.results.untrained import LEFT_OUT as LEFT_OUT_OF_IT
 from ecofed.slow_work import counted
 from ecofed.wire import Encoded, Message, encode
 
@@ -217,7 +218,7 @@ class Channel:
                 self.took_part.discard(device)
             if isinstance(made, (SaidNoError, DivergedError)):
                 refusals.append(f"device {device}: {made}")
-            self._note(device, made, "left out of this round")
+            self._note(device, made)
         if optional:
             return
         self.asked, self.answered = self.asked + asked + settled, self.answered + answered + settled
@@ -281,8 +282,8 @@ class Channel:
             self._notes.append(f"away, and left out of this round: {', '.join(away)}")
         return present
 
-    def _note(self, device: int, error: Exception, consequence: str) -> None:
-        self._notes.append(clean(f"device {device}: {error}; {consequence}"))
+    def _note(self, device: int, error: Exception) -> None:
+        self._notes.append(clean(f"device {device}: {error}{LEFT_OUT_OF_IT}"))
 
     def _wait(self, what: Callable[[], T]) -> T:
         started = time.perf_counter()

@@ -10,6 +10,8 @@ from ecofed.results import RoundRecord, RunResult
 
 #: How the note of a round below the quorum begins.
 SKIPPED = "round skipped, nothing was trained: "
+#: How the note of a device ends that could not take part in one.
+LEFT_OUT = "; left out of this round"
 
 
 def untrained_note(records: Sequence[RoundRecord]) -> str:
@@ -42,7 +44,8 @@ def refuse_untrained(results: Sequence[RunResult], kept: object = None) -> None:
             several = sum(other.method == result.method for other in results) > 1
             name = f"{result.method}, seed {result.seed}" if several else result.method
             notes = result.rounds[-1].notes
-            reason = f" ({notes[-1].removeprefix(SKIPPED)})" if notes else ""
+            causes = [note.removesuffix(LEFT_OUT) for note in notes[:-1] if note.endswith(LEFT_OUT)][:1]
+            reason = f" ({'; '.join([notes[-1].removeprefix(SKIPPED), *causes])})" if notes else ""
             rounds = "its only round" if len(result.rounds) == 1 else f"any of its {len(result.rounds)} rounds"
             where = "" if kept is None else f"; what was recorded is in {kept}"
             raise EcoFedError(f"{name}: nothing was trained in {rounds}{reason}{where}")
