@@ -28,6 +28,7 @@ from ecofed.activations import View, configured_codec
 from ecofed.config import Settings
 from ecofed.config.codecs import CodecConfig
 from ecofed.config.schema import Config
+from ecofed.config.task import Task
 from ecofed.methods.pooled import PooledTrainer
 from ecofed.models import build_model, native_precision, partition, set_normalisation, set_precision
 
@@ -139,10 +140,11 @@ def pooled(config: Config) -> Trainer:
     rows = np.random.default_rng(0).integers(0, 256, (count, codec.row_bytes), dtype=np.uint8)
     numbers = np.arange(count)
     pool = View(rows=rows, scale_N=np.empty(0, np.float32), sample_N=numbers, labels_N=numbers % CLASSES)
+    task = Task(config=config, in_channels=3, classes=CLASSES, mean=(0.5,) * 3, std=(0.5,) * 3, flip=False)
     trainer = PooledTrainer(
         set_precision(back, config.precision),
         lambda view, rows_B, _: codec.decode(view.rows[rows_B], None),
-        config,
+        task,
         config.ecofed,
         torch_device=torch.device("cpu"),
     )

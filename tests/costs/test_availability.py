@@ -59,7 +59,7 @@ def there(config: Config, device: int) -> list[int]:
     "sets",
     [
         ("availability.share=0.5",),
-        ("availability.share=0.6", "availability.cycle_rounds=3", "quorum=0.8"),
+        ("availability.share=0.7", "availability.cycle_rounds=3", "quorum=0.8"),
         ("availability.slow_share=0.4", "availability.slow_factor=3"),
         ("availability.slow_share=0.4", "availability.slow_factor=1000", "availability.deadline_seconds=60"),
     ],

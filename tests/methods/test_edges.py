@@ -138,7 +138,8 @@ def test_negative_activations_that_the_codec_cuts_off_are_told() -> None:
     changes = {"model__name": "resnet9", "model__width": 0.0625, "model__cut": "block2.norm", "rounds": 1}
     notes = run(tiny_config("ecofed", **changes)).notes
     assert any("of the activations after 'block2.norm' are negative, and codec.name=uniform makes" in n for n in notes)
-    assert run(tiny_config("ecofed", **changes, codec__name="minmax", codec__bits=8)).notes == []
+    told = run(tiny_config("ecofed", **changes, codec__name="minmax", codec__bits=8)).notes
+    assert [note for note in told if "are on no device" not in note] == []  # shards leave some images over
 
 
 def test_a_replay_round_with_fewer_buffered_devices_than_sampled_ones() -> None:
