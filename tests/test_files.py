@@ -23,6 +23,7 @@ from ecofed.files.disk import (
     json_text,
     read_text,
     remove_unfinished,
+    remove_unfinished_of,
     write_bytes,
     write_json,
     write_together,
@@ -313,3 +314,12 @@ def test_text_in_another_encoding_is_named(content: bytes, words: str, tmp_path:
 def test_text_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing: cannot be read \(No such file or directory\)"):
         read_text(tmp_path / "nothing")
+
+
+def test_of_one_file_only_what_was_left_of_it_is_removed(tmp_path: Path) -> None:
+    mine, others = tmp_path / f".a[1].bin.{'0' * 16}.tmp", tmp_path / f".b.bin.{'0' * 16}.tmp"
+    for left in (mine, others):
+        left.write_bytes(b"half")
+    remove_unfinished_of(tmp_path / "a[1].bin")
+    assert not mine.exists()
+    assert others.exists()

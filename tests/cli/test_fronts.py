@@ -58,6 +58,24 @@ def test_pretrain_writes_a_bundle_and_its_card(cli: Cli, tmp_path: Path) -> None
     assert "is there already" in again.err
 
 
+def test_pretrain_that_is_stopped_early_says_what_there_is_and_clears_up(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    left = tmp_path / f".mine.checkpoint.{'0' * 16}.tmp"
+    left.write_bytes(b"of one that was killed")
+    monkeypatch.setattr("ecofed.pretraining.pretrain_front", stopped)
+    ended = cli("pretrain", *QUICK, "--out", "mine.safetensors")
+    assert ended.code == 130
+    assert "stopped; nothing has been written yet, continue with: ecofed pretrain" in ended.err
+    assert not left.exists()
+    (tmp_path / "mine.checkpoint").write_bytes(b"of an epoch")
+    ended = cli("pretrain", *QUICK, "--out", "mine.safetensors", "--resume")
+    assert "stopped; what is in mine.checkpoint is kept" in ended.err
+
+
 def test_pretrain_takes_a_users_pictures_without_labels_through_a_bottleneck(cli: Cli, pictures: Path) -> None:
     words = ["--images", str(pictures), "--labels", "rotations", "--grey", "--channels", "3", "--bits", "1"]
     ended = cli("pretrain", *QUICK[4:], *words, "--epochs", "1", "--probe", str(pictures), "--out", "n.safetensors")

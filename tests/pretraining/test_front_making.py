@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors.numpy import save_file
 
 from ecofed.activations import make_codec
 from ecofed.config.problem import ModelConfig
-from ecofed.errors import CheckpointError, ConfigError, ModelError
+from ecofed.errors import CheckpointError, ConfigError, ModelError, StorageError
 from ecofed.models import build_front, build_model, initialise, state_arrays
 from ecofed.pretraining import EpochReport, PublicImages, Recipe, load_images, pretrain_front, random_front, train
 from ecofed.pretraining.bottleneck import StraightThroughQuantiser
@@ -131,6 +132,21 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(images: PublicIma
     resumed = pretrain_front(SMALL, images, QUICK, report=lambda report: seen.append(report.epoch), checkpoint=path)
     assert seen == [2]
     assert resumed.id == whole.id
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the length of files")
+def test_a_full_disk_is_one_error_that_names_the_checkpoint(images: PublicImages, tmp_path: Path) -> None:
+    import resource
+
+    few = dataclasses.replace(images, images_NHWC=images.images_NHWC[:16], labels_N=images.labels_N[:16])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"training\.ckpt: cannot be written \(File too large\)"):
+            pretrain_front(SMALL, few, QUICK, checkpoint=tmp_path / "training.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_foreign_checkpoint_is_refused(images: PublicImages, tmp_path: Path) -> None:

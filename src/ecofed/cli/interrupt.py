@@ -26,7 +26,7 @@ def command_line(*extra: str) -> str:
 
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
-    """Turn Ctrl-C into :class:`Interrupted`, whose message is the command that continues the run in ``out``.
+    """Turn Ctrl-C into :class:`Interrupted`, whose message is the command that continues what is in ``out``.
 
     Where an error ends the command before anything was written, a folder that was made for it goes again.
     """
@@ -39,4 +39,5 @@ def resumable(out: Path) -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         again = command_line("--resume")
-        raise Interrupted(f"stopped; what is in {out} is kept, continue with: {again}") from None
+        kept = f"what is in {out} is kept" if out.exists() else "nothing has been written yet"
+        raise Interrupted(f"stopped; {kept}, continue with: {again}") from None

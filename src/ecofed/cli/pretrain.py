@@ -16,6 +16,7 @@ from ecofed.cli.shared import Overwrite, add_command, check_file, named_path, ne
 from ecofed.cli.streams import say
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ConfigError, DataError
+from ecofed.files.disk import remove_unfinished_of
 from ecofed.files.ownership import owned_file
 from ecofed.files.replacing import refuse_existing
 from ecofed.reports.units import human_seconds
@@ -193,7 +194,7 @@ def pretrain(
             bundle = front_from_checkpoint(checkpoint, config, public)
         else:
             recipe = Recipe(epochs=epochs, seed=seed, threads=threads, adversary=adversary or 0.0)
-            with resumable(out):
+            with resumable(unfinished):
                 bundle = pretrain_front(
                     config,
                     public,
@@ -248,6 +249,8 @@ def _check_name(out: Path) -> None:
 def _check_out(out: Path, *, resume: bool, overwrite: bool, trains: bool) -> Path:
     """The file of an unfinished training beside ``out``."""
     unfinished = out.with_suffix(".checkpoint")
+    for file in (out, out.with_suffix(".json"), unfinished):
+        remove_unfinished_of(file)
     refuse_existing(out, out.with_suffix(".json"), overwrite=overwrite)
     if trains and unfinished.exists() and not resume:
         raise ConfigError(f"{unfinished} holds an unfinished pre-training; add --resume, or delete it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import json
 import math
 import os
@@ -164,9 +165,22 @@ def flush(path: Path) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a process that was killed while it wrote has left; for the one that owns the folder."""
+    _remove_left(folder, "*")
+
+
+def remove_unfinished_of(path: Path) -> None:
+    """The same of one file, for the one that owns it: others in its folder may be written by somebody."""
+    _remove_left(path.parent, glob.escape(_kept_of(path)))
+
+
+def _remove_left(folder: Path, names: str) -> None:
     with contextlib.suppress(OSError):
-        for left_over in folder.glob(f".*.{'[0-9a-f]' * 16}{_SUFFIX}"):
+        for left_over in folder.glob(f".{names}.{'[0-9a-f]' * 16}{_SUFFIX}"):
             left_over.unlink(missing_ok=True)
+
+
+def _kept_of(path: Path) -> str:
+    return os.fsencode(path.name)[:_KEPT_OF_NAME].decode("utf-8", "ignore")
 
 
 @contextmanager
@@ -177,8 +191,7 @@ def _unfinished(place: Path, mode: int) -> Iterator[tuple[BinaryIO, Path]]:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(place.stat().st_mode):
             raise IsADirectoryError(None, "it is a folder" if place.is_dir() else "it is not a regular file")
-    kept = os.fsencode(place.name)[:_KEPT_OF_NAME].decode("utf-8", "ignore")
-    temporary = place.with_name(f".{kept}.{os.urandom(8).hex()}{_SUFFIX}")
+    temporary = place.with_name(f".{_kept_of(place)}.{os.urandom(8).hex()}{_SUFFIX}")
     stream = os.fdopen(os.open(temporary, _NEW | _BINARY, mode), "wb")
     try:
         with stream:

@@ -7,6 +7,7 @@ never stopped.
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecofed.errors import CheckpointError
-from ecofed.files.disk import writing
+from ecofed.files.disk import write_bytes
 from ecofed.models.draws import keyed_draws
 from ecofed.models.optimisers import AdamW
 from ecofed.pretraining.adversary import adversaries_in
@@ -208,8 +209,9 @@ def _save(
         "images": _digest(images),
         "reports": [asdict(report) for report in reports],
     }
-    with writing(path) as stream:
-        torch.save(values, stream)
+    content = io.BytesIO()  # into a file PyTorch hides a full disk and Ctrl-C behind an error of its own
+    torch.save(values, content)
+    write_bytes(path, content.getvalue())
 
 
 def _load(
