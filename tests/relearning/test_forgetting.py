@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from ecofed.relearning import deletion, traces
 from ecofed.relearning.deletion import complete, delete, records
 from ecofed.relearning.forgetting import forget, read_samples
 from ecofed.relearning.retraining import retrain
+from ecofed.relearning.updating import update
 from ecofed.reports.files import read_result, write_result
+from ecofed.results import RoundRecord
 from ecofed.results.scores import RunScores, Tally
 from ecofed.runs.experiment import run
 from ecofed.runs.kept_buffer import KEPT_FOLDER, holds_buffer, new_buffer, open_buffer
+from ecofed.runs.observing import SilentObserver
 from killing import Killed, killed_at
 from stopping import StopAfter
 
@@ -372,3 +376,31 @@ def test_killed_at_any_moment_it_is_untouched_or_completed(
         assert not (folder / "model.safetensors").exists()
         assert holds_buffer(folder)
     assert ends >= {"untouched", "completed"}
+
+
+@pytest.mark.parametrize("learn", [retrain, update])
+def test_who_learns_meanwhile_from_what_is_deleted_ends_without_a_result(
+    learn: Callable[..., object], collected: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(collected, folder)
+
+    class Deletes(SilentObserver):
+        def round_finished(self, record: RoundRecord, total_rounds: int) -> None:  # noqa: ARG002
+            if record.round == 1:
+                delete(folder, {GONE: []})
+
+    with pytest.raises(EcoFedError, match=r"uploads were deleted from it .* no result is written; delete the folder"):
+        learn(folder, out=out, observer=Deletes(), report=False)
+    assert not [name for name in ("model.safetensors", "result.json", KEPT_FOLDER) if (out / name).exists()]
+    learn(folder, out=tmp_path / "anew", report=False)
+
+
+def test_a_run_that_is_moved_while_it_is_learned_from_is_none_that_was_deleted_from(
+    collected: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(collected, tmp_path / "run")
+    kept = open_buffer(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    kept.check_kept()
+    assert open_buffer(tmp_path / "elsewhere").digest() == open_buffer(collected).digest()

@@ -100,7 +100,13 @@ def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: boo
         cls = from_kept(method_class(config.method))
         return cls(context, kept.buffer, kept.origin.rounds, kept.origin.idle, order, kept.origin.empty)
 
-    return Again(prepare=prepared, method=method, origin=origin_of(kept, config, order, digest, result), result=result)
+    return Again(
+        prepare=prepared,
+        method=method,
+        origin=origin_of(kept, config, order, digest, result),
+        check=kept.check_kept,
+        result=result,
+    )
 
 
 def check_learned(out: str | Path | None, now: Mapping[str, str]) -> None:

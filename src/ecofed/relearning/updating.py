@@ -139,7 +139,7 @@ def _going_on(kept: KeptBuffer, config: Config, start: Start, *, fleet: bool) ->
         return updating(method_class(config.method))(context, before)
 
     told = origin_of(kept, config, f"updated, {start}", digest, result)
-    return Again(prepare=prepared, method=method, origin=told, result=result, seen=origin.seen)
+    return Again(prepare=prepared, method=method, origin=told, check=kept.check_kept, result=result, seen=origin.seen)
 
 
 def _check_same(kept: KeptBuffer, found: Prepared, class_of_K: np.ndarray) -> None:

@@ -22,6 +22,8 @@ class Again:
     """Makes the method that trains."""
     origin: dict[str, Any]
     """For the result: what was learned from."""
+    check: Callable[[], None] = lambda: None
+    """Before anything that was trained is written as a result: raises where it may not have been learned from."""
     result: RunResult | None = None
     """Of the earlier run, for the report."""
     seen: Mapping[int, int] = field(default_factory=dict)

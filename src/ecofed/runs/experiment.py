@@ -169,6 +169,7 @@ def run_owned(
             note(text)
         result = going.result(_judged(going, judges, note))
         if again is not None:
+            again.check()
             result = dataclasses.replace(result, origin=again.origin)
         if folder is not None:
             if going.method.has_network and not all_untrained(going.records):  # the start is nobody's trained network

@@ -89,6 +89,7 @@ class KeptBuffer:
         self.run = run
         self.buffer = buffer
         self.origin = origin
+        self._opened = dict(origin.forgotten)
 
     @property
     def config(self) -> Config:
@@ -111,6 +112,21 @@ class KeptBuffer:
     def label_counts(self, device: int) -> np.ndarray:
         """How many different samples of each class the device's uploads have, int64 (K,)."""
         return self.buffer.label_counts(device, len(self.origin.classes))
+
+    def check_kept(self) -> None:
+        """Whoever learned from what was opened asks at the end whether its devices' uploads may still be learned from.
+
+        Raises:
+            EcoFedError: some were deleted since, or are being deleted.
+        """
+        under_way = (self.run / DELETION_FILE).exists()
+        if not under_way and not (self.run / KEPT_FOLDER / INDEX_FILE).is_file():
+            return  # moved or removed as a whole, which is no deletion that was asked for
+        if under_way or dict(_read_index(self.run / KEPT_FOLDER)[0].forgotten) != self._opened:
+            raise EcoFedError(
+                f"{self.run}: uploads were deleted from it (ecofed forget) while this learned from them, so no result "
+                "is written; delete the folder of --out, and start again"
+            )
 
     def write_index(self) -> None:
         """Have the folder hold what the buffer does now. Files that the index on disk named stay until next time."""
@@ -157,6 +173,17 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
         raise ConfigError(f"{run}: a deletion was interrupted; 'ecofed forget {run} --resume' completes it first")
     if deleting:
         remove_unfinished(folder)
+    origin, index = _read_index(folder)
+    config = origin.task.config
+    memory_bytes, seal = config.ecofed.buffer_bytes, seal_if(config.encrypt_buffer, f"{folder}")
+    buffer = DiskBuffer(origin.front_id, None, folder, memory_bytes, cure=_CURE, seal=seal)
+    buffer.open_files(index.tolist())
+    _check(buffer, origin, folder)
+    return KeptBuffer(run, buffer, origin)
+
+
+def _read_index(folder: Path) -> tuple[Origin, np.ndarray]:
+    """What a buffer says of itself, and (device, view, checksum) of each upload; errors as for :func:`open_buffer`."""
     try:
         packed = unpack(folder / INDEX_FILE)
         if not packed.has_checksum:
@@ -172,12 +199,7 @@ def open_buffer(run: str | Path, *, deleting: bool = False) -> KeptBuffer:
         raise
     except (OSError, ValueError, KeyError, EcoFedError) as error:
         raise CheckpointError(f"{folder / INDEX_FILE}: damaged ({error}); {_CURE}") from error
-    config = origin.task.config
-    memory_bytes, seal = config.ecofed.buffer_bytes, seal_if(config.encrypt_buffer, f"{folder}")
-    buffer = DiskBuffer(origin.front_id, None, folder, memory_bytes, cure=_CURE, seal=seal)
-    buffer.open_files(index.tolist())
-    _check(buffer, origin, folder)
-    return KeptBuffer(run, buffer, origin)
+    return origin, index
 
 
 def check_there(run: Path) -> None:
