@@ -20,7 +20,8 @@ from ecofed.auditing.audit import audit
 from ecofed.auditing.facts import facts_about, notes_about
 from ecofed.auditing.steps import Workbench
 from ecofed.cli import main
-from ecofed.errors import CheckpointError, ConfigError, EcoFedError
+from ecofed.errors import CheckpointError, ConfigError, EcoFedError, InUseError
+from ecofed.files.ownership import owned, refuse_if_owned
 from ecofed.reports.audits import GRID_FILE, PAGE_FILE, PLOT_FILE, read_audit
 from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER, read_result, write_result
 from ecofed.reports.plots import style
@@ -230,3 +231,19 @@ def test_what_cannot_be_audited(cli: Callable[..., str], tmp_path: Path) -> None
     (tmp_path / "several" / "summary.json").write_text("{}")
     assert "is a comparison" in cli("several", "--out", "new", code=2)
     assert "--attacks names 'x'" in cli("--attacks", "x", "--out", "other", code=2)
+
+
+def test_an_audit_has_its_folder_before_it_reads_the_run_that_uploads_may_be_deleted_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    run(small_config(), out=folder, report=False)
+
+    def read(*_: object) -> None:
+        refuse_if_owned(folder / AUDIT_FOLDER)
+
+    with owned(folder), pytest.raises(InUseError, match="run is in use"):
+        audit(folder, out=folder / AUDIT_FOLDER)
+    monkeypatch.setattr(audit_module, "target_of", read)
+    with pytest.raises(InUseError, match="audit is in use"):
+        audit(folder, out=folder / AUDIT_FOLDER)

@@ -80,14 +80,14 @@ def audit(
         notes.append(text)
         note(text)
 
-    target = target_of(source, sets, told)
-    side = target.prepared.task.input_size
-    passes = max(_FEWEST_PASSES, PASSES * 32 * 32 // (side * side)) if passes is None else passes
-    torch.set_num_threads(target.config.threads)
     folder = Path(out)
-    with owned(folder):
+    with owned(folder):  # before the run is read: nothing is deleted from it while an audit is under way in its folder
         if not resume and any(entry.name != OWNER_FILE for entry in folder.iterdir()):
             raise ConfigError(f"{folder} is not empty; resume continues the audit there")
+        target = target_of(source, sets, told)
+        side = target.prepared.task.input_size
+        passes = max(_FEWEST_PASSES, PASSES * 32 * 32 // (side * side)) if passes is None else passes
+        torch.set_num_threads(target.config.threads)
         key = key_of(target, images=images, passes=passes, unlike=unlike, seed=seed)
         finished = FinishedSteps(folder / STEPS_FOLDER, key)
         bench = Workbench(target, images=images, passes=passes, unlike=unlike, seed=seed)

@@ -21,6 +21,7 @@ from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
 from ecofed.errors import ConfigError
+from ecofed.files.ownership import refuse_if_owned
 from ecofed.models import build_front, load_arrays, state_arrays
 from ecofed.pretraining.public_images import FRACTALS, load_pictures
 from ecofed.reports.files import RESULT_FILE, SUMMARY_FILE, read_result
@@ -177,6 +178,7 @@ def target_of(source: str | Path | None, sets: Iterable[str], note: Callable[[st
 
 
 def _of_run(folder: Path, note: Callable[[str], None]) -> Target:
+    refuse_if_owned(folder)  # uploads may just be deleted from it
     result = read_result(folder)
     config = Config.from_dict(result.config)
     bundle = open_buffer(folder).origin.bundle if holds_buffer(folder) else None
