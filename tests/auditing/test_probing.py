@@ -50,6 +50,14 @@ def test_whose_an_image_is_is_told_as_its_class_is(words: tuple[str, ...]) -> No
     assert found.device_guessed < 0.2
 
 
+def test_no_image_is_asked_about_that_was_learned_from() -> None:
+    """Devices that tell counts have an order of their own, in both halves."""
+    made = bench("privacy.labels=counts")
+    images_NHWC, labels_N = (some[:24] for some in made.target.alike()[:2])
+    fitted, tested = (each.pairs(images_NHWC, labels_N, "") for each in (made.target, made.target.as_tested()))
+    assert fitted.samples_N.tolist() == tested.samples_N.tolist()
+
+
 def test_what_has_nothing_to_do_with_the_image_is_not_told() -> None:
     owners_N = np.arange(len(labels_of(bench().target))) % 5
     found = probed(bench(owners_N=owners_N))

@@ -131,8 +131,10 @@ class Target:
         return joined(parts)
 
     def as_tested(self) -> Target:
-        """The same, as test images pass it: as they are, and without noise."""
-        config = dataclasses.replace(self.config, privacy=PrivacyConfig()).replace(data__augment=False)
+        """The same, as test images pass it: as they are, and without noise; in the same order, which
+        ``privacy.labels`` decides."""
+        quiet = PrivacyConfig(labels=self.config.privacy.labels)
+        config = dataclasses.replace(self.config, privacy=quiet).replace(data__augment=False)
         task = dataclasses.replace(self.prepared.task, config=config)
         return dataclasses.replace(self, config=config, prepared=dataclasses.replace(self.prepared, task=task))
 
