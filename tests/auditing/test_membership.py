@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacked import small_config
+from attacked import data_of, small_config
 
 from ecofed.auditing import membership
 from ecofed.auditing.membership import from_buffer, from_network, told_apart
@@ -23,6 +23,7 @@ from ecofed.reports.files import read_result, write_result
 from ecofed.results.audits import Membership
 from ecofed.runs.experiment import run
 from ecofed.runs.inputs import without_devices
+from ecofed.runs.kept_buffer import open_buffer
 
 
 def test_scores_are_judged_as_by_counting_pairs() -> None:
@@ -106,6 +107,18 @@ def test_devices_that_were_never_reached_and_samples_that_were_held_out_are_no_m
 
 
 @pytest.mark.ci
+def test_devices_that_tell_counts_number_their_samples_in_an_order_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(**SMALLER, privacy__labels="counts", keep_buffer=True, kept_per_device=3)
+    run(config, out=tmp_path / "run", report=False)
+    target = target_of(tmp_path / "run", (), lambda _: None)
+    kept, found = open_buffer(tmp_path / "run").buffer, list[int]()
+    for device, share in enumerate(target.prepared.shares):
+        found += share[data_of(target.prepared, 10, device).given_as_N[kept.latest(device).sample_N]].tolist()
+    assert asked_about(target, monkeypatch) == sorted(found)
+
+
 def test_where_nobody_knows_who_took_part_the_audit_says_so(tmp_path: Path) -> None:
     config = small_config(**SMALLER, ecofed__server_steps=1, data__augment=False)
     run(config, out=tmp_path / "run", report=False)

@@ -20,6 +20,7 @@ from ecofed.data.decoded import NoTrainingImagesError
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
+from ecofed.devices.local_images import by_content
 from ecofed.errors import ConfigError
 from ecofed.files.ownership import refuse_if_owned
 from ecofed.models import build_front, load_arrays, state_arrays
@@ -69,6 +70,13 @@ class Target:
             uploaded = self._uploads(device, part_of(train.images_NHWC, own), train.labels_N[own])
             parts.append(uploaded.part(np.arange(min(wanted, len(uploaded)))))
         return joined(parts)
+
+    def samples_of(self, device: int) -> np.ndarray:
+        """Which of the training images the samples are that a device may upload, in the order of their numbers."""
+        own: np.ndarray = self.prepared.parts[device]
+        if self.config.privacy.labels == "counts":
+            own = own[by_content(part_of(self.prepared.dataset.train.images_NHWC, own))]
+        return own
 
     def alike(self) -> tuple[ImageRows, np.ndarray, str]:
         """Public images like the devices' own, and their labels, in a fixed mixed order: the data set's test images.
