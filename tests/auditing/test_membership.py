@@ -19,6 +19,7 @@ from ecofed.auditing.target import Target, target_of
 from ecofed.config.held_out import held_out
 from ecofed.data.decoded import NoTrainingImagesError
 from ecofed.errors import ConfigError, DataError
+from ecofed.reports.audits import membership_sentence
 from ecofed.reports.files import read_result, write_result
 from ecofed.results.audits import Membership
 from ecofed.runs.experiment import run
@@ -43,6 +44,16 @@ def test_all_found_and_none_found() -> None:
 def test_one_false_alarm_in_a_hundred_is_allowed() -> None:
     others = np.arange(100)
     assert told_apart("network", np.array([98.5, 97.5]), others).tpr_at_1_percent_fpr == 0.5
+
+
+@pytest.mark.parametrize(("others", "chance"), [(4, 0.2), (100, 2 / 101), (2000, 21 / 2001)])
+def test_what_scores_that_say_nothing_find(others: int, chance: float) -> None:
+    """Of few others the best is beaten by chance much more often than once in a hundred times."""
+    rng = np.random.default_rng(0)
+    found = [told_apart("network", rng.random(50), rng.random(others)) for _ in range(300)]
+    assert found[0].chance_of_found == pytest.approx(chance)
+    assert np.mean([one.tpr_at_1_percent_fpr for one in found]) == pytest.approx(chance, abs=0.1 * chance + 0.002)
+    assert f"(chance {chance:.1%})" in membership_sentence(found[0])
 
 
 @pytest.mark.ci

@@ -25,7 +25,7 @@ from ecofed.data.transforms import PADDING, centre
 from ecofed.errors import ModelError
 from ecofed.models import build_front
 from ecofed.randomness import generator, permutation
-from ecofed.results.audits import Membership
+from ecofed.results.audits import Membership, false_alarms
 from ecofed.runs.kept_buffer import KeptBuffer, holds_buffer, open_buffer
 from ecofed.runs.run_folder import MODEL_FILE
 from ecofed.runs.saved_model import load_model
@@ -112,8 +112,7 @@ def told_apart(of: str, members: np.ndarray, others: np.ndarray) -> Membership:
     m, n = len(members), len(others)
     area = (ranks[:m].sum() - m * (m + 1) / 2) / (m * n)
     # The threshold that at most one other in a hundred passes.
-    allowed = int(0.01 * n)
-    threshold = np.sort(others)[::-1][allowed]
+    threshold = np.sort(others)[::-1][false_alarms(n)]
     return Membership(
         of=of,
         available=True,
