@@ -188,7 +188,7 @@ def _left(kept: KeptBuffer, selection: Selection) -> dict[int, list[int]]:
 
 
 def _uploaded_as(kept: KeptBuffer, device: int, asked: Sequence[int], known: Collection[int]) -> Sequence[int]:
-    """Numbers in the buffer of samples with these numbers on their device; ``known``: in the buffer, or deleted from it.
+    """Numbers in the buffer of samples with these numbers on their device; ``known``: there, or deleted from there.
 
     Raises:
         ConfigError: one never came, or nobody knows which it is.
@@ -198,8 +198,8 @@ def _uploaded_as(kept: KeptBuffer, device: int, asked: Sequence[int], known: Col
     config, last = kept.config, max(known, default=0)
     if config.privacy.labels == "counts":
         raise ConfigError(
-            f"{kept.run}: its devices tell counts of classes (privacy.labels = counts), so nobody knows which upload is "
-            f"of which sample, and of which class; forget device {device} as a whole (--device {device})"
+            f"{kept.run}: its devices tell counts of classes (privacy.labels = counts), so nobody knows which upload "
+            f"is of which sample, and of which class; forget device {device} as a whole (--device {device})"
         )
     count = last + 1
     while len(own_N := taking_part(config, device, count)) <= last:  # the device held some out, which it did not number
