@@ -20,7 +20,7 @@ from ecofed.reports.frontiers import Frontier, Point, read_frontier
 from ecofed.reports.joining import joined, load, run_folders
 from ecofed.reports.tables import plain_text
 from ecofed.reports.unfinished import totals_of, write_unfinished
-from ecofed.reports.words import accuracy_sentence
+from ecofed.reports.words import accuracy_sentence, doubts
 from ecofed.results import Comparison, RunResult
 
 Make = Callable[..., RunResult]
@@ -190,10 +190,10 @@ def test_a_seed_that_is_there_twice_is_no_second_seed(make: Make, tmp_path: Path
     write_result(dataclasses.replace(again, totals=dataclasses.replace(again.totals, wall_seconds=1.0)), tmp_path / "b")
     write_result(make("ecofed", seed=1), tmp_path / "c")
     twice = joined([tmp_path / "a", tmp_path / "a"])
-    assert twice.notes == ["ecofed: the run with seed 0 is named 2 times, and counts so often"]
+    assert doubts(twice) == ["ecofed: the run with seed 0 is named 2 times, and counts so often"]
     assert "ecofed (2 runs)" in plain_text(twice)
     other = joined([tmp_path / name for name in "abc"])
-    assert other.notes == ["ecofed: 2 runs have seed 0; their mean is none over seeds"]
+    assert doubts(other) == ["ecofed: 2 runs have seed 0; their mean is none over seeds"]
     assert "ecofed (3 runs)" in plain_text(other)
 
 

@@ -85,23 +85,7 @@ def joined(folders: Sequence[str | Path]) -> Comparison:
             if isinstance(found, Comparison)
             else [f"{found.method}: {text}" for text in unfinished_notes(found)]
         )
-    found = Comparison(results=results, names=names)
-    return replace(found, notes=[*dict.fromkeys([*differences(results), *_repeated(found), *notes])])
-
-
-def _repeated(comparison: Comparison) -> list[str]:
-    """Where runs of the same settings have the same seed: a mean over them is none over seeds."""
-    lines = []
-    for group in comparison.groups():
-        by_seed: dict[int, list[RunResult]] = {}
-        for result in group.results:
-            by_seed.setdefault(result.seed, []).append(result)
-        for seed, runs in by_seed.items():
-            if len(runs) > 1 and all(run == runs[0] for run in runs):
-                lines.append(f"{group.label}: the run with seed {seed} is named {len(runs)} times, and counts so often")
-            elif len(runs) > 1:
-                lines.append(f"{group.label}: {len(runs)} runs have seed {seed}; their mean is none over seeds")
-    return lines
+    return Comparison(results=results, notes=[*dict.fromkeys([*differences(results), *notes])], names=names)
 
 
 def differences(results: Sequence[RunResult]) -> list[str]:
