@@ -190,6 +190,18 @@ def test_sums_over_one_image_are_attacked_as_that_image(tmp_path: Path) -> None:
     assert read_audit(tmp_path / "audit") == found
 
 
+def test_devices_with_few_images_are_attacked_as_far_as_they_go(tmp_path: Path) -> None:
+    few = [*WORDS, "devices=2", "data.samples_per_device={}", "data.partition=iid"]
+    two, ten = (
+        made(tmp_path / str(count), sets=[word.format(count) for word in few], images=32, attacks=("weights",))
+        for count in (1, 5)
+    )
+    assert (two.images, ten.images) == (2, 10)
+    assert [row.name for row in two.rows if row.kind == "weights"] == []
+    assert two.notes == ["the attack on weights was not made: devices have 2 images, too few for it"]
+    assert [row.name for row in ten.rows if row.kind == "weights"] == ["weights", "weights-4"]
+
+
 @pytest.mark.parametrize("method", quick_of(["send-images", "classic-fl"], "send-images"))
 def test_methods_whose_uploads_need_no_decoder(method: str, tmp_path: Path) -> None:
     found = made(tmp_path / "audit", sets=[*WORDS, f"method={method}"], images=12)
