@@ -38,6 +38,8 @@ from ecofed.slow_work import counted
 ATTACKED_DEVICES = 8
 #: The attacker's own devices are numbered from here, so that no draw of theirs is one of the run's.
 OWN_DEVICES = 1 << 30
+#: Of public images no attack is made with fewer.
+LEAST_PUBLIC = 2
 #: "All public images" are at most so many.
 MOST_PUBLIC = 10_000
 
@@ -82,13 +84,18 @@ class Target:
         """Public images like the devices' own, and their labels, in a fixed mixed order: the data set's test images.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: it has none, or too few to learn from.
         """
         dataset = self.prepared.dataset
         if dataset.test is None:
             raise ConfigError(
                 f"{dataset.title} has no test images, which stand for public ones like the devices'; add test/ or "
                 "test.parquet"
+            )
+        if len(dataset.test) < LEAST_PUBLIC:
+            raise ConfigError(
+                f"{dataset.title} has {len(dataset.test)} test image, and an attacker learns from {LEAST_PUBLIC} or "
+                "more: one to fit a decoder, one to judge it; add some to test/ or test.parquet"
             )
         chosen_N = mixed_order(len(dataset.test))[:MOST_PUBLIC]
         return part_of(dataset.test.images_NHWC, chosen_N), dataset.test.labels_N[chosen_N], dataset.title
