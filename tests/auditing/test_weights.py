@@ -59,7 +59,7 @@ def test_devices_that_protect_their_uploads_are_not_those_that_send_weights(chan
     images_NHWC, labels_N = np.zeros((4, 32, 32, 1), np.uint8), np.arange(4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "STEPS", 0)
-        assert len(images_of(task, images_NHWC, labels_N, 0).labels_N) == 4
+        assert images_of(task, images_NHWC, labels_N, 0).labels_right == 4
 
 
 def test_labels_are_read_off_what_a_bias_gets() -> None:
