@@ -18,16 +18,20 @@ from ecofed.auditing import audit as audit_module
 from ecofed.auditing import eye, through_front, weights
 from ecofed.auditing.audit import audit
 from ecofed.auditing.facts import facts_about, notes_about
+from ecofed.auditing.finished import key_of
 from ecofed.auditing.steps import Workbench
+from ecofed.auditing.target import target_of
 from ecofed.cli import main
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError, InUseError
 from ecofed.files.ownership import owned, refuse_if_owned
-from ecofed.reports.audits import GRID_FILE, PAGE_FILE, PLOT_FILE, read_audit
+from ecofed.relearning.deletion import delete
+from ecofed.reports.audits import GRID_FILE, PAGE_FILE, PLOT_FILE, headline, read_audit
 from ecofed.reports.files import AUDIT_FILE, AUDIT_FOLDER, read_result, write_result
 from ecofed.reports.plots import style
 from ecofed.reports.tables import LEAKAGE, table_texts
 from ecofed.results.audits import Audit, Leak
 from ecofed.runs.experiment import run
+from ecofed.runs.kept_buffer import open_buffer
 from ecofed.runs.run_folder import clear
 from slowly import quick as quick_of
 
@@ -132,6 +136,23 @@ def test_a_folder_of_another_audit_or_a_damaged_step_is_refused(audited: Path, t
         made(folder, resume=True)
 
 
+def test_a_run_that_was_changed_meanwhile_is_another(tmp_path: Path) -> None:
+    run(small_config(rounds=1, keep_buffer=True), out=tmp_path / "run", report=False)
+    target = target_of(tmp_path / "run", (), lambda _: None)
+    key = key_of(target, seed=0)
+    assert key_of(target_of(tmp_path / "run", (), lambda _: None), seed=0) == key
+    delete(tmp_path / "run", {open_buffer(tmp_path / "run").buffer.devices[0]: []})
+    assert key_of(target_of(tmp_path / "run", (), lambda _: None), seed=0) != key
+
+
+def test_an_audit_without_an_attack_says_so(audited: Path) -> None:
+    found = read_audit(audited)
+    control = dataclasses.replace(found, rows=[row for row in found.rows if row.kind != "attack"])
+    assert headline(control) == "ecofed: no attack on its uploads was asked for (--attacks), only the control"
+    nothing = dataclasses.replace(found, rows=[row for row in control.rows if row.kind != "control"])
+    assert headline(nothing) == "ecofed: no upload is about a single image"
+
+
 def test_an_edited_file_is_refused(audited: Path, tmp_path: Path) -> None:
     values = json.loads((audited / AUDIT_FILE).read_text())
     values["rows"][0]["ssim"] = 7
@@ -167,6 +188,18 @@ def test_sums_over_one_image_are_attacked_as_that_image(tmp_path: Path) -> None:
     page = (tmp_path / "audit" / PAGE_FILE).read_text(encoding="utf-8")
     assert "Control, which must be at chance" in page
     assert read_audit(tmp_path / "audit") == found
+
+
+def test_devices_with_few_images_are_attacked_as_far_as_they_go(tmp_path: Path) -> None:
+    few = [*WORDS, "devices=2", "data.samples_per_device={}", "data.partition=iid"]
+    two, ten = (
+        made(tmp_path / str(count), sets=[word.format(count) for word in few], images=32, attacks=("weights",))
+        for count in (1, 5)
+    )
+    assert (two.images, ten.images) == (2, 10)
+    assert [row.name for row in two.rows if row.kind == "weights"] == []
+    assert two.notes == ["the attack on weights was not made: devices have 2 images, too few for it"]
+    assert [row.name for row in ten.rows if row.kind == "weights"] == ["weights", "weights-4"]
 
 
 @pytest.mark.parametrize("method", quick_of(["send-images", "classic-fl"], "send-images"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacked import small_config
+from attacked import data_of, small_config
 
 from ecofed.auditing import membership
 from ecofed.auditing.membership import from_buffer, from_network, told_apart
@@ -19,10 +19,12 @@ from ecofed.auditing.target import Target, target_of
 from ecofed.config.held_out import held_out
 from ecofed.data.decoded import NoTrainingImagesError
 from ecofed.errors import ConfigError, DataError
+from ecofed.reports.audits import membership_sentence
 from ecofed.reports.files import read_result, write_result
 from ecofed.results.audits import Membership
 from ecofed.runs.experiment import run
 from ecofed.runs.inputs import without_devices
+from ecofed.runs.kept_buffer import open_buffer
 
 
 def test_scores_are_judged_as_by_counting_pairs() -> None:
@@ -42,6 +44,16 @@ def test_all_found_and_none_found() -> None:
 def test_one_false_alarm_in_a_hundred_is_allowed() -> None:
     others = np.arange(100)
     assert told_apart("network", np.array([98.5, 97.5]), others).tpr_at_1_percent_fpr == 0.5
+
+
+@pytest.mark.parametrize(("others", "chance"), [(4, 0.2), (100, 2 / 101), (2000, 21 / 2001)])
+def test_what_scores_that_say_nothing_find(others: int, chance: float) -> None:
+    """Of few others the best is beaten by chance much more often than once in a hundred times."""
+    rng = np.random.default_rng(0)
+    found = [told_apart("network", rng.random(50), rng.random(others)) for _ in range(300)]
+    assert found[0].chance_of_found == pytest.approx(chance)
+    assert np.mean([one.tpr_at_1_percent_fpr for one in found]) == pytest.approx(chance, abs=0.1 * chance + 0.002)
+    assert f"(chance {chance:.1%})" in membership_sentence(found[0])
 
 
 @pytest.mark.ci
@@ -106,6 +118,18 @@ def test_devices_that_were_never_reached_and_samples_that_were_held_out_are_no_m
 
 
 @pytest.mark.ci
+def test_devices_that_tell_counts_number_their_samples_in_an_order_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(**SMALLER, privacy__labels="counts", keep_buffer=True, kept_per_device=3)
+    run(config, out=tmp_path / "run", report=False)
+    target = target_of(tmp_path / "run", (), lambda _: None)
+    kept, found = open_buffer(tmp_path / "run").buffer, list[int]()
+    for device, share in enumerate(target.prepared.shares):
+        found += share[data_of(target.prepared, 10, device).given_as_N[kept.latest(device).sample_N]].tolist()
+    assert asked_about(target, monkeypatch) == sorted(found)
+
+
 def test_where_nobody_knows_who_took_part_the_audit_says_so(tmp_path: Path) -> None:
     config = small_config(**SMALLER, ecofed__server_steps=1, data__augment=False)
     run(config, out=tmp_path / "run", report=False)

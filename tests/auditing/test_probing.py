@@ -11,6 +11,7 @@ from attacked import WORDS
 from ecofed.auditing.probing import probed
 from ecofed.auditing.steps import Workbench
 from ecofed.auditing.target import Target, target_of
+from ecofed.errors import ConfigError
 
 
 def bench(*words: str, owners_N: np.ndarray | None = None) -> Workbench:
@@ -48,6 +49,26 @@ def test_whose_an_image_is_is_told_as_its_class_is(words: tuple[str, ...]) -> No
     assert 0.6 < found.device_told < found.accuracy
     assert found.device_guessed is not None
     assert found.device_guessed < 0.2
+
+
+def test_no_image_is_asked_about_that_was_learned_from() -> None:
+    """Devices that tell counts have an order of their own, in both halves."""
+    made = bench("privacy.labels=counts")
+    images_NHWC, labels_N = (some[:24] for some in made.target.alike()[:2])
+    fitted, tested = (each.pairs(images_NHWC, labels_N, "") for each in (made.target, made.target.as_tested()))
+    assert fitted.samples_N.tolist() == tested.samples_N.tolist()
+
+
+def test_of_one_public_image_nothing_is_learned() -> None:
+    target = bench().target
+    dataset = target.prepared.dataset
+    assert dataset.test is not None
+    one = dataclasses.replace(
+        dataset.test, images_NHWC=dataset.test.images_NHWC[:1], labels_N=dataset.test.labels_N[:1]
+    )
+    prepared = dataclasses.replace(target.prepared, dataset=dataclasses.replace(dataset, test=one))
+    with pytest.raises(ConfigError, match="has 1 test image, and an attacker learns from 2 or more"):
+        dataclasses.replace(target, prepared=prepared).alike()
 
 
 def test_what_has_nothing_to_do_with_the_image_is_not_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from attacked import WORDS, data_of, small_config
@@ -67,6 +69,8 @@ def test_a_control_that_succeeds_is_told() -> None:
     target = target_of(None, SUMS, lambda _: None)
     told = from_sums(target, 0)
     assert not [note for note in notes_about(target, [], told) if "not to be trusted" in note]
+    few = dataclasses.replace(told.control, auc=0.68, members=640, others=9)  # at chance within two deviations
+    assert not [note for note in notes_about(target, [], dataclasses.replace(told, control=few)) if "trusted" in note]
     lying = FromSums(**{**vars(told), "control": told.took_part[0]})
     assert any("not to be trusted" in note for note in notes_about(target, [], lying))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,24 @@ def test_labels_of_a_batch_come_back_in_whichever_order(monkeypatch: pytest.Monk
     assert found.labels_right >= 14
     assert sorted(found.labels_N[:8].tolist()) != found.labels_N[:8].tolist()  # in the order of the images
     assert found.images_NCHW.shape == (16, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"privacy__labels": "counts"},
+        {"privacy__label_epsilon": 2.0},
+        {"privacy__epsilon": 8.0, "ecofed__refresh": "once", "normalisation": "frozen"},
+        {"validation__fraction": 0.5, "validation__on_devices": True, "delivery": "int8"},
+    ],
+)
+def test_devices_that_protect_their_uploads_are_not_those_that_send_weights(changes: dict[str, Any]) -> None:
+    """What they do to codes no device does to weights: it would refuse to take part, or keep the image back."""
+    task = weights_task(prepared_for(small_config(**changes)).task, 4)
+    images_NHWC, labels_N = np.zeros((4, 32, 32, 1), np.uint8), np.arange(4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "STEPS", 0)
+        assert images_of(task, images_NHWC, labels_N, 0).labels_right == 4
 
 
 def test_labels_are_read_off_what_a_bias_gets() -> None:

@@ -140,6 +140,7 @@ def test_a_run_goes_on_where_it_was_stopped_and_its_buffer_trains_again(
         ("ecofed", {"validation__fraction": 0.2}, "held-out samples would have no labels to be judged by"),
         ("ecofed", {"ecofed__server": "fedavg"}, "needs ecofed.server=pooled"),
         ("ecofed", {"ecofed__sampling": "class"}, "which samples are of which class is not known"),
+        ("ecofed", {"keep_buffer": True, "kept_per_class": 5}, "samples cannot be kept by their class"),
         ("ecofed", {"ecofed__refresh": "plateau"}, "how well a new upload fits is judged by its labels"),
     ],
 )

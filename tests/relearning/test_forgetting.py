@@ -15,6 +15,7 @@ from again import kept_config
 from safetensors.numpy import load_file
 
 from ecofed.activations import View
+from ecofed.config.held_out import taking_part
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.ownership import owned
 from ecofed.relearning import deletion, traces
@@ -322,6 +323,32 @@ def test_everything_may_go(copied: Callable[[str], Path]) -> None:
     assert len(open_buffer(folder).buffer) == 0
     with pytest.raises(EcoFedError, match="nothing to learn from"):
         retrain(folder)
+
+
+@pytest.mark.ci
+def test_samples_are_named_by_their_numbers_on_the_device(tmp_path: Path) -> None:
+    """It does not number those that it holds out, for the server."""
+    changes: dict[str, Any] = {"validation__fraction": 0.4, "validation__on_devices": True, "delivery": "int8"}
+    config = kept_config(**changes, sampled_devices=4, rounds=1)
+    run(config, out=tmp_path / "run", report=False)
+    own_N = taking_part(config, 1, 12)
+    held = next(number for number in range(12) if number not in own_N)
+    assert held < own_N[-1]
+    for number in (held, 12):
+        with pytest.raises(ConfigError, match=f"device 1 has no sample {number} in .*; what it held out"):
+            forget(tmp_path / "run", samples={1: [number]}, out=tmp_path / "new", report=False)
+    before = open_buffer(tmp_path / "run").buffer.latest(1)
+    forget(tmp_path / "run", samples={1: [int(own_N[-1])]}, out=tmp_path / "new", report=False)
+    after = open_buffer(tmp_path / "run").buffer.latest(1)
+    assert set(before.sample_N) - set(after.sample_N) == {len(own_N) - 1}
+
+
+def test_of_devices_that_tell_counts_no_single_sample_is_known(tmp_path: Path) -> None:
+    run(kept_config(privacy__labels="counts", rounds=1), out=tmp_path / "run", report=False)
+    device = open_buffer(tmp_path / "run").buffer.devices[0]
+    with pytest.raises(ConfigError, match="nobody knows which upload is of which sample"):
+        forget(tmp_path / "run", samples={device: [3]}, out=tmp_path / "new", report=False)
+    assert forget(tmp_path / "run", [device], out=tmp_path / "new", report=False) is not None
 
 
 def test_lists_of_samples(tmp_path: Path) -> None:

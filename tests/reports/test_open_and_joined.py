@@ -18,8 +18,9 @@ from ecofed.files.disk import json_text, write_json
 from ecofed.reports.files import write_result, write_summary
 from ecofed.reports.frontiers import Frontier, Point, read_frontier
 from ecofed.reports.joining import joined, load, run_folders
+from ecofed.reports.tables import plain_text
 from ecofed.reports.unfinished import totals_of, write_unfinished
-from ecofed.reports.words import accuracy_sentence
+from ecofed.reports.words import accuracy_sentence, doubts
 from ecofed.results import Comparison, RunResult
 
 Make = Callable[..., RunResult]
@@ -181,6 +182,19 @@ def test_seeds_of_one_setting_are_one_row(make: Make, tmp_path: Path) -> None:
     found = joined([tmp_path / str(seed) for seed in (0, 1, 2)])
     assert [row["seeds"] for row in found.rows()] == [[0, 1, 2]]
     assert found.notes == []
+
+
+def test_a_seed_that_is_there_twice_is_no_second_seed(make: Make, tmp_path: Path) -> None:
+    write_result(make("ecofed"), tmp_path / "a")
+    again = make("ecofed")
+    write_result(dataclasses.replace(again, totals=dataclasses.replace(again.totals, wall_seconds=1.0)), tmp_path / "b")
+    write_result(make("ecofed", seed=1), tmp_path / "c")
+    twice = joined([tmp_path / "a", tmp_path / "a"])
+    assert doubts(twice) == ["ecofed: the run with seed 0 is named 2 times, and counts so often"]
+    assert "ecofed (2 runs)" in plain_text(twice)
+    other = joined([tmp_path / name for name in "abc"])
+    assert doubts(other) == ["ecofed: 2 runs have seed 0; their mean is none over seeds"]
+    assert "ecofed (3 runs)" in plain_text(other)
 
 
 def sweep(make: Make, folder: Path) -> Frontier:

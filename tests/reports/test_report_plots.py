@@ -146,6 +146,8 @@ def test_the_frontier_is_what_no_other_beats(five_methods: Comparison, make: Mak
     assert [label for label, point in points.items() if point.efficient] == ["ecofed"]
     equal = compared_points(Comparison(results=[make("lgl"), replace(make("lgl"), method="fedgkt")]))
     assert [point.efficient for point in equal] == [True, True]
+    fewer = compared_points(Comparison(results=[make(), make("lgl", devices=10)]))
+    assert [point.bytes_per_device for point in fewer] == [make().total_bytes / 20, make("lgl").total_bytes / 10]
     with drawing("test"):
         assert compared_figure(Comparison(results=[make()])) is None
         figure = compared_figure(five_methods)

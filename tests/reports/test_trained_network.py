@@ -41,6 +41,20 @@ def test_counts_of_several_seeds_are_added_up(make: Make, of_answers: Answers) -
     assert "{:.3f} to {:.3f}".format(*interval(140, 200)) in page
 
 
+def test_seeds_that_hold_out_more_and_fewer_images(make: Make, of_answers: Answers) -> None:
+    """The interval is that of the accuracy beside it, for as many images as a seed has in the mean."""
+    devices = [spread_among(dict.fromkeys(range(count), (10, 8))) for count in (3, 5)]
+    found = [of_answers(*answers).test for answers in ((0.8, 10, 5), (1.0, 10, 25))]
+    held_out = [replace(one, devices=own) for one, own in zip(found, devices, strict=True) if one is not None]
+    runs = [make(seed=seed, scores=RunScores(held_out=one)) for seed, one in enumerate(held_out)]
+    page = trained_networks(Comparison(results=runs))
+    low, high = interval(0.9 * 150, 150)
+    cells = ["samples held out of uploads", "50 to 250", "0.900", f"{low:.3f} to {high:.3f}"]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+    assert "<td>3 to 5</td><td>10</td>" in page
+    assert page.count("<td>5 to 25</td>") == 10
+
+
 def test_the_spread_among_devices(make: Make, of_answers: Answers) -> None:
     devices = spread_among({number: (10, right) for number, right in enumerate([0, 5, *[8] * 17, 10])})
     assert devices is not None

@@ -308,6 +308,16 @@ def test_a_joined_report_says_which_inputs_differ(data: Path, tmp_path: Path) ->
     ]
 
 
+@pytest.mark.ci
+def test_a_comparison_says_which_methods_were_put_to_another_task(data: Path, tmp_path: Path) -> None:
+    settings = settings_of(data, rounds=1, **{"send-images.seed": 3, "send-images.sampled_devices": 1})
+    found = compare(settings, ["classic-fl", "send-images"], out=tmp_path / "both")
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "the runs differ in sampled_devices",
+        "the runs differ in their seeds, which deal out data and devices",
+    ]
+
+
 def test_data_that_change_while_a_comparison_runs_are_told(data: Path, tmp_path: Path) -> None:
     class PaintAfterTheFirst(SilentObserver):
         def finished(self, result: RunResult) -> None:

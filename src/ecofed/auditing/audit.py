@@ -91,8 +91,11 @@ def audit(
         key = key_of(target, images=images, passes=passes, unlike=unlike, seed=seed)
         finished = FinishedSteps(folder / STEPS_FOLDER, key)
         bench = Workbench(target, images=images, passes=passes, unlike=unlike, seed=seed)
-        steps = {name: finished.step(name, make) for name, make in _steps(bench, chosen, images).items()}
-        originals = steps.pop("originals")
+        originals = finished.step("originals", bench.as_they_are)  # first: devices may have fewer than were asked for
+        if WEIGHTS in chosen and originals.row.images < min(BATCHES.values()):
+            told(f"the attack on weights was not made: devices have {originals.row.images} images, too few for it")
+        makers = _steps(bench, chosen, originals.row.images)
+        steps = {name: finished.step(name, make) for name, make in makers.items()}
         rows = [each.row for each in steps.values()]
         read = finished.found("probe", Probed, partial(probed, bench))
         sums = None
@@ -139,7 +142,7 @@ def audit(
 
 
 def _steps(bench: Workbench, chosen: list[str], images: int) -> dict[str, Callable[[], Finished]]:
-    """By name, in the order of the table."""
+    """By name, in the order of the table; of so many images."""
     method = bench.target.config.method
     made: dict[str, Callable[[], Finished]] = {}
     if facts_of(method).images_leave_device:
@@ -150,8 +153,7 @@ def _steps(bench: Workbench, chosen: list[str], images: int) -> dict[str, Callab
     if WEIGHTS in chosen:
         made |= {weights_name(batch): partial(bench.weights, batch) for batch in BATCHES if BATCHES[batch] <= images}
     made |= {"jpeg": bench.usual_jpeg, "class-means": bench.class_means}
-    made |= {f"jpeg-{each}": partial(bench.curve, each) for each in QUALITIES}
-    return made | {"originals": bench.as_they_are}
+    return made | {f"jpeg-{each}": partial(bench.curve, each) for each in QUALITIES}
 
 
 def _chosen(names: Iterable[str] | None) -> list[str]:

@@ -11,8 +11,8 @@ from ecofed.config.methods import facts_of
 from ecofed.config.privacy import labels_leave, promise
 from ecofed.results.audits import FromSums, Leak
 
-#: So far from a half, times the root of how many were asked, an area under the curve is no chance: five deviations.
-CHANCE_OF_AUC = 5 / math.sqrt(12)
+#: An area under the curve that is so many standard deviations of chance above a half is no chance.
+MOST_DEVIATIONS = 5
 
 
 def facts_about(target: Target) -> list[str]:
@@ -69,7 +69,9 @@ def notes_about(target: Target, rows: list[Leak], sums: FromSums | None = None) 
         )
     if sums is not None and sums.control.available:
         above = (sums.control.auc or 0.0) - 0.5
-        if above > CHANCE_OF_AUC / math.sqrt(sums.control.members):
+        members, others = sums.control.members, sums.control.others
+        deviation = math.sqrt((members + others + 1) / (12 * members * others))  # of Mann and Whitney's statistic
+        if above > MOST_DEVIATIONS * deviation:
             notes.append(
                 f"the control is above chance (AUC {above + 0.5:.2f} in other devices' sums): what is said of sums is "
                 "not to be trusted"

@@ -19,6 +19,8 @@ from ecofed.files.json_values import parse, read_as
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.reports.files import read_file
 from ecofed.results.audits import Leak
+from ecofed.runs.kept_buffer import INDEX_FILE, KEPT_FOLDER
+from ecofed.runs.run_folder import MODEL_FILE
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -45,10 +47,17 @@ def key_of(target: Target, **settings: Any) -> str:
     known = {
         "config": target.config.to_dict(),
         "inputs": target.prepared.inputs,
-        "run": target.result is not None,
+        "run": False if target.run is None else _held_by(target.run),
         "settings": settings,
     }
     return sha256(json_text(known, sort_keys=True).encode()).hexdigest()
+
+
+def _held_by(run: Path) -> list[str]:
+    """Fingerprints of what is asked who took part: the index of the kept buffer, which has a checksum of each upload,
+    and the network. Another run, or a deletion, can leave all settings as they were."""
+    files = [run / KEPT_FOLDER / INDEX_FILE, run / MODEL_FILE]
+    return [sha256(file.read_bytes()).hexdigest() if file.is_file() else "none" for file in files]
 
 
 class FinishedSteps:

@@ -25,7 +25,7 @@ from ecofed.data.transforms import PADDING, centre
 from ecofed.errors import ModelError
 from ecofed.models import build_front
 from ecofed.randomness import generator, permutation
-from ecofed.results.audits import Membership
+from ecofed.results.audits import Membership, false_alarms
 from ecofed.runs.kept_buffer import KeptBuffer, holds_buffer, open_buffer
 from ecofed.runs.run_folder import MODEL_FILE
 from ecofed.runs.saved_model import load_model
@@ -112,8 +112,7 @@ def told_apart(of: str, members: np.ndarray, others: np.ndarray) -> Membership:
     m, n = len(members), len(others)
     area = (ranks[:m].sum() - m * (m + 1) / 2) / (m * n)
     # The threshold that at most one other in a hundred passes.
-    allowed = int(0.01 * n)
-    threshold = np.sort(others)[::-1][allowed]
+    threshold = np.sort(others)[::-1][false_alarms(n)]
     return Membership(
         of=of,
         available=True,
@@ -141,7 +140,6 @@ def _trained_on(target: Target) -> np.ndarray | str:
     """
     assert target.run is not None
     assert target.result is not None
-    parts = target.prepared.parts
     if holds_buffer(target.run):
         if _brought_their_own(target):
             return _ELSEWHERE
@@ -159,10 +157,10 @@ def _trained_on(target: Target) -> np.ndarray | str:
         if None in rounds:
             return "the run is of a version that did not record who took part in which round"
         devices = sorted({device for took_part in rounds for device in took_part or ()})
-        sample_N = {device: np.arange(len(parts[device])) for device in devices}
+        sample_N = {device: np.arange(len(target.prepared.parts[device])) for device in devices}
     if target.config.validation.on_server:
         sample_N = {device: own[~held_out(target.config, device, own)] for device, own in sample_N.items()}
-    images = [parts[device][own] for device, own in sample_N.items()]
+    images = [target.samples_of(device)[own] for device, own in sample_N.items()]
     return np.concatenate(images) if sum(map(len, images)) else "no device took part"
 
 
@@ -172,12 +170,13 @@ def _buffered(kept: KeptBuffer, target: Target, projection: np.ndarray) -> tuple
     codec = configured_codec(settings, bundle.activation_shape, bundle.upper.get(settings.bits))
     rows, images, total = [], [], 0
     for device in kept.buffer.devices:
+        own_N = target.samples_of(device)
         for view in kept.buffer.views_of(device).values():
             for at in range(0, len(view), _AT_ONCE):
                 which_B = np.arange(at, min(at + _AT_ONCE, len(view)))
                 scale_B = view.scale_N[which_B] if len(view.scale_N) else None
                 rows.append(codec.decode(view.rows[which_B], scale_B).reshape(len(which_B), -1) @ projection)
-            images.append(target.prepared.parts[device][view.sample_N])
+            images.append(own_N[view.sample_N])
             total += len(view)
         if total >= MOST_ROWS:
             break

@@ -20,6 +20,7 @@ from ecofed.data.decoded import NoTrainingImagesError
 from ecofed.data.stored import ImageRows, part_of
 from ecofed.devices.account import Account
 from ecofed.devices.local_data import LocalData
+from ecofed.devices.local_images import by_content
 from ecofed.errors import ConfigError
 from ecofed.files.ownership import refuse_if_owned
 from ecofed.models import build_front, load_arrays, state_arrays
@@ -37,6 +38,8 @@ from ecofed.slow_work import counted
 ATTACKED_DEVICES = 8
 #: The attacker's own devices are numbered from here, so that no draw of theirs is one of the run's.
 OWN_DEVICES = 1 << 30
+#: Of public images no attack is made with fewer.
+LEAST_PUBLIC = 2
 #: "All public images" are at most so many.
 MOST_PUBLIC = 10_000
 
@@ -70,17 +73,29 @@ class Target:
             parts.append(uploaded.part(np.arange(min(wanted, len(uploaded)))))
         return joined(parts)
 
+    def samples_of(self, device: int) -> np.ndarray:
+        """Which of the training images the samples are that a device may upload, in the order of their numbers."""
+        own: np.ndarray = self.prepared.parts[device]
+        if self.config.privacy.labels == "counts":
+            own = own[by_content(part_of(self.prepared.dataset.train.images_NHWC, own))]
+        return own
+
     def alike(self) -> tuple[ImageRows, np.ndarray, str]:
         """Public images like the devices' own, and their labels, in a fixed mixed order: the data set's test images.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: it has none, or too few to learn from.
         """
         dataset = self.prepared.dataset
         if dataset.test is None:
             raise ConfigError(
                 f"{dataset.title} has no test images, which stand for public ones like the devices'; add test/ or "
                 "test.parquet"
+            )
+        if len(dataset.test) < LEAST_PUBLIC:
+            raise ConfigError(
+                f"{dataset.title} has {len(dataset.test)} test image, and an attacker learns from {LEAST_PUBLIC} or "
+                "more: one to fit a decoder, one to judge it; add some to test/ or test.parquet"
             )
         chosen_N = mixed_order(len(dataset.test))[:MOST_PUBLIC]
         return part_of(dataset.test.images_NHWC, chosen_N), dataset.test.labels_N[chosen_N], dataset.title
@@ -131,8 +146,10 @@ class Target:
         return joined(parts)
 
     def as_tested(self) -> Target:
-        """The same, as test images pass it: as they are, and without noise."""
-        config = dataclasses.replace(self.config, privacy=PrivacyConfig()).replace(data__augment=False)
+        """The same, as test images pass it: as they are, and without noise; in the same order, which
+        ``privacy.labels`` decides."""
+        quiet = PrivacyConfig(labels=self.config.privacy.labels)
+        config = dataclasses.replace(self.config, privacy=quiet).replace(data__augment=False)
         task = dataclasses.replace(self.prepared.task, config=config)
         return dataclasses.replace(self, config=config, prepared=dataclasses.replace(self.prepared, task=task))
 

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from ecofed.auditing.decoder import pictures
 from ecofed.auditing.uploads import ask
 from ecofed.config.methods import REFERENCE
+from ecofed.config.privacy import PrivacyConfig
 from ecofed.config.problem import ModelConfig
 from ecofed.config.task import Task
+from ecofed.config.validation import ValidationConfig
 from ecofed.devices import DeviceWorker
 from ecofed.devices.local_data import LocalData
 from ecofed.models import build_model, initialise, load_arrays, state_arrays
@@ -39,8 +41,10 @@ BATCHES = {1: 4, 4: 8, 16: 16}
 
 
 def weights_task(task: Task, batch: int = 1) -> Task:
-    """The same images, in a run that sends weights: so many images a batch, one step."""
-    config = task.config.replace(
+    """The same images, in a run that sends weights: so many images a batch, one step. What the audited run's devices do
+    to their uploads, or keep back, is not of it: no device that sends weights can add noise to them."""
+    plain = dataclasses.replace(task.config, privacy=PrivacyConfig(), validation=ValidationConfig())
+    config = plain.replace(
         method=REFERENCE,
         model__name=NETWORK.name,
         model__width=NETWORK.width,

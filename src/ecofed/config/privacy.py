@@ -124,6 +124,8 @@ def _check_counts(config: Config, facts: type[Facts]) -> None:
         value,
         "which samples are of which class is not known; use another ecofed.sampling",
     )
+    rule = "samples cannot be kept by their class, which is not known; use kept_per_device"
+    require(config.kept_per_class is None, key, value, rule)
     rule = "how well a new upload fits is judged by its labels; use another ecofed.refresh"
     require(own.refresh != "plateau", key, value, rule)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ecofed.activations import View
+from ecofed.config.held_out import taking_part
 from ecofed.errors import ConfigError, EcoFedError, StorageError
 from ecofed.files.disk import flush_folder, remove_unfinished, write_json
 from ecofed.files.json_values import Count, parse, read_as
@@ -171,21 +172,44 @@ def _probes(kept: KeptBuffer, what: Selection, written: Sequence[str] | None) ->
 def _left(kept: KeptBuffer, selection: Selection) -> dict[int, list[int]]:
     """What of a selection is still there."""
     what: dict[int, list[int]] = {}
-    for device, samples in selection.items():
+    for device, asked in selection.items():
         gone = kept.origin.forgotten.get(device)
         present = {int(sample) for view in views_of(kept, device) for sample in view.sample_N}
         if not present and gone is None:
             raise ConfigError(
                 f"device {device} has nothing in the buffer of {kept.run}; 'ecofed buffer {kept.run}' lists it"
             )
-        unknown = sorted(set(samples) - present - set(gone or ()))
-        if unknown and gone != []:
-            raise ConfigError(f"device {device} has no sample {unknown[0]} in the buffer of {kept.run}")
+        samples = _uploaded_as(kept, device, asked, present.union(gone or ())) if gone != [] else asked
         if not samples and gone != []:
             what[device] = []
         elif own := sorted(set(samples) & present):
             what[device] = own
     return what
+
+
+def _uploaded_as(kept: KeptBuffer, device: int, asked: Sequence[int], known: Collection[int]) -> Sequence[int]:
+    """Numbers in the buffer of samples with these numbers on their device; ``known``: there, or deleted from there.
+
+    Raises:
+        ConfigError: one never came, or nobody knows which it is.
+    """
+    if not asked:
+        return asked
+    config, last = kept.config, max(known, default=0)
+    if config.privacy.labels == "counts":
+        raise ConfigError(
+            f"{kept.run}: its devices tell counts of classes (privacy.labels = counts), so nobody knows which upload "
+            f"is of which sample, and of which class; forget device {device} as a whole (--device {device})"
+        )
+    count = last + 1
+    while len(own_N := taking_part(config, device, count)) <= last:  # the device held some out, which it did not number
+        count *= 2
+    numbers = {int(number): at for at, number in enumerate(own_N)}
+    unknown = sorted(sample for sample in asked if numbers.get(sample) not in known)
+    if unknown:
+        held = "; what it held out (validation.on_devices) never came" * config.validation.on_devices
+        raise ConfigError(f"device {device} has no sample {unknown[0]} in the buffer of {kept.run}{held}")
+    return [numbers[sample] for sample in asked]
 
 
 def _take_out(kept: KeptBuffer, what: Selection) -> None:

@@ -77,6 +77,8 @@ def cells(row: Leak) -> tuple[str, ...]:
 def headline(audit: Audit) -> str:
     """What was found, in a sentence."""
     worst = audit.worst
+    if worst is None and any(row.kind == "control" for row in audit.rows):
+        return f"{audit.method}: no attack on its uploads was asked for (--attacks), only the control"
     if worst is None or worst.ssim is None or worst.reidentified is None:
         return f"{audit.method}: no upload is about a single image"
     what = "an upload" if audit.sums is None else "the sum over a class with one image,"
@@ -155,7 +157,8 @@ def membership_sentence(found: Membership) -> str:
         among = f"among {found.candidates} images {found.picked:.1%} are picked (chance {1 / found.candidates:.1%}). "
     return (
         f"From the {found.of}: images that took part are told from others with an AUC of {found.auc:.3f} (chance 0.5); "
-        f"at one false alarm in a hundred {found.tpr_at_1_percent_fpr:.1%} of them are found (chance 1 %). {among}"
+        f"with at most one false alarm in a hundred {found.tpr_at_1_percent_fpr:.1%} of them are found (chance "
+        f"{found.chance_of_found:.1%}). {among}"
         f"{found.members:,} images that took part, {found.others:,} that did not."
     )
 

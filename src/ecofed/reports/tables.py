@@ -57,6 +57,8 @@ class Row:
     method: str | None = None
     """``None`` for a floor."""
     seeds: int = 1
+    runs: int = 1
+    """More than seeds where runs of the same settings have the same seed."""
     final_accuracy: Spread | None = None
     best_accuracy: float | None = None
     bytes_per_device_round: float | None = None
@@ -73,7 +75,9 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The texts of :data:`COLUMNS`."""
         return (
-            f"{self.label} ({self.seeds} seeds)" if self.seeds > 1 else self.label,
+            f"{self.label} ({self.runs} {'seeds' if self.runs == self.seeds else 'runs'})"
+            if self.runs > 1
+            else self.label,
             _spread(self.final_accuracy),
             human_bytes(self.total_bytes),
             self._against_classic(),
@@ -117,7 +121,8 @@ def rows(result: Comparison | RunResult) -> list[Row]:
         Row(
             label=row["label"],
             method=row["method"],
-            seeds=len(row["seeds"]),
+            seeds=len(set(row["seeds"])),
+            runs=len(row["seeds"]),
             final_accuracy=Spread(
                 mean=row["final_test_accuracy"],
                 low=row["final_test_accuracy_low"],

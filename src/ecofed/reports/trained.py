@@ -81,11 +81,13 @@ def _overview(judged: Sequence[tuple[RunGroup, Mapping[str, list[Scores]]]]) -> 
 
 
 def _overview_cells(scores: Sequence[Scores]) -> list[str]:
-    samples, errors = scores[0].samples, [one.calibration.error for one in scores if one.calibration]
+    errors = [one.calibration.error for one in scores if one.calibration]
+    share = sum(one.right / one.samples for one in scores) / len(scores)
+    samples = round(sum(one.samples for one in scores) / len(scores))  # with another seed others are held out
     return [
-        f"{samples:,}",
+        _span([one.samples for one in scores]),
         _mean([one.accuracy for one in scores]),
-        _interval(sum(one.right for one in scores) / len(scores), samples),
+        _interval(share * samples, samples),
         _mean(errors),
     ]
 
@@ -105,11 +107,10 @@ def _among_devices(judged: Sequence[tuple[RunGroup, Mapping[str, list[Scores]]]]
 
 
 def _device_cells(known: Sequence[DeviceScores]) -> list[str]:
-    first = known[0]
     quantiles = [_mean([one.quantiles.get(share) for one in known]) for share in _QUANTILES]
     return [
-        f"{len(first.devices):,}",
-        f"{np.median(first.samples):g}",
+        _span([len(one.devices) for one in known]),
+        f"{np.median(np.concatenate([one.samples for one in known])):g}",
         *quantiles,
         _mean([one.worst_tenth for one in known]),
         _mean([one.deviation for one in known]),
@@ -124,9 +125,9 @@ def _by_class(found: Sequence[tuple[RunGroup, list[Scores]]], names: Sequence[st
     first = columns[0]
     order = sorted(range(len(names)), key=lambda at: (first[at] is None, first[at] or 0.0, at))
     shown = order[:MOST_SHOWN]
-    counts = found[0][1][0].class_samples
+    counts_K = list(zip(*(one.class_samples for one in found[0][1]), strict=True))
     lines = "".join(
-        f"<tr><th scope='row'>{escape(names[at])}</th><td>{counts[at]:,}</td>"
+        f"<tr><th scope='row'>{escape(names[at])}</th><td>{_span(counts_K[at])}</td>"
         + "".join(_heat(column[at], "" if column[at] is None else accuracy(column[at] or 0.0)) for column in columns)
         + "</tr>"
         for at in shown
@@ -208,6 +209,12 @@ def _heat(share: float | None, text: str) -> str:
 
 def _interval(right: float, samples: int) -> str:
     return " to ".join(map(accuracy, interval(right, samples))) if samples else ABSENT
+
+
+def _span(counts: Sequence[int]) -> str:
+    """Of several seeds: one number, or the least and the most."""
+    least, most = min(counts), max(counts)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _mean(values: Sequence[float | None]) -> str:

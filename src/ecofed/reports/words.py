@@ -139,7 +139,8 @@ def warnings(result: Comparison | RunResult) -> list[str]:
 
 
 def doubts(result: Comparison | RunResult) -> list[str]:
-    """What the figures do not show, and spoils them: who is no better than guessing, and devices that have nothing."""
+    """What the figures do not show, and spoils them: who is no better than guessing, devices that have nothing, and
+    runs that are taken for another seed's."""
     comparison, lines = as_comparison(result), []
     data = comparison.results[0].data
     idle = [row.label for row in rows(comparison) if not row.is_floor and guesses(row, comparison)]
@@ -148,6 +149,21 @@ def doubts(result: Comparison | RunResult) -> list[str]:
     empty = sum(not any(counts) for counts in data.label_counts)
     if empty and not data.brought:
         lines.append(f"{empty} of {len(data.label_counts)} devices hold{'s' * (empty == 1)} no samples.")
+    return lines + _repeated(comparison)
+
+
+def _repeated(comparison: Comparison) -> list[str]:
+    """Where runs of the same settings have the same seed: a mean over them is none over seeds."""
+    lines = []
+    for group in comparison.groups():
+        by_seed: dict[int, list[RunResult]] = {}
+        for result in group.results:
+            by_seed.setdefault(result.seed, []).append(result)
+        for seed, runs in by_seed.items():
+            if len(runs) > 1 and all(run == runs[0] for run in runs):
+                lines.append(f"{group.label}: the run with seed {seed} is named {len(runs)} times, and counts so often")
+            elif len(runs) > 1:
+                lines.append(f"{group.label}: {len(runs)} runs have seed {seed}; their mean is none over seeds")
     return lines
 
 

@@ -53,6 +53,11 @@ class Leak:
             object.__setattr__(self, name, cleaned(getattr(self, name), LONGEST_NAME))
 
 
+def false_alarms(others: int) -> int:
+    """Of so many images that took no part, how many may be taken for some that did: one in a hundred."""
+    return others // 100
+
+
 @dataclass(frozen=True, kw_only=True)
 class Membership:
     """Whether it can be told that an image took part."""
@@ -64,7 +69,8 @@ class Membership:
     auc: Fraction | None = None
     """Of the attack's score, members against others; chance is 0.5."""
     tpr_at_1_percent_fpr: Fraction | None = None
-    """Of the members, those that are told where one other in a hundred is taken for one; chance is 0.01."""
+    """Of the members, those that are told where at most one other in a hundred is taken for one; chance is
+    :attr:`chance_of_found`."""
     members: Count = 0
     others: Count = 0
     picked: Fraction | None = None
@@ -74,6 +80,12 @@ class Membership:
     def __post_init__(self) -> None:
         for name in ("of", "why_not"):
             object.__setattr__(self, name, cleaned(getattr(self, name)))
+
+    @property
+    def chance_of_found(self) -> float:
+        """That a score which says nothing passes the threshold: it is as likely at every place among the others. Of
+        very many of them one in a hundred, of few more than that."""
+        return (false_alarms(self.others) + 1) / (self.others + 1)
 
     def among(self, picked: float, candidates: int) -> Membership:
         """The same, and how many are told among so many images at once."""

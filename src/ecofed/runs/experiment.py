@@ -23,7 +23,7 @@ from ecofed.methods.unsaid import unsaid
 from ecofed.onnx import require_runtime
 from ecofed.reports.files import read_summary, write_result, write_summary
 from ecofed.reports.html import REPORT_FILE, write_report
-from ecofed.reports.joining import changed_inputs
+from ecofed.reports.joining import differences
 from ecofed.reports.unfinished import write_unfinished
 from ecofed.results import Comparison, RunResult
 from ecofed.results.scores import RunScores
@@ -296,7 +296,7 @@ def compare(
             check_finished(dict(zip(places, configs, strict=True)), observer.note)
         with told_what_is_kept(folder, places, observer.note):
             results = run_several(configs, places, jobs=jobs, resume=resume, observer=observer, command=command)
-        comparison = Comparison(results=results, command=command, notes=changed_inputs(results))
+        comparison = Comparison(results=results, command=command, notes=differences(results))
         known = _summarised(folder) if resume else None
         if known is not None and known.results == results:
             comparison = known

@@ -19,7 +19,7 @@ from ecofed.reports.plots.names import short
 from ecofed.reports.plots.style import drawing, png
 from ecofed.reports.tables import floors
 from ecofed.reports.units import human_bytes
-from ecofed.results import Comparison
+from ecofed.results import Comparison, RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,9 +47,8 @@ class PlottedPoint:
 def compared_points(comparison: Comparison) -> list[PlottedPoint]:
     """A point for each group of a comparison that moved bytes."""
     looks = theme.styles(comparison.groups())
-    devices = max(1, len(comparison.results[0].data.label_counts))
     found = [
-        (group, group.spread(lambda r: r.total_bytes).mean, group.spread(lambda r: r.totals.final_test_accuracy).mean)
+        (group, group.spread(_of_a_device).mean, group.spread(lambda r: r.totals.final_test_accuracy).mean)
         for group in comparison.groups()
     ]
     found = [one for one in found if one[1] > 0]
@@ -57,7 +56,7 @@ def compared_points(comparison: Comparison) -> list[PlottedPoint]:
         PlottedPoint(
             label=group.label,
             method=group.method,
-            bytes_per_device=size / devices,
+            bytes_per_device=size,
             accuracy=accuracy,
             efficient=not any(
                 other >= accuracy and less <= size and (other, less) != (accuracy, size) for _, less, other in found
@@ -66,6 +65,11 @@ def compared_points(comparison: Comparison) -> list[PlottedPoint]:
         )
         for group, size, accuracy in found
     ]
+
+
+def _of_a_device(result: RunResult) -> float:
+    """Bytes; runs that are joined may have other numbers of devices."""
+    return result.total_bytes / max(1, len(result.data.label_counts))
 
 
 def device_floors(comparison: Comparison) -> list[tuple[str, float]]:
