@@ -14,6 +14,7 @@ import json
 import math
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -28,6 +29,7 @@ _SUFFIX = ".tmp"
 _KEPT_OF_NAME = 100
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_DAY_SECONDS = 86400.0
 
 
 # --- writing ---
@@ -173,10 +175,16 @@ def remove_unfinished_of(path: Path) -> None:
     _remove_left(path.parent, glob.escape(_kept_of(path)))
 
 
-def _remove_left(folder: Path, names: str) -> None:
+def remove_abandoned(folder: Path) -> None:
+    """The same in a folder that nobody owns, where others may be writing: of what nobody has written to for a day."""
+    _remove_left(folder, "*", before=time.time() - _DAY_SECONDS)
+
+
+def _remove_left(folder: Path, names: str, before: float = math.inf) -> None:
     with contextlib.suppress(OSError):
         for left_over in folder.glob(f".{names}.{'[0-9a-f]' * 16}{_SUFFIX}"):
-            left_over.unlink(missing_ok=True)
+            if before == math.inf or left_over.stat().st_mtime < before:
+                left_over.unlink(missing_ok=True)
 
 
 def _kept_of(path: Path) -> str:
