@@ -227,7 +227,7 @@ class TestDecodedCache:
 
     @pytest.mark.parametrize(
         ("mark", "at"),
-        [(b"train_names", 6), (b"PK\x01\x02", 8), (b"PK\x01\x02", 10), (b"), }", 3)],
+        [(b"train_names", 6), (b"PK\x01\x02", 8), (b"PK\x01\x02", 10), (b"), }", 0)],
         ids=["a name", "said to be encrypted", "another compression", "a bracket"],
     )
     def test_an_entry_whose_parts_have_other_names_or_kinds_is_rebuilt(

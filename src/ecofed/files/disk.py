@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from ecofed.errors import ConfigError, StorageError
 from ecofed.errors.foreign_text import json_escaped
+from ecofed.files.reading import content_of
 
 _SUFFIX = ".tmp"
 #: Of the file's own name, so that the temporary one is never too long for a folder.
@@ -78,7 +79,7 @@ def holds_json(path: Path, values: object) -> bool:
     """Whether a file says just this already, so that it need not be written."""
     text = json_text(values, indent=1, ascii_only=False) + "\n"
     try:
-        return path.read_bytes() == text.encode("utf-8", "backslashreplace")
+        return content_of(path) == text.encode("utf-8", "backslashreplace")
     except OSError:
         return False
 
@@ -290,6 +291,8 @@ def _finite(value: Any) -> Any:
 
 # --- reading ---
 
+#: What a shell hands over as a file, ``<(...)``, has somebody who writes to it.
+_HANDED = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -300,7 +303,8 @@ def read_text(path: str | Path) -> str:
         ConfigError: it cannot be read, or is not UTF-8; the message says what it is where that can be told.
     """
     try:
-        data = Path(path).read_bytes()
+        handed = str(path).startswith(_HANDED)
+        data = Path(path).read_bytes() if handed else content_of(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     other = next((name for mark, name in _OTHER_MARKS.items() if data.startswith(mark)), None)

@@ -1,4 +1,4 @@
-"""Files that are read: a named pipe, a socket or a device in a file's place is refused, where it would be waited for."""
+"""Files that are read: a named pipe, a socket or a device in a file's place is refused; it would be waited for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def opened(path: str | Path, *, buffering: int = -1) -> BinaryIO:
     Raises:
         OSError: it cannot be, or is something else.
     """
-    return open(path, "rb", buffering=buffering, opener=_regular)  # type: ignore[return-value]  # noqa: SIM115
+    return open(path, "rb", buffering=buffering, opener=_regular)
 
 
 def content_of(path: str | Path) -> bytes:
