@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 
 from ecofed.config.schema import Config
 from ecofed.costs.ledger import Ledger
-from ecofed.errors import ConfigError, StorageError
+from ecofed.errors import ConfigError, ModelError, StorageError, WireError
 from ecofed.files import disk as files
 from ecofed.files.disk import (
     append_text,
@@ -29,7 +31,12 @@ from ecofed.files.disk import (
     write_together,
     writing,
 )
+from ecofed.files.reading import content_of
+from ecofed.files.tensor_files import is_described
+from ecofed.pretraining.checkpoint_front import read_checkpoint
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
+from ecofed.runs.saved_model import load_model
+from ecofed.wire import FrontBundle
 
 
 def names(folder: Path) -> list[str]:
@@ -190,6 +197,38 @@ def a_device(_: Path) -> Path:
 def a_link_in_a_circle(folder: Path) -> Path:
     (folder / "circle").symlink_to(folder / "circle")
     return folder / "circle"
+
+
+def a_socket(folder: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(folder):  # whose path may be long
+        made.bind("socket")
+    return folder / "socket"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+@pytest.mark.parametrize("place", [a_pipe, a_socket, lambda _: Path("/dev/zero")], ids=["pipe", "socket", "device"])
+def test_what_is_no_regular_file_is_not_waited_for(place: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = place(tmp_path)
+    for read, error in ((content_of, OSError), (read_text, ConfigError), (load_model, ModelError)):
+        with pytest.raises(error, match="it is no regular file"):
+            read(path)
+    with pytest.raises(WireError, match="it is no regular file"):
+        FrontBundle.load(path)
+    with pytest.raises(ModelError, match=r"cannot be read \(it is no regular file"):
+        read_checkpoint(path)
+    assert not is_described(path)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no such folder")
+def test_text_that_a_shell_hands_over_is_read() -> None:
+    """``ecofed forget RUN --samples <(...)``."""
+    reading, writing_to = os.pipe()
+    os.write(writing_to, b"3:1\n")
+    os.close(writing_to)
+    try:
+        assert read_text(f"/dev/fd/{reading}") == "3:1\n"
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize("place", [long_name, below_a_file, a_folder, a_pipe, a_device, a_link_in_a_circle])

@@ -153,6 +153,15 @@ def test_an_audit_without_an_attack_says_so(audited: Path) -> None:
     assert headline(nothing) == "ecofed: no upload is about a single image"
 
 
+@pytest.mark.parametrize("name", [AUDIT_FILE, PAGE_FILE])
+def test_a_file_of_the_users_own_is_not_replaced(name: str, audited: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(audited, tmp_path / "audit"))
+    (folder / name).write_text("mine")
+    with pytest.raises(ConfigError, match=rf"{name} is not a file that ecofed wrote; move it"):
+        made(folder, resume=True)
+    assert (folder / name).read_text() == "mine"
+
+
 def test_an_edited_file_is_refused(audited: Path, tmp_path: Path) -> None:
     values = json.loads((audited / AUDIT_FILE).read_text())
     values["rows"][0]["ssim"] = 7

@@ -225,6 +225,36 @@ class TestDecodedCache:
         np.testing.assert_array_equal(load_dataset(str(tmp_path)).train.images_NHWC, images)
         assert len(entry.read_bytes()) == len(content)
 
+    @pytest.mark.parametrize(
+        ("mark", "at"),
+        [(b"train_names", 6), (b"PK\x01\x02", 8), (b"PK\x01\x02", 10), (b"), }", 0)],
+        ids=["a name", "said to be encrypted", "another compression", "a bracket"],
+    )
+    def test_an_entry_whose_parts_have_other_names_or_kinds_is_rebuilt(
+        self, tmp_path: Path, isolated: Path, mark: bytes, at: int
+    ) -> None:
+        for name in ("cat", "dog"):
+            (tmp_path / "set" / "train" / name).mkdir(parents=True)
+            Image.fromarray(pictures(1)[0]).save(tmp_path / "set" / "train" / name / "1.png")
+        load_dataset(str(tmp_path / "set"))
+        (entry,) = self.entries(isolated)
+        whole = bytearray(entry.read_bytes())
+        whole[whole.rindex(mark) + at] ^= 1
+        entry.write_bytes(whole)
+        assert load_dataset(str(tmp_path / "set")).classes == ("cat", "dog")
+        assert entry.read_bytes() != whole
+
+    def test_what_a_killed_process_left_in_the_cache_goes_after_a_day(self, tmp_path: Path, isolated: Path) -> None:
+        (isolated / "decoded").mkdir(parents=True)
+        old, new = (isolated / "decoded" / f".of-a-set.npz.{digit * 16}.tmp" for digit in "01")
+        old.write_bytes(b"half")
+        new.write_bytes(b"being written")
+        os.utime(old, (1e9, 1e9))
+        write_parquet(tmp_path / "train.parquet", pictures(2), [0, 1])
+        load_dataset(str(tmp_path))
+        assert not old.exists()
+        assert new.exists()
+
     def test_a_changed_file_replaces_its_entry(self, tmp_path: Path, isolated: Path) -> None:
         for seed in range(3):
             images = pictures(3, seed=seed)

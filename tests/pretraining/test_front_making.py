@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -158,6 +159,30 @@ def test_a_foreign_checkpoint_is_refused(images: PublicImages, tmp_path: Path) -
     pretrain_front(SMALL, images, QUICK, checkpoint=path)
     with pytest.raises(CheckpointError, match="other settings"):
         pretrain_front(SMALL, images, dataclasses.replace(QUICK, seed=2), checkpoint=path)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused_not_trained_on(images: PublicImages, tmp_path: Path) -> None:
+    """PyTorch's own reader takes it as it is."""
+    few = dataclasses.replace(images, images_NHWC=images.images_NHWC[:16], labels_N=images.labels_N[:16])
+    path, recipe = tmp_path / "training.ckpt", Recipe(epochs=1, batch_size=16)
+
+    def go_on() -> None:
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, few.classes))
+        train.train_network(network, few, recipe, checkpoint=path)
+
+    go_on()
+    whole = path.read_bytes()
+    go_on()
+    path.write_bytes(whole[4 + 4 :])  # as earlier versions wrote it
+    go_on()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 0x40]) + whole[middle + 1 :])
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of this training \(it is damaged.*; delete it"):
+        go_on()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"training\.ckpt: cannot be read \(it is no regular file"):
+        go_on()
 
 
 def test_a_bottleneck_front_is_narrow_and_bounded(narrow_front: FrontBundle) -> None:

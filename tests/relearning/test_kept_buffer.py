@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +94,25 @@ def test_whatever_is_damaged_is_said_in_one_line(copied: Callable[[str], Path]) 
     min(kept.glob("*.view")).unlink()
     with pytest.raises(CheckpointError, match="damaged"):
         open_buffer(kept.parent)
+
+
+@pytest.mark.parametrize(("length", "reason"), [(0, "it is empty"), (7, "it is cut off"), (30, "it is cut off")])
+def test_an_upload_that_is_empty_or_cut_off_is_called_that(
+    length: int, reason: str, copied: Callable[[str], Path]
+) -> None:
+    path = min((copied("run") / KEPT_FOLDER).glob("*.view"))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=rf"\.view: damaged \({reason}\); a kept buffer cannot"):
+        open_buffer(path.parent.parent)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+def test_a_pipe_in_the_place_of_an_upload_is_not_waited_for(copied: Callable[[str], Path]) -> None:
+    path = min((copied("run") / KEPT_FOLDER).glob("*.view"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"\.view: damaged \(it is no regular file"):
+        open_buffer(path.parent.parent)
 
 
 def test_rows_are_what_the_devices_sent(collected: Path) -> None:

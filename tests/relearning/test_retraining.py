@@ -63,6 +63,19 @@ def test_what_changes_nothing_is_said(collected: Path) -> None:
     ]
 
 
+def test_an_earlier_result_that_cannot_be_read_is_said(copied: Callable[[str], Path]) -> None:
+    """One that is not there any more is none."""
+    source, heard = copied("run"), Heard()
+    (source / "result.json").write_text("{")
+    learned = retrain(source, sets=["rounds=1"], observer=heard)
+    (note,) = [text for text in heard.notes if "result.json" in text]
+    assert note in learned.notes
+    assert "is not valid JSON" in note
+    assert "nothing is compared with that run" in note
+    (source / "result.json").unlink()
+    assert not [text for text in retrain(source, sets=["rounds=1"]).notes if "result.json" in text]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -28,6 +28,7 @@ from ecofed.config.methods import EcoFedConfig
 from ecofed.errors import CheckpointError, ConfigError
 from ecofed.files.disk import flush, flush_folder, remove_unfinished, writing
 from ecofed.files.growing import GrowingTable
+from ecofed.files.reading import content_of, opened
 from ecofed.files.sealing import Seal, seal_if
 
 #: Where in a run's folder the buffer lies.
@@ -64,7 +65,7 @@ class Budget:
             if mapped is None:
                 if len(self._maps) == _MOST_MAPS:
                     del self._maps[next(iter(self._maps))]
-                with path.open("rb") as file:
+                with opened(path) as file:
                     mapped = self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             return mapped
 
@@ -210,8 +211,7 @@ class DiskBuffer(ReplayBuffer):
         try:
             self._table.load(arrays["uploads"])
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{self.folder / _TABLE}: damaged ({reason}); {self._cure}") from error
+            raise CheckpointError(f"{self.folder / _TABLE}: damaged ({_reason(error)}); {self._cure}") from error
         latest: dict[int, dict[int, int]] = {}
         for device, view, checksum in self._table:
             kept = latest.setdefault(device, {})
@@ -245,16 +245,15 @@ class DiskBuffer(ReplayBuffer):
             rows = _rows(content, shape, self._opening(path, content))
             return np.asarray(rows[np.asarray(rows_B)])
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: damaged ({' '.join(str(error).split())}); {self._cure}") from error
+            raise CheckpointError(f"{path}: damaged ({_reason(error)}); {self._cure}") from error
 
     def _checked(self, name: str, device: int, view: int) -> View:
         path = f"{self.folder}/{name}"  # a start checks every one: a Path each costs a second in a hundred thousand
         try:
-            with open(path, "rb", buffering=0) as file:
-                content = file.readall()
+            content = content_of(path)
             stored = _read(content, f"{device}-{view}-", name, self._opening(path, content))
-        except (OSError, ValueError, struct.error) as error:
-            raise CheckpointError(f"{path}: damaged ({' '.join(str(error).split())}); {self._cure}") from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: damaged ({_reason(error)}); {self._cure}") from error
         rows = StoredRows(self, name, (len(stored), _row_bytes(content)))
         return View(rows=rows, scale_N=stored.scale_N, sample_N=stored.sample_N, labels_N=stored.labels_N)
 
@@ -296,6 +295,8 @@ def _read(content: bytes, prefix: str, name: str, sealed: tuple[Seal, str] | Non
     Raises:
         ValueError: it is not such a file.
     """
+    if len(content) < _ROWS_AT:
+        raise ValueError("it is cut off" if content else "it is empty")
     magic, checksum = _HEAD.unpack_from(content)
     version, _, has_scales, device, view, samples, row_bytes = _REST.unpack_from(content, _HEAD.size)
     if (magic, version) != (_MAGIC if sealed is None else _SEALED, _VERSION) or f"{device}-{view}-" != prefix:
@@ -321,6 +322,11 @@ def _rows(content: Content, shape: tuple[int, int], sealed: tuple[Seal, str] | N
     seal, subject = sealed
     head = content[_HEAD.size : _ROWS_AT]
     return SealedRows(seal=seal, content=content, head=head, at=_ROWS_AT, shape=shape, subject=subject)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """In a line, which names the file already."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
 
 
 def _row_bytes(content: bytes) -> int:

@@ -26,7 +26,8 @@ from ecofed.config.privacy import labels_leave
 from ecofed.errors import ConfigError, nearest
 from ecofed.files.disk import holds_json, write_json
 from ecofed.files.ownership import OWNER_FILE, owned
-from ecofed.reports.audits import PAGE_FILE, write_audit_page
+from ecofed.files.replacing import refuse_strange
+from ecofed.reports.audits import GRID_FILE, PAGE_FILE, PLOT_FILE, write_audit_page
 from ecofed.reports.files import AUDIT_FILE
 from ecofed.results.audits import Audit, FromSums, Membership
 from ecofed.runs.environment import describe_environment, git_commit
@@ -84,6 +85,7 @@ def audit(
     with owned(folder):  # before the run is read: nothing is deleted from it while an audit is under way in its folder
         if not resume and any(entry.name != OWNER_FILE for entry in folder.iterdir()):
             raise ConfigError(f"{folder} is not empty; resume continues the audit there")
+        refuse_strange(*(folder / name for name in (AUDIT_FILE, PAGE_FILE, GRID_FILE, PLOT_FILE)))
         target = target_of(source, sets, told)
         side = target.prepared.task.input_size
         passes = max(_FEWEST_PASSES, PASSES * 32 * 32 // (side * side)) if passes is None else passes

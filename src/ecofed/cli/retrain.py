@@ -77,5 +77,5 @@ def print_learned(result: RunResult, folder: Path, run: Path, *, json: bool) -> 
     from ecofed.relearning.retraining import earlier_result
     from ecofed.results import Comparison
 
-    before = earlier_result(run)
+    before = earlier_result(run, lambda _: None)  # was told when it began
     print_results(result if before is None else Comparison(results=[before, result]), folder)

@@ -9,8 +9,6 @@ is rebuilt. What is checked of a source is checked before the cache is asked.
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -27,12 +25,15 @@ from ecofed.data.places import cache_folder
 from ecofed.data.reading import Reading
 from ecofed.data.stored import ImageRows, RowFile, StoredImages, digest_of
 from ecofed.errors import DataError, StorageError
-from ecofed.files.disk import writing
+from ecofed.files.disk import remove_abandoned, writing
+from ecofed.files.reading import opened
 
 VERSION = 5
 """Raise when what is stored, or how pictures are decoded, changes."""
 
 _CHUNK = 1 << 20
+#: Of the array in an entry that names the others; entries of earlier versions do not have it.
+_NAMES = "names"
 
 Splits = tuple[Split, Split | None]
 
@@ -105,7 +106,7 @@ def _content(path: Path, layout: Format, files: Sequence[Path]) -> str:
         # With their folders: a picture's folder is its label, and moving it changes nothing else.
         name = os.path.relpath(file, path).encode("utf-8", "surrogateescape")
         own = blake2b(digest_size=20)
-        with file.open("rb", buffering=0) as stream:
+        with opened(file, buffering=0) as stream:
             while block := stream.read(_CHUNK):
                 own.update(block)
         whole.update(len(name).to_bytes(8, "big") + name + own.digest())
@@ -127,9 +128,11 @@ def _rows_file(entry: Path, part: str) -> Path:
 
 def _store(entry: Path, source: str, content: str, train: Split, test: Split | None) -> None:
     arrays = _to_arrays("train", train) | (_to_arrays("test", test) if test is not None else {})
+    arrays[_NAMES] = np.array(sorted(arrays), np.str_)
     try:
         with writing(entry, durable=False) as stream:
             np.savez(stream, allow_pickle=False, **arrays)
+        remove_abandoned(entry.parent)
         for stale in entry.parent.glob(f"{source}-*"):
             if not stale.name.startswith(f"{source}-{content}-"):
                 stale.unlink(missing_ok=True)
@@ -163,10 +166,12 @@ def _to_arrays(part: str, split: Split) -> dict[str, Any]:
 
 def _load(entry: Path) -> Splits | None:
     try:
-        with entry.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with opened(entry) as stream, np.load(stream, allow_pickle=False) as arrays:
+            if _NAMES in arrays and sorted(arrays.files) != sorted([*arrays[_NAMES].tolist(), _NAMES]):
+                return None  # contents have checksums in the archive, what they are called has none
             train = _from_arrays("train", arrays, entry)
             return train, _from_arrays("test", arrays, entry) if "test_images" in arrays else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # a damaged archive fails in many ways
         return None
 
 
@@ -200,7 +205,7 @@ def _from_arrays(part: str, arrays: Any, entry: Path) -> Split:
 def _rows_of(file: Path, shape: np.ndarray, digest: str) -> ImageRows:
     """The photographs that belong to an entry. Raises ``ValueError`` where they are not what was written."""
     count, height, width, channels = shape.tolist()
-    images_NHWC = StoredImages(RowFile(file.open("rb")), (height, width, channels), np.arange(count))
+    images_NHWC = StoredImages(RowFile(opened(file)), (height, width, channels), np.arange(count))
     if file.stat().st_size != count * height * width * channels or digest_of(images_NHWC) != digest:
         raise ValueError("not the photographs of this cache")
     return images_NHWC

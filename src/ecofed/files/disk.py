@@ -14,6 +14,7 @@ import json
 import math
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,12 +23,14 @@ from typing import Any, BinaryIO
 
 from ecofed.errors import ConfigError, StorageError
 from ecofed.errors.foreign_text import json_escaped
+from ecofed.files.reading import content_of
 
 _SUFFIX = ".tmp"
 #: Of the file's own name, so that the temporary one is never too long for a folder.
 _KEPT_OF_NAME = 100
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_DAY_SECONDS = 86400.0
 
 
 # --- writing ---
@@ -76,7 +79,7 @@ def holds_json(path: Path, values: object) -> bool:
     """Whether a file says just this already, so that it need not be written."""
     text = json_text(values, indent=1, ascii_only=False) + "\n"
     try:
-        return path.read_bytes() == text.encode("utf-8", "backslashreplace")
+        return content_of(path) == text.encode("utf-8", "backslashreplace")
     except OSError:
         return False
 
@@ -173,10 +176,16 @@ def remove_unfinished_of(path: Path) -> None:
     _remove_left(path.parent, glob.escape(_kept_of(path)))
 
 
-def _remove_left(folder: Path, names: str) -> None:
+def remove_abandoned(folder: Path) -> None:
+    """The same in a folder that nobody owns, where others may be writing: of what nobody has written to for a day."""
+    _remove_left(folder, "*", before=time.time() - _DAY_SECONDS)
+
+
+def _remove_left(folder: Path, names: str, before: float = math.inf) -> None:
     with contextlib.suppress(OSError):
         for left_over in folder.glob(f".{names}.{'[0-9a-f]' * 16}{_SUFFIX}"):
-            left_over.unlink(missing_ok=True)
+            if before == math.inf or left_over.stat().st_mtime < before:
+                left_over.unlink(missing_ok=True)
 
 
 def _kept_of(path: Path) -> str:
@@ -282,6 +291,8 @@ def _finite(value: Any) -> Any:
 
 # --- reading ---
 
+#: What a shell hands over as a file, ``<(...)``, has somebody who writes to it.
+_HANDED = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -292,7 +303,8 @@ def read_text(path: str | Path) -> str:
         ConfigError: it cannot be read, or is not UTF-8; the message says what it is where that can be told.
     """
     try:
-        data = Path(path).read_bytes()
+        handed = str(path).startswith(_HANDED)
+        data = Path(path).read_bytes() if handed else content_of(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     other = next((name for mark, name in _OTHER_MARKS.items() if data.startswith(mark)), None)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ecofed.files.disk import append_at, flush_folder
+from ecofed.files.reading import opened
 
 
 class GrowingTable:
@@ -69,7 +70,7 @@ class GrowingTable:
         count, checksum = saved.tolist()
         content = b""
         if count:
-            with self._path.open("rb") as file:
+            with opened(self._path) as file:
                 content = file.read(8 * self._columns * count)
         if len(content) != 8 * self._columns * count or zlib.crc32(content) != checksum:
             raise ValueError(f"{self._path} is damaged")

@@ -28,7 +28,7 @@ else:
 #: In a folder that has an owner; it says nothing about what else the folder holds.
 OWNER_FILE = ".owner"
 
-_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 #: The owner names itself right after it took the lock; nobody waits longer to read who it is.
 _NAMED_WITHIN_SECONDS = 1.0
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -78,7 +78,8 @@ def _parsed(content: bytes) -> Any:
 
 
 def _page(path: Path) -> bool:
-    return b"<p class='kicker'>EcoFed report" in path.read_bytes()
+    content = path.read_bytes()
+    return any(b"<p class='kicker'>EcoFed " + kind in content for kind in (b"report", b"audit"))
 
 
 def _plot(path: Path) -> bool:

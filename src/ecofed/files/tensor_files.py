@@ -15,6 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ecofed.files.reading import check_regular, opened
+
 #: Of the entries in front of the arrays: where the description stands, and where the checksum.
 DESCRIPTION, _CHECKSUM = "ecofed", "checksum"
 #: Of the names, shapes and description in front of the arrays. Those of a long run's checkpoint are the longest.
@@ -43,7 +45,7 @@ def unpack(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES) -> TensorFil
     Raises:
         OSError: it cannot be read. ValueError: it is not such a file, or is damaged; says how.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         if int.from_bytes(stream.read(8), "little") > max_header_bytes:
             raise ValueError("is not a safetensors file (its header would be too long)")
     try:
@@ -62,6 +64,7 @@ def unpack(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES) -> TensorFil
 def is_described(path: Path) -> bool:
     """Whether a file has a description of ecofed's in it, and so was written by :func:`pack` or is a front."""
     try:
+        check_regular(path)
         with safe_open(path, "numpy") as file:
             return DESCRIPTION in (file.metadata() or {})
     except Exception:  # an unreadable file fails in many ways

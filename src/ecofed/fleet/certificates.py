@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from ecofed.errors import ConfigError
 from ecofed.files.disk import write_bytes, write_together
+from ecofed.files.reading import content_of
 
 VALID_DAYS = 825
 
@@ -85,7 +86,7 @@ def _key(stem: Path, certify: Callable[[ec.EllipticCurvePrivateKey], bytes]) -> 
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    data = path.read_bytes()
+    data = content_of(path)
     load = serialization.load_ssh_private_key if b"OPENSSH" in data else serialization.load_pem_private_key
     try:
         key = load(data, None)
@@ -104,7 +105,7 @@ def _read_certificate(
     """A certificate that is good for what it is wanted for."""
     again = f"delete it and {path.stem}.key to have both made anew"
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate = x509.load_pem_x509_certificate(content_of(path))
         certificate.verify_directly_issued_by(issuer or certificate)
         names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) if hosts else []
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:

@@ -17,6 +17,7 @@ from ecofed.config.task import Task
 from ecofed.errors import ConfigError, ModelError, WireError
 from ecofed.files.disk import json_text, write_together
 from ecofed.files.json_values import parse, read_as
+from ecofed.files.reading import content_of
 from ecofed.wire import FrontBundle
 
 SCHEMA = "ecofed-device/1"
@@ -70,13 +71,13 @@ class DeviceBundle:
             ModelError: a file is missing, was changed, or was written by a later version of this program.
         """
         try:
-            values = parse((folder / DESCRIPTION_FILE).read_bytes())
+            values = parse(content_of(folder / DESCRIPTION_FILE))
             if not isinstance(values, dict) or values.get("schema") != SCHEMA:
                 found = values.get("schema") if isinstance(values, dict) else None
                 raise ModelError(f"{folder}: schema {found!r}; this program reads {SCHEMA}")
             described: _Description = read_as(_Description, values)
             task = Task.from_values(described.task, "task")
-            contents = {name: (folder / name).read_bytes() for name in (FRONT_FILE, BUNDLE_FILE)}
+            contents = {name: content_of(folder / name) for name in (FRONT_FILE, BUNDLE_FILE)}
             for name, content in contents.items():
                 if sha256(content).hexdigest() != described.sha256.get(name):
                     raise ModelError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from ecofed.errors import MissingExtraError, ModelError
 from ecofed.files.json_values import parse
+from ecofed.files.reading import content_of
 
 
 def require_runtime(purpose: str) -> None:
@@ -50,9 +51,9 @@ class Session:
     def load(cls, path: Path) -> Session:
         """Open a file; the error names it."""
         try:
-            return cls(path.read_bytes())
+            return cls(content_of(path))
         except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+            raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
 

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from ecofed.config.problem import ModelConfig
 from ecofed.errors import ModelError, nearest
+from ecofed.files.reading import check_regular
 from ecofed.models import default_cut, initialise, load_arrays, partition
 from ecofed.models.registry import build_model
 from ecofed.pretraining.bundling import make_bundle
@@ -67,14 +68,17 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         ModelError: the file is missing, is no checkpoint, or holds more than plain tensors.
     """
     try:
+        check_regular(path)
         arrays = dict(load_file(path)) if path.suffix == ".safetensors" else _read_torch(path)
         return {_plain(name): np.asarray(array, np.float32) for name, array in arrays.items()}
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ModelError:
         raise
     # Element types that numpy lacks and sizes that no machine has each raise an error of their own.
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
         raise ModelError(f"{path}: not a safetensors file that can be read ({error})") from error
 
 

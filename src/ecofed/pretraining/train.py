@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -22,12 +23,20 @@ from torch import Tensor, nn
 
 from ecofed.errors import CheckpointError
 from ecofed.files.disk import write_bytes
+from ecofed.files.reading import content_of
 from ecofed.models.draws import keyed_draws
 from ecofed.models.optimisers import AdamW
 from ecofed.pretraining.adversary import adversaries_in
 from ecofed.pretraining.augmentation import augment_batch
 from ecofed.pretraining.public_images import PublicImages
 from ecofed.randomness import generator, permutation
+
+#: A checkpoint begins with it and a CRC-32 (u32, little-endian) of the rest.
+_MAGIC = b"EcoP"
+
+
+class _DamagedError(ValueError):
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,14 +220,25 @@ def _save(
     }
     content = io.BytesIO()  # into a file PyTorch hides a full disk and Ctrl-C behind an error of its own
     torch.save(values, content)
-    write_bytes(path, content.getvalue())
+    written = content.getvalue()
+    write_bytes(path, _MAGIC + zlib.crc32(written).to_bytes(4, "little") + written)
+
+
+def _checked(content: bytes) -> bytes:
+    """What PyTorch wrote, whose own reader lets a flipped bit pass; files of earlier versions have no checksum."""
+    if not content.startswith(_MAGIC):
+        return content
+    at = len(_MAGIC) + 4
+    if zlib.crc32(memoryview(content)[at:]) != int.from_bytes(content[len(_MAGIC) : at], "little"):
+        raise _DamagedError("it is damaged: its checksum is wrong")
+    return content[at:]
 
 
 def _load(
     path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, images: PublicImages
 ) -> list[EpochReport]:
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(io.BytesIO(_checked(content_of(path))), weights_only=True)
         if saved["training"] != _fingerprint(recipe, images):
             raise CheckpointError(
                 f"{path} belongs to a training with other settings; delete it or choose another --out"
@@ -233,7 +253,8 @@ def _load(
         return [EpochReport(**values) for values in saved["reports"]]
     except CheckpointError:
         raise
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # an unreadable file fails in many ways
-        raise CheckpointError(
-            f"{path} is not a checkpoint of this training ({type(error).__name__}); delete it"
-        ) from error
+        reason = str(error) if isinstance(error, _DamagedError) else type(error).__name__
+        raise CheckpointError(f"{path} is not a checkpoint of this training ({reason}); delete it") from error

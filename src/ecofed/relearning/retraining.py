@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -14,7 +15,7 @@ from ecofed.methods import Context, Method, method_class
 from ecofed.methods.from_kept import Order, from_kept
 from ecofed.methods.transport import Answer
 from ecofed.relearning.changes import alone, changed, differences, say_what_changes_nothing, settings_of
-from ecofed.reports.files import read_result
+from ecofed.reports.files import RESULT_FILE, read_result
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run
@@ -90,10 +91,13 @@ def retrain(
 
 def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: bool = True) -> Again:
     """What the engine needs to train ``config`` from a buffer; without ``tested`` no test image is looked at."""
-    digest, result = kept.digest(), earlier_result(kept.run)
+    problems: list[str] = []
+    digest, result = kept.digest(), earlier_result(kept.run, problems.append)
 
     def prepared(config: Config, note: Callable[[str], None]) -> Prepared:
-        found = _prepared(kept, config, note, {BUFFER_INPUT: digest, ORDER_INPUT: order})
+        for problem in problems:
+            note(problem)
+        found = _prepared(kept, config, note, {BUFFER_INPUT: digest, ORDER_INPUT: order}, result)
         return found if tested else dataclasses.replace(found, dataset=dataclasses.replace(found.dataset, test=None))
 
     def method(context: Context) -> Method:
@@ -115,7 +119,7 @@ def check_learned(out: str | Path | None, now: Mapping[str, str]) -> None:
     Raises:
         ConfigError: it learned from another one.
     """
-    finished = None if out is None else earlier_result(Path(out))
+    finished = None if out is None else earlier_result(Path(out), lambda _: None)  # who goes on there tells
     if out is not None and finished is not None:
         refuse_changes({name: finished.inputs.get(name, "none") for name in now}, now, Path(out))
 
@@ -173,15 +177,24 @@ class NoDevices:
         """Nothing is open."""
 
 
-def earlier_result(run_folder: Path) -> RunResult | None:
-    """Of the run that collected a buffer, if its folder has it still."""
+def earlier_result(run_folder: Path, note: Callable[[str], None]) -> RunResult | None:
+    """Of the run that collected a buffer, if its folder has it still; one that cannot be read is told, and no more is
+    lost than what it says."""
     try:
         return read_result(run_folder)
-    except EcoFedError:
+    except EcoFedError as error:
+        if os.path.lexists(run_folder / RESULT_FILE):
+            note(f"{error}; so nothing is compared with that run, and nothing of it is taken over but its buffer")
         return None
 
 
-def _prepared(kept: KeptBuffer, config: Config, note: Callable[[str], None], inputs: dict[str, str]) -> Prepared:
+def _prepared(
+    kept: KeptBuffer,
+    config: Config,
+    note: Callable[[str], None],
+    inputs: dict[str, str],
+    source: RunResult | None,
+) -> Prepared:
     """The very front of the run, and of the data what lies in the buffer: who holds how many of which label."""
     prepared = prepare(config, note, kept.origin.bundle, fleet=True)  # uploads are there: nothing need be dealt out
     if list(prepared.dataset.classes) != kept.origin.classes:
@@ -194,7 +207,6 @@ def _prepared(kept: KeptBuffer, config: Config, note: Callable[[str], None], inp
         for device in range(config.devices)
     ]
     summary = dataclasses.replace(prepared.summary, label_counts=counts, train_samples=sum(map(sum, counts)))
-    source = earlier_result(kept.run)
     if source is not None and source.data.brought:
         summary = dataclasses.replace(summary, brought=source.data.brought, floors=source.data.floors)
     own = without_devices(prepared.inputs)

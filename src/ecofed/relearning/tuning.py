@@ -29,6 +29,7 @@ from ecofed.files.disk import append_text, json_text, remove_unfinished, write_j
 from ecofed.files.json_values import Count, parse, read_as
 from ecofed.files.naming import path_named
 from ecofed.files.ownership import owned, refuse_if_owned
+from ecofed.files.reading import content_of
 from ecofed.machine import cores
 from ecofed.methods.refusals import DivergedError
 from ecofed.models import build_model
@@ -327,8 +328,8 @@ def _begun(folder: Path, start: Tuning, *, resume: bool) -> dict[int, Trial]:
             f"{folder} is not empty; add --resume to continue the search that is there, or choose another"
         )
     try:
-        there = read_as(dict[str, Any], parse((folder / RESULT_FILE).read_bytes()))
-        text = (folder / TRIALS_FILE).read_text("utf-8") if (folder / TRIALS_FILE).exists() else ""
+        there = read_as(dict[str, Any], parse(content_of(folder / RESULT_FILE)))
+        text = content_of(folder / TRIALS_FILE).decode("utf-8") if (folder / TRIALS_FILE).exists() else ""
         whole = text.split("\n")[:-1]  # a trial whose line has no end was being written when its process was killed
         write_text(folder / TRIALS_FILE, "".join(f"{line}\n" for line in whole))
         known: dict[int, Trial] = {trial.number: trial for trial in (read_as(Trial, parse(line)) for line in whole)}

@@ -105,11 +105,14 @@ def update(
 
 
 def _going_on(kept: KeptBuffer, config: Config, start: Start, *, fleet: bool) -> Again:
-    digest, result = kept.digest(), earlier_result(kept.run)
+    problems: list[str] = []
+    digest, result = kept.digest(), earlier_result(kept.run, problems.append)
     origin = kept.origin
     class_of_K: list[np.ndarray] = []
 
     def prepared(config: Config, note: Callable[[str], None]) -> Prepared:
+        for problem in problems:
+            note(problem)
         found = prepare(config, note, origin.bundle, fleet=fleet)
         class_of_K[:] = [
             positions(

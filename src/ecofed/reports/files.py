@@ -19,6 +19,7 @@ from ecofed.config.schema import PLUGINS, Config, all_keys, all_methods, section
 from ecofed.errors import ConfigError, EcoFedError
 from ecofed.files.disk import write_json
 from ecofed.files.json_values import parse, read_as
+from ecofed.files.reading import content_of
 from ecofed.results import DIRECTIONS, SCHEMA, SUMMARY_SCHEMA, Comparison, RunResult
 from ecofed.results.audits import AUDIT_SCHEMA, Audit, Leakage
 
@@ -169,7 +170,7 @@ def read_file(file: Path, schema: str) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise EcoFedError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no result is")
-        values = parse(file.read_bytes())
+        values = parse(content_of(file))
     except FileNotFoundError:
         raise EcoFedError(
             f"{file}: no such file; is this a folder that 'ecofed run' or 'ecofed compare' wrote?"

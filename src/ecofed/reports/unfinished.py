@@ -16,6 +16,7 @@ from typing import Any
 from ecofed.errors import EcoFedError
 from ecofed.files.disk import json_text, write_text
 from ecofed.files.json_values import parse
+from ecofed.files.reading import content_of
 from ecofed.reports.files import RESULT_FILE, read_file, result_of
 from ecofed.results import DIRECTIONS, LAST_ROUNDS, SCHEMA, RoundRecord, RunResult, Totals
 
@@ -105,7 +106,7 @@ def _rounds(file: Path) -> list[Any]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise EcoFedError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no run's records are")
-        content = file.read_bytes()
+        content = content_of(file)
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -23,6 +23,7 @@ from ecofed.config.task import Task
 from ecofed.errors import CheckpointError, ConfigError, EcoFedError, PluginError
 from ecofed.files.disk import json_text, remove_unfinished, write_bytes
 from ecofed.files.json_values import Count, Within, parse, read_as
+from ecofed.files.reading import content_of
 from ecofed.files.sealing import seal_if
 from ecofed.files.tensor_files import pack, unpack
 from ecofed.wire import FrontBundle
@@ -105,7 +106,7 @@ class KeptBuffer:
         """A fingerprint of everything that training depends on: front, and every upload's content and round."""
         found = sha256(f"{self.origin.front_id}\n".encode())
         for (device, view), path in self.buffer.files.items():
-            content = sha256(path.read_bytes()).hexdigest()
+            content = sha256(content_of(path)).hexdigest()
             found.update(f"{device} {view} {self.origin.rounds.get((device, view), 0)} {content}\n".encode())
         return found.hexdigest()[:_DIGITS]
 

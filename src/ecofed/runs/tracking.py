@@ -25,6 +25,7 @@ from ecofed.errors import ConfigError, MissingExtraError, nearest
 from ecofed.errors.foreign_text import clean
 from ecofed.files.disk import json_text, write_json
 from ecofed.files.json_values import parse, read_as
+from ecofed.files.reading import content_of
 from ecofed.results import RoundRecord, RunResult
 from ecofed.runs.observing import Observer, ProgressLines
 
@@ -266,7 +267,7 @@ def _entry(folder: Path | None, config: Config, *, again: bool) -> str:
     values = {**config.to_dict(), "rounds": 0}  # more rounds may be asked for when a run is resumed
     key, noted = hashlib.sha256(json_text(values).encode()).hexdigest()[:16], dict[str, str]()
     with contextlib.suppress(OSError, ValueError):  # a note that is missing or damaged: another entry
-        noted = read_as(dict[str, str], parse((folder / ENTRIES_FILE).read_bytes()), ENTRIES_FILE)
+        noted = read_as(dict[str, str], parse(content_of(folder / ENTRIES_FILE)), ENTRIES_FILE)
     if again and key in noted and noted[key].isalnum():
         return noted[key]
     write_json(folder / ENTRIES_FILE, {**noted, key: new})

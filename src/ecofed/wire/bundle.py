@@ -22,6 +22,7 @@ from safetensors.numpy import save as save_tensors
 from ecofed.errors import ConfigError, WireError
 from ecofed.files.disk import json_text, write_bytes
 from ecofed.files.json_values import Within, parse, read_as
+from ecofed.files.reading import content_of
 from ecofed.files.tensor_files import pack, verify
 from ecofed.wire import packing
 from ecofed.wire.fields import MAX_TENSORS_HEADER_BYTES, check_finite, read_tensors
@@ -202,9 +203,9 @@ class FrontBundle:
     def load(cls, path: Path) -> FrontBundle:
         """Read a bundle from a file; :class:`WireError` names the file when it is not one."""
         try:
-            return cls.decode(path.read_bytes())
+            return cls.decode(content_of(path))
         except OSError as error:
-            raise WireError(f"{path}: cannot be read ({error.strerror})") from error
+            raise WireError(f"{path}: cannot be read ({error.strerror or error})") from error
         except WireError as error:
             raise WireError(f"{path}: {error}") from error
 

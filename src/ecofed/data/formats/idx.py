@@ -14,6 +14,7 @@ from ecofed.data.images import ANYHOW, Split, native_size
 from ecofed.data.inventory import left_out
 from ecofed.data.reading import Reading
 from ecofed.errors import DataError
+from ecofed.files.reading import opened
 
 MAX_BYTES = 4 << 30
 """A header that promises more is refused before memory is taken for it."""
@@ -61,7 +62,7 @@ def _array(file: Path, dimensions: int) -> np.ndarray:
         if file.suffix == ".gz":
             with Unpacked(file) as unpacked:
                 return _parsed(file, unpacked.read, dimensions)
-        with file.open("rb") as stream:
+        with opened(file) as stream:
             most = file.stat().st_size
             return _parsed(file, lambda count: stream.read(min(count, most)), dimensions)
     except OSError as error:
