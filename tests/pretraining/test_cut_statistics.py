@@ -12,6 +12,7 @@ from torch import nn
 
 from ecofed.activations.codecs import make_codec
 from ecofed.activations.entropy.position_coder import expected_bytes
+from ecofed.config.problem import ModelConfig
 from ecofed.errors import ModelError
 from ecofed.models import partition
 from ecofed.pretraining.cut_statistics import (
@@ -22,6 +23,7 @@ from ecofed.pretraining.cut_statistics import (
     shipped_statistics,
 )
 from ecofed.pretraining.principal import add_transform_bottleneck
+from ecofed.pretraining.published import Code, published_front
 
 H_NCHW = (np.random.default_rng(0).normal(size=(40, 6, 1, 1)) + np.random.default_rng(1).normal(size=(40, 6, 4, 4))) @ (
     np.eye(4)
@@ -81,12 +83,15 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         load_statistics(place)
 
 
-def test_those_of_photographs_are_for_photographs() -> None:
-    found = shipped_statistics("efficientnet-lite0", "block6", 3, 128)
+def test_those_of_photographs_are_for_coloured_pictures_of_any_size() -> None:
+    found = shipped_statistics("efficientnet-lite0", "block6", 3)
     assert found is not None
     assert "1,500 photographs" in found.images
     assert found.covariance_CC.shape == (80, 80)
     assert 10 < found.step_for(320, 64) < 16
-    thumbnails, elsewhere = ("efficientnet-lite0", "block6", 3, 32), ("efficientnet-lite0", "block5", 3, 128)
-    for other in (thumbnails, elsewhere, ("vgg11", "block2", 3, 128)):
+    for other in (("efficientnet-lite0", "block6", 1), ("efficientnet-lite0", "block5", 3), ("vgg11", "block2", 3)):
         assert shipped_statistics(*other) is None
+    for side in (32, 128):
+        code = Code(60, 8, transformed=True)
+        made = published_front(ModelConfig(name="efficientnet-lite0"), "block6", 3, input_size=side, code=code)
+        assert made.card["images"] == f"limits from {found.images}"

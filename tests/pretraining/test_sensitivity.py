@@ -69,7 +69,7 @@ def test_as_many_bytes_lose_less_of_what_the_back_sees() -> None:
 
 
 def test_the_shipped_statistics_have_a_metric() -> None:
-    found = shipped_statistics(ModelConfig(name="efficientnet-lite0").name, "block6", 3, 128)
+    found = shipped_statistics(ModelConfig(name="efficientnet-lite0").name, "block6", 3)
     assert found is not None
     assert found.metric_CC is not None
     value_C = np.linalg.eigvalsh(found.metric_CC)

@@ -28,8 +28,6 @@ from ecofed.pretraining.shipped import shipped_statistics_file
 _STEPS = np.geomspace(0.05, 12, 14)
 #: Images whose codes are counted.
 _COUNTED = 60
-LEAST_SIDE = 96
-"""Smaller pictures are thumbnails, whose statistics at a cut are others."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,16 @@ def measured(h_NCHW: np.ndarray, images: str, metric_CC: np.ndarray | None = Non
     return CutStatistics(bare.mean_C, covariance_CC, steps_S, np.maximum(taken, 1e-6), images, metric_CC)
 
 
-def shipped_statistics(model: str, cut: str, channels: int, input_size: int) -> CutStatistics | None:
+def shipped_statistics(model: str, cut: str, channels: int) -> CutStatistics | None:
     """Those of photographs, where the package has them for this cut.
+
+    For pictures of any size: thumbnails' own are about as good for them, rendered fractals far worse.
 
     Raises:
         ModelError: the package's file is damaged.
     """
     place = shipped_statistics_file(model, cut)
-    if input_size < LEAST_SIDE or channels != 3 or ":" in model or not place.is_file():
+    if channels != 3 or ":" in model or not place.is_file():
         return None
     with as_file(place) as path:
         return load_statistics(path)

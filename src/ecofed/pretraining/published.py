@@ -198,7 +198,7 @@ def published_front(
     Raises:
         ModelError, ConfigError, MissingExtraError: as for :func:`published_weights`, or an impossible cut.
     """
-    statistics = shipped_statistics(config.name, cut, in_channels, input_size)
+    statistics = shipped_statistics(config.name, cut, in_channels)
     return front_over_pictures(config, cut, public_images(in_channels, input_size), FRACTALS, code, statistics)
 
 
