@@ -32,7 +32,7 @@ from ecofed.files.disk import (
     writing,
 )
 from ecofed.files.reading import content_of
-from ecofed.files.tensor_files import is_described
+from ecofed.files.tensor_files import is_described, pack, unpack
 from ecofed.pretraining.checkpoint_front import read_checkpoint
 from ecofed.runs.checkpoints import CHECKPOINT_FILE, Checkpoint
 from ecofed.runs.saved_model import load_model
@@ -362,3 +362,14 @@ def test_of_one_file_only_what_was_left_of_it_is_removed(tmp_path: Path) -> None
     remove_unfinished_of(tmp_path / "a[1].bin")
     assert not mine.exists()
     assert others.exists()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"told": ",\\"checksum\\":\\"1\\"}"}'])
+def test_the_same_arrays_make_the_same_file(text: str, tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(3, np.int64)}
+    contents = {pack(arrays, text) for _ in range(20)}
+    assert len(contents) == 1
+    (tmp_path / "x.safetensors").write_bytes(contents.pop())
+    found = unpack(tmp_path / "x.safetensors")
+    assert (found.description, found.has_checksum) == (text, True)
+    np.testing.assert_array_equal(found.arrays["a"], arrays["a"])

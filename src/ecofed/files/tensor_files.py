@@ -34,9 +34,22 @@ class TensorFile:
 
 
 def pack(arrays: Mapping[str, np.ndarray], description: str) -> bytes:
-    """The content of a file."""
+    """The content of a file: the same bytes for the same arrays and description."""
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(whole, metadata={DESCRIPTION: description, _CHECKSUM: str(checksum(description, whole))})
+    found = str(checksum(description, whole))
+    return _in_order(save(whole, metadata={DESCRIPTION: description, _CHECKSUM: found}), found)
+
+
+def _in_order(content: bytes, found: str) -> bytes:
+    """With the checksum before the description: which of them the library writes first is chance."""
+    before, last = b'{"__metadata__":{', f',"{_CHECKSUM}":"{found}"}}'.encode()
+    start = 8 + len(before)
+    end = 8 + int.from_bytes(content[:8], "little")
+    at = content.find(last, start, end)  # no text in the header can hold this: quotes in it are escaped
+    if at < 0:
+        return content
+    own, rest = memoryview(content), at + len(last)
+    return b"".join([own[:start], last[1:-1], b",", own[start:at], b"}", own[rest:]])
 
 
 def unpack(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES) -> TensorFile:
