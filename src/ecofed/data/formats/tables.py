@@ -36,7 +36,8 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by: dict[str, list[Path]] = {}
-        for file in pictures_under(root)[0]:
+        self.files = pictures_under(root)[0]
+        for file in self.files:
             within = PurePosixPath(file.relative_to(root).as_posix())
             whole = f"/{within}"  # so that a path is not taken for a name
             for key in {whole, whole.removesuffix(within.suffix), within.name, within.stem}:
@@ -170,6 +171,12 @@ class Table:
         """
         if self.problem:
             raise DataError(f"{self.place}: {self.problem}")
+        head = self.header[column]
+        if head.lower() not in PICTURE_COLUMNS and shelf.named(head, self.looked_in):
+            raise DataError(
+                f"{self.place}: its first line names a picture ('{clean(head)}'), and has to name the columns; put "
+                "one such as file,label above it"
+            )
         missing: list[str] = []
         taken: dict[Path, int] = {}
         for number, line in self.lines:
