@@ -286,9 +286,15 @@ def _files(lists: _Lists, image_column: str | None = None) -> list[Path]:
 
 
 def _all_that_may_be_read(lists: _Lists) -> list[Path]:
-    """Of lists one of which is not as it has to be: the name of a column may make it readable, or nobody may need it (one
-    of tests, without labels). Reading says what is wrong; and whatever it takes then has to be among the files here."""
+    """Of lists one of which is not as it has to be: the name of a column may make it readable, or nobody may need it
+    (one of tests, without labels). Reading says what is wrong, and whatever it takes has to be among these files."""
     return [table.place for table in lists.of.values()] + lists.shelf.files
+
+
+def _whatever_it_reads(lists: _Lists) -> list[Path]:
+    """Of lists in which a line is wrong: some of its lines, or another list, may still be read, so that a cache has to
+    know of every picture that is there."""
+    return [table.place for table in lists.of.values()] + lists.shelf.pictures
 
 
 def _only(folder: Path, tables: list[Table]) -> Table:
