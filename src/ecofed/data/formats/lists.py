@@ -291,12 +291,6 @@ def _all_that_may_be_read(lists: _Lists) -> list[Path]:
     return [table.place for table in lists.of.values()] + lists.shelf.files
 
 
-def _whatever_it_reads(lists: _Lists) -> list[Path]:
-    """Of lists in which a line is wrong: some of its lines, or another list, may still be read, so that a cache has to
-    know of every picture that is there."""
-    return [table.place for table in lists.of.values()] + lists.shelf.pictures
-
-
 def _only(folder: Path, tables: list[Table]) -> Table:
     usual = [table for name in _USUAL for table in tables if table.place.stem.lower() == name]
     if len(tables) > 1 and not usual:
