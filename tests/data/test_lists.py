@@ -396,3 +396,19 @@ def test_a_picture_may_be_called_as_the_column_of_pictures_is(tmp_path: Path) ->
     Image.new("L", (32, 32), 255).save(tmp_path / "image.png")
     listing(tmp_path / "labels.csv", head="image,label")
     assert len({**of(load(tmp_path)[0])[0], **of(load(tmp_path)[0])[1]}) == len(LEVELS)
+
+
+def test_letters_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
+    heap(tmp_path)
+    for name in LEVELS:
+        (tmp_path / f"{name}.png").rename(tmp_path / f"cafe\u0301-{name}.png")
+    listing(tmp_path / "labels.csv", line=lambda name: f"caf\u00e9-{name}.png,{shown(name)}")
+    train, test = of(load(tmp_path)[0])
+    assert train | test == TRUTH
+
+
+def test_a_list_that_names_no_picture_is_told_of(tmp_path: Path) -> None:
+    heap(tmp_path)
+    listing(tmp_path / "labels.csv", line=lambda name: f"{name}.PNG,{shown(name)}")
+    with pytest.raises(DataError, match=r"labels.csv is none: no column of .* names a picture here \(case counts\)"):
+        load(tmp_path)
