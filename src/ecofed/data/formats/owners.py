@@ -106,7 +106,7 @@ def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
         for line in lines:
             name = (line[FILE_COLUMN] or "").strip().replace("\\", "/").removeprefix("./")
             # Cells beyond the head have no column: a name with a comma in it that is not quoted.
-            if any(line.get(None) or ()):  # type: ignore[call-overload]
+            if any(line.get(None) or ()):
                 raise DataError(f"{place}: line {lines.line_num} has more columns than the first one")
             if name in owners:
                 raise DataError(
