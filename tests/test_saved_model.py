@@ -13,7 +13,7 @@ from PIL import Image
 
 import ecofed
 from ecofed.config.schema import Config
-from ecofed.errors import ConfigError, DataError
+from ecofed.errors import ConfigError, DataError, Notice
 from ecofed.runs.evaluating import evaluate
 from ecofed.runs.exporting import export_network
 
@@ -105,10 +105,15 @@ def test_numbers_are_matched_by_number(tmp_path: Path) -> None:
         ecofed.evaluate(tmp_path / "run", str(write_pictures(tmp_path / "words")))
 
 
-def test_a_stand_in_for_the_networks_data_is_matched_by_name_too(tmp_path: Path) -> None:
+def test_data_that_have_changed_are_told_of_and_a_stand_in_is_matched_by_name(tmp_path: Path) -> None:
     """Digits have one channel as well, and nothing else in common."""
     data = write_pictures(tmp_path / "gone")
     trained(data, tmp_path / "run", "ecofed", data__fallback="digits", rounds=1)
+    (data / "train" / "ant" / "0.png").unlink()
+    ecofed.evaluate(tmp_path / "run")
+    (data / "test" / "ant" / "0.png").unlink()
+    with pytest.warns(Notice, match="gone: its test pictures are not those of the network's run any more"):
+        ecofed.evaluate(tmp_path / "run")
     data.rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"has a class '0' .*its classes: ant, bee, cow; those of .*: 0, 1, 2, 3"):
         ecofed.evaluate(tmp_path / "run")

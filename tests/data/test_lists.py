@@ -343,3 +343,72 @@ def test_columns_that_need_not_be_there(tmp_path: Path) -> None:
         tmp_path / "set" / "list.csv", head="file,dx", line=lambda name: f"{name}.png,{'xy'[LEVELS[name] // 4 % 2]}"
     )
     assert load_dataset(str(tmp_path / "set"), how=how, note=lambda _: None).classes == ("x", "y")
+
+
+def test_pictures_are_read_anew_though_a_list_that_is_not_taken_names_a_missing_one(tmp_path: Path) -> None:
+    """As archives of competitions have it: the tests have no labels."""
+    heap(tmp_path / "images")
+    listing(tmp_path / "train.csv")
+    (tmp_path / "test.csv").write_text("file,width\np00.png,32\ngone.png,32\n", encoding="utf-8")
+    for asked in ({}, {"label_column": "label"}):
+        load(tmp_path, **asked)
+        Image.new("L", (32, 32), 255).save(tmp_path / "images" / "p01.png")
+        train, test = of(load(tmp_path, **asked)[0])
+        assert {255, 0} < {*train, *test}
+        assert LEVELS["p01"] not in {*train, *test}
+
+
+@pytest.mark.parametrize("beside", [(), ("extra",)])
+def test_pictures_in_folders_of_the_splits_are_divided_as_they_lie(beside: tuple[str, ...], tmp_path: Path) -> None:
+    names = list(LEVELS)
+    parts = {"Train": names[:30], "test": names[30:37], **dict.fromkeys(beside, names[37:])}
+    for part, own in parts.items():
+        heap(tmp_path / part, own)
+    listing(tmp_path / "labels.csv", [name for own in parts.values() for name in own])
+    data, notes = load(tmp_path)
+    train, test = of(data)
+    assert (set(train), set(test)) == tuple({LEVELS[name] for name in parts[part]} for part in ("Train", "test"))
+    place = tmp_path / "labels.csv"
+    assert f"{place}: its pictures in test/ are tested on, those in Train/ trained on" in notes
+    assert bool(beside) == (f"{place}: 3 pictures are in neither of these, and are not taken" in notes)
+
+
+def test_a_list_that_names_another_label_of_class_folders_keeps_their_division(tmp_path: Path) -> None:
+    names = list(LEVELS)
+    for part, own in (("train", names[:30]), ("test", names[30:])):
+        for kind in "xy":
+            heap(tmp_path / part / kind, [name for name in own if (LEVELS[name] % 12 == 0) == (kind == "x")])
+    listing(tmp_path / "kinds.csv", head="file,kind")
+    _, test = of(load(tmp_path, label_column="kind")[0])
+    assert test == {LEVELS[name]: shown(name) for name in names[30:]}
+
+
+@pytest.mark.parametrize("line", [lambda name: f"{name}.png,{shown(name)}", lambda name: f"{name},{shown(name)}"])
+def test_a_list_without_a_head_is_refused(line: Callable[[str], str], tmp_path: Path) -> None:
+    heap(tmp_path)
+    (tmp_path / "labels.csv").write_text("\n".join(map(line, LEVELS)), encoding="utf-8")
+    with pytest.raises(DataError, match=r"labels.csv: its first line names a picture \('p00(.png)?'\), and has"):
+        load(tmp_path)
+
+
+def test_a_picture_may_be_called_as_the_column_of_pictures_is(tmp_path: Path) -> None:
+    heap(tmp_path)
+    Image.new("L", (32, 32), 255).save(tmp_path / "image.png")
+    listing(tmp_path / "labels.csv", head="image,label")
+    assert len({**of(load(tmp_path)[0])[0], **of(load(tmp_path)[0])[1]}) == len(LEVELS)
+
+
+def test_letters_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
+    heap(tmp_path)
+    for name in LEVELS:
+        (tmp_path / f"{name}.png").rename(tmp_path / f"cafe\u0301-{name}.png")
+    listing(tmp_path / "labels.csv", line=lambda name: f"caf\u00e9-{name}.png,{shown(name)}")
+    train, test = of(load(tmp_path)[0])
+    assert train | test == TRUTH
+
+
+def test_a_list_that_names_no_picture_is_told_of(tmp_path: Path) -> None:
+    heap(tmp_path)
+    listing(tmp_path / "labels.csv", line=lambda name: f"{name}.PNG,{shown(name)}")
+    with pytest.raises(DataError, match=r"labels.csv is none: no column of .* names a picture here \(case counts\)"):
+        load(tmp_path)

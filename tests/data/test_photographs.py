@@ -246,7 +246,9 @@ class TestWhoseImage:
             for devices, least in ((3, 1), (2, 1), (2, 2), (1, 2))
             for config in [self.config(least_samples=least)]
         }
-        assert said[3, 1] is said[2, 2] is None
+        assert said[3, 1] is None
+        assert "1 of 3 devices" in str(said[2, 2])
+        assert "fewer than 2 images (data.least_samples)" in str(said[2, 2])
         assert said[2, 1] == (
             "1 of 3 devices that data.device_column = 'client' names are left out, and their images with them (1); "
             "devices=auto takes all"
@@ -305,10 +307,21 @@ class TestWhoseImage:
         for more, wrong in (
             (lines[0], r"line 8: 'ant/0\.png' is the picture of line 2, too"),
             ("ant/9.png,x", "is no pic"),
+            ("ant/9.png,x, upstairs", "line 8 has more columns than the first one"),
         ):
             (place / "train.csv").write_text("\n".join(["file,client", *lines, more]))
             with pytest.raises(DataError, match=wrong):
                 load_dataset(str(place), how=how)
+        for whole, wrong in (
+            ("file,client,client\nant/0.png,x,y\n", "more than one column 'client'"),
+            ("file,client\nant/0.png,x\nant/1.png,\n", "line 3: nothing in column 'client'"),
+        ):
+            (place / "train.csv").write_text(whole)
+            with pytest.raises(DataError, match=wrong):
+                load_dataset(str(place), how=how)
+        windows = "".join(f"{line};\n".replace("/", "\\").replace(",", ";") for line in lines)
+        (place / "train.csv").write_text(f"file;client;note\n{windows}")
+        assert self.parts(place, 3) == [[0, 3], [1, 4], [2, 5]]
         (place / "train.csv").write_text("name,client\n")
         with pytest.raises(DataError, match="no column 'file'; it has name, client"):
             load_dataset(str(place), how=how)

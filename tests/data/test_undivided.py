@@ -95,3 +95,11 @@ def test_pictures_beside_another_layout_are_no_classes(tmp_path: Path) -> None:
     data, notes = load(place)
     assert len(data.train) == 4
     assert any("not taken: " in note for note in notes)
+
+
+def test_empty_class_folders_and_what_lies_in_the_others_are_told_of(tmp_path: Path) -> None:
+    write(tmp_path, {"ant": 4, "bee": 4, "cow": 0})
+    (tmp_path / "bee" / "9.svg").write_bytes(b"x")
+    notes = load(tmp_path)[1]
+    assert f"{tmp_path}: without a picture, and so no class: cow" in notes
+    assert f"{tmp_path}: not taken: 1 of kind .svg (bee/9.svg)" in notes

@@ -93,18 +93,25 @@ def _column(device_N: np.ndarray | None, devices: int, config: DataConfig) -> li
 
 
 def left_out(parts: Sequence[np.ndarray], device_N: np.ndarray | None, config: DataConfig) -> str | None:
-    """What to say of devices that the data name and that are not among those of ``parts``, with images enough."""
+    """What to say of devices that the data name and that are not among those of ``parts``."""
     if config.partition != "column" or device_N is None:
         return None
     counts = np.bincount(device_N)
-    large = counts[counts >= config.least_samples]
-    rest = large[len(parts) :]
-    if not len(rest):
-        return None
-    return (
-        f"{len(rest):,} of {len(large):,} devices that data.device_column = '{config.device_column}' names are left "
-        f"out, and their images with them ({rest.sum():,}); devices=auto takes all"
-    )
+    counts = counts[counts > 0]
+    large, small = counts[counts >= config.least_samples], counts[counts < config.least_samples]
+    rest, told = large[len(parts) :], list[str]()
+    named = f"devices that data.device_column = '{config.device_column}' names"
+    if len(rest):
+        told.append(
+            f"{len(rest):,} of {len(large):,} {named} are left out, and their images with them ({rest.sum():,}); "
+            "devices=auto takes all"
+        )
+    if len(small):
+        told.append(
+            f"{len(small):,} of {len(counts):,} {named} have fewer than {config.least_samples:,} images "
+            f"(data.least_samples) and are left out, and their images with them ({small.sum():,})"
+        )
+    return "; ".join(told) or None
 
 
 def in_no_shard(labels_N: np.ndarray, devices: int, config: DataConfig, classes: Sequence[str]) -> str | None:

@@ -180,14 +180,17 @@ def _contents(path: Path) -> str:
 
 
 def _pictures(path: Path) -> list[str]:
-    """The pictures that lie in a folder itself, where nothing but pictures does."""
-    names = sorted(name for name in os.listdir(path) if not name.startswith(".")) if path.is_dir() else []
+    """The pictures that lie in a folder itself, where nothing but pictures does, and files that may be lists."""
+    if not path.is_dir():
+        return []
+    lists = {file.name for file in candidates_in(path)}
+    names = sorted(name for name in os.listdir(path) if not name.startswith(".") and name not in lists)
     return names if all(Path(name).suffix.lower() in SUFFIXES for name in names) else []
 
 
 def _no_list(path: Path) -> str:
     names = [clean(file.name) for file in candidates_in(path)]
-    return f"; {names[0]} is none: no column of its first lines names a picture here" if names else ""
+    return f"; {names[0]} is none: no column of its first lines names a picture here (case counts)" if names else ""
 
 
 def _expanded(name: str) -> Path:

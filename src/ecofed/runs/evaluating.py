@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ from ecofed.data import Dataset, load_dataset, mixed_order, partition, require_t
 from ecofed.data.partitions import owners_in
 from ecofed.data.reading import reading_of
 from ecofed.data.stored import part_of
-from ecofed.errors import ConfigError, DataError
+from ecofed.errors import ConfigError, DataError, Notice
 from ecofed.methods.loop import add_answers
 from ecofed.reports.files import RESULT_FILE, read_result
 from ecofed.results.scores import RunScores, Scores, Tally
+from ecofed.runs.inputs import TEST_PICTURES, of_images
 from ecofed.runs.saved_model import TrainedNetwork, load_model
 
 #: Keys that say how data other than the network's own are read.
@@ -101,7 +103,22 @@ def evaluate(model: str | Path, data: str | None = None, settings: Sequence[str]
             classes=network.classes,
             recorded=recorded,
         )
-    return dataclasses.replace(_tested(network, dataset), recorded=recorded)
+    found = dataclasses.replace(_tested(network, dataset), recorded=recorded)
+    if data is None and (changed := _of_other_tests(network, dataset)):
+        warnings.warn(changed, Notice, stacklevel=2)
+    return found
+
+
+def _of_other_tests(network: TrainedNetwork, dataset: Dataset) -> str | None:
+    """What to say where the test pictures are not those of the network's run, as in folders without ``test/`` that have
+    grown: some of them may be what it was trained on."""
+    then = network.inputs.get(TEST_PICTURES)
+    if dataset.test is None or then is None or then == of_images(dataset.test.images_NHWC):
+        return None
+    return (
+        f"{dataset.title}: its test pictures are not those of the network's run any more, and some may be among what "
+        "it was trained on"
+    )
 
 
 def columns_of(settings: Sequence[str]) -> dict[str, str | None]:

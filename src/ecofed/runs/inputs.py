@@ -28,6 +28,7 @@ from ecofed.results import short_digest
 from ecofed.wire import FrontBundle
 
 Inputs = dict[str, str]
+TEST_PICTURES = "test pictures"
 _OF_DEVICES = ("training pictures", "training labels", "division of the data")
 #: Hexadecimal digits: no two contents meet in as many, by accident or on purpose.
 _DIGITS = 32
@@ -37,13 +38,13 @@ _ROWS_AT_ONCE = 1 << 12
 def data_inputs(dataset: Dataset, parts: Iterable[np.ndarray]) -> Inputs:
     """Of pictures, labels, class names and of who holds which picture."""
     found = {
-        "training pictures": _of_images(dataset.train.images_NHWC),
+        "training pictures": of_images(dataset.train.images_NHWC),
         "training labels": _of_arrays({"": dataset.train.labels_N}),
         "classes": _of_values(dataset.classes),
         "division of the data": _of_arrays({str(device): part for device, part in enumerate(parts)}),
     }
     if dataset.test is not None:
-        found["test pictures"] = _of_images(dataset.test.images_NHWC)
+        found[TEST_PICTURES] = of_images(dataset.test.images_NHWC)
         found["test labels"] = _of_arrays({"": dataset.test.labels_N})
     return found
 
@@ -164,7 +165,8 @@ def _of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-def _of_images(images_NHWC: ImageRows) -> str:
+def of_images(images_NHWC: ImageRows) -> str:
+    """The fingerprint of pictures in their order."""
     if isinstance(images_NHWC, StoredImages):
         return digest_of(images_NHWC)[:_DIGITS]
     return _of_arrays({"": images_NHWC})

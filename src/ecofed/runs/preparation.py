@@ -29,6 +29,7 @@ from ecofed.data.images import SIZE
 from ecofed.data.partitions import in_no_shard, left_out, owners_in
 from ecofed.data.places import cure
 from ecofed.data.reading import reading_of
+from ecofed.data.repeated import repeated
 from ecofed.data.transforms import centre
 from ecofed.devices import DeviceWorker
 from ecofed.devices.starting import make_worker
@@ -141,6 +142,8 @@ def prepare(config: Config, note: Note, front: FrontBundle | None = None, *, fle
     if dataset.name == config.data.fallback != config.data.name:
         note(f"{config.data.name} was found nowhere: using {dataset.title} instead; {cure(config.data.name)}")
     require_classes(dataset, config.data.name)
+    for text in repeated(dataset):
+        note(text)
     test = _test_images(dataset, config)
     train = dataset.train
     shares = _dealt(train, config, fleet=fleet)

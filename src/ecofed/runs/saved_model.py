@@ -44,6 +44,8 @@ class TrainedNetwork:
         self.back = halves.back.eval()
         self.upper_C = upper_C
         self.coded = facts_of(task.config.method).coded(task.config)
+        self.inputs: dict[str, str] = {}
+        """Fingerprints of what its run read; empty where its file has none."""
 
     @torch.no_grad()
     def logits(self, images_NHWC: ImageRows) -> Tensor:
@@ -153,7 +155,9 @@ def _network(task: Task, described: _Description, arrays: Mapping[str, np.ndarra
         if upper_C is not None and (upper_C.shape != shape_CHW[:1] or not (upper_C > 0).all()):
             raise ValueError(f"'upper' must have {shape_CHW[0]} limits above 0")
         configured_codec(coded, shape_CHW, upper_C)
-    return TrainedNetwork(task, classes, halves, upper_C)
+    network = TrainedNetwork(task, classes, halves, upper_C)
+    network.inputs = dict(described.inputs)
+    return network
 
 
 def _halves(

@@ -84,9 +84,8 @@ def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
         taken += pictures_of(classes)
         if substitute := stand_in(part, folder.name):
             told.append(f"{path}: {substitute}")
-        empty = [name for name, files in classes.items() if not files]
-        if empty:
-            told.append(f"{folder}: without a picture, and so no class: {', '.join(map(clean, empty))}")
+        if empty := without_pictures(folder, classes):
+            told.append(empty)
         deeper = [file for name, files in classes.items() for file in files if file.parent != folder / name]
         if how.device_column and how.device_column != FOLDER:
             taken.append(list_beside(folder))
@@ -125,6 +124,12 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     """Class names, sorted, with their pictures; those of classes without any are empty."""
     entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return {entry.name: [file for file in everything(entry) if _is_picture(file)] for entry in entries}
+
+
+def without_pictures(folder: Path, classes: dict[str, list[Path]]) -> str:
+    """A note of class folders that are empty, where there are some."""
+    empty = [clean(name) for name, files in classes.items() if not files]
+    return f"{folder}: without a picture, and so no class: {', '.join(empty)}" if empty else ""
 
 
 def pictures_of(classes: dict[str, list[Path]]) -> list[Path]:

@@ -39,7 +39,7 @@ def find(path: Path) -> list[Path]:
     that is called as labels are.
 
     Raises:
-        DataError: there are several lists, and none is called as usual; or a line names no picture.
+        DataError: there are several lists, and none is called as usual, or one that is no text.
     """
     lists = None
     try:
@@ -52,14 +52,18 @@ def find(path: Path) -> list[Path]:
             return []
         if lists is None:
             raise
-        # A list all the same, which the name of a column may make readable: reading it says what is wrong.
-        return [table.place for table in lists.of.values()]
+        return _all_that_may_be_read(lists)
 
 
 def find_whatever(path: Path, image_column: str | None = None) -> list[Path]:
     """As :func:`find`, for those who name the columns, whatever else may say what pictures show."""
     lists = _lists(path)
-    return [] if lists is None else _files(lists, image_column)
+    if lists is None:
+        return []
+    try:
+        return _files(lists, image_column)
+    except DataError:
+        return _all_that_may_be_read(lists)
 
 
 def columns_beside(path: Path) -> tuple[Path, list[str]] | None:
@@ -142,6 +146,8 @@ def _parts(path: Path, how: Reading) -> tuple[dict[Part, _Named], list[str]]:
         told.append(f"{table.place}: has no column '{clean(label)}', so that its pictures are not taken")
     if (by_column := _by_column(named)) is not None:
         return by_column, told + _not_taken(named, by_column)
+    if (by_folder := _by_folder(named, lists)) is not None:
+        return by_folder, told + _of_folders(named, by_folder, lists)
     of_class: dict[str, list[Path]] = {}
     for file, label in zip(named.pictures, named.labels, strict=True):
         of_class.setdefault(label, []).append(file)
@@ -198,6 +204,20 @@ def _by_column(named: _Named) -> dict[Part, _Named] | None:
     }
 
 
+def _by_folder(named: _Named, lists: _Lists) -> dict[Part, _Named] | None:
+    """Divided as the pictures lie, where some are in the folder of the one split and some in that of the other."""
+    within = {part: {file for file in named.pictures if file.is_relative_to(at)} for part, at in lists.splits.items()}
+    return {part: named.of(within[part]) for part in NAMES} if all(within.get(part) for part in NAMES) else None
+
+
+def _of_folders(named: _Named, parts: dict[Part, _Named], lists: _Lists) -> list[str]:
+    """Notes of a list whose pictures are divided as they lie."""
+    place, train, test = named.table.place, *(lists.splits[part].name for part in NAMES)
+    rest = len(named.pictures) - sum(len(part.pictures) for part in parts.values())
+    neither = [f"{place}: {rest:,} pictures are in neither of these, and are not taken"] if rest else []
+    return [f"{place}: its pictures in {clean(test)}/ are tested on, those in {clean(train)}/ trained on", *neither]
+
+
 def _not_taken(named: _Named, parts: dict[Part, _Named]) -> list[str]:
     """A note of lines whose word in the column ``split`` is another one."""
     taken = {file for part in parts.values() for file in part.pictures}
@@ -216,6 +236,8 @@ class _Lists:
     shelf: Shelf
     of: dict[str, Table]
     """Of each split, or of ``all``."""
+    splits: dict[Part, Path]
+    """Folders that bear the names of splits."""
 
     def column(self, table: Table, named: str | None = None) -> int:
         """Which names pictures."""
@@ -254,13 +276,19 @@ def _lists(path: Path) -> _Lists | None:
     if "train" not in found:
         rest = [table for table in above.values() if table not in found.values()]
         found = {"all": _only(path, rest)} if rest else {}
-    return _Lists(shelf=shelf, of=found) if found else None
+    return _Lists(shelf=shelf, of=found, splits=splits) if found else None
 
 
 def _files(lists: _Lists, image_column: str | None = None) -> list[Path]:
     columns = [(table, lists.column(table, image_column)) for table in lists.of.values()]
     pictures = {file for table, column in columns for file in table.pictures(lists.shelf, column)}
     return [table.place for table in lists.of.values()] + sorted(pictures)
+
+
+def _all_that_may_be_read(lists: _Lists) -> list[Path]:
+    """Of lists one of which is not as it has to be: the name of a column may make it readable, or nobody may need it
+    (one of tests, without labels). Reading says what is wrong, and whatever it takes has to be among these files."""
+    return [table.place for table in lists.of.values()] + lists.shelf.files
 
 
 def _only(folder: Path, tables: list[Table]) -> Table:

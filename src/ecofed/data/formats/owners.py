@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ FOLDER = "folder"
 FILE_COLUMN = "file"
 MAX_LIST_BYTES = 64 << 20
 MAX_NAME = 200
+_DELIMITERS = (",", ";", "\t")
 
 
 def numbered(owners: Sequence[Any], where: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -91,16 +93,21 @@ def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
             f"data.device_column = '{column}': {place} is not there; it needs the columns {FILE_COLUMN} and {column}, "
             f"or set data.device_column={FOLDER} where each class's folder has a folder for each device"
         )
-    lines = csv.DictReader(io.StringIO(text_of(place), newline=""))
+    text = text_of(place)
+    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
     try:
         present = list(lines.fieldnames or ())
-        lacking = next((name for name in (FILE_COLUMN, column) if name not in present), None)
-        if lacking is not None:
-            raise DataError(f"{place}: no column '{lacking}'; it has {', '.join(present) or 'none'}")
+        wrong = next((name for name in (FILE_COLUMN, column) if present.count(name) != 1), None)
+        if wrong is not None:
+            several = "more than one" if wrong in present else "no"
+            raise DataError(f"{place}: {several} column '{wrong}'; it has {clean(', '.join(present)) or 'none'}")
         owners: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for line in lines:
-            name = line[FILE_COLUMN] or ""
+            name = (line[FILE_COLUMN] or "").strip().replace("\\", "/").removeprefix("./")
+            # Cells beyond the head have no column: a name with a comma in it that is not quoted.
+            if any(line.get(None) or ()):
+                raise DataError(f"{place}: line {lines.line_num} has more columns than the first one")
             if name in owners:
                 raise DataError(
                     f"{place}: line {lines.line_num}: '{clean(name)}' is the picture of line {numbers[name]}, too"
@@ -108,9 +115,17 @@ def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
             if not name or not (folder / name).is_file():
                 raise DataError(f"{place}: line {lines.line_num}: '{clean(name)}' is no picture in {folder}")
             owners[name], numbers[name] = str(line[column] or "").strip(), lines.line_num
+            if not owners[name]:
+                raise DataError(f"{place}: line {lines.line_num}: nothing in column '{clean(column)}'")
         return owners
     except csv.Error as error:
         raise DataError(f"{place}: line {lines.line_num}: {error}") from error
+
+
+def delimiter_of(text: str) -> str:
+    """What stands between the cells of a list: what is most often in its first line."""
+    marks = Counter(mark for mark in text.partition("\n")[0] if mark in _DELIMITERS).most_common(1)
+    return marks[0][0] if marks else ","
 
 
 def text_of(place: Path) -> str:

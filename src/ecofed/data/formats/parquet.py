@@ -36,6 +36,7 @@ ALWAYS_ALLOWED_ROWS = 1024
 #: Few, because one picture of a megabyte may stand in all of them.
 ROWS_AT_ONCE = 16
 MAX_LABEL = 1000
+_LABEL_SHOWN = 80
 MAX_SHARDS = 100_000
 MAX_LIST_BYTES = 4 << 20
 
@@ -241,7 +242,8 @@ def _batches(shard: _Shard, most_bytes: int) -> Iterator[tuple[list[Any], list[A
 
 def _label(file: Path, row: int, label: Any) -> Any:
     if not isinstance(label, int | str) or (isinstance(label, str) and len(label) > MAX_LABEL):
-        raise DataError(f"{file}: row {row}: label {label!r} is neither a whole number nor a name")
+        shown = clean(repr(label), _LABEL_SHOWN)
+        raise DataError(f"{file}: row {row}: label {shown} is neither a whole number nor a name")
     return label
 
 

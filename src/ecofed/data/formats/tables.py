@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ecofed.data.formats.folders import pictures_under
-from ecofed.data.formats.owners import text_of
+from ecofed.data.formats.owners import delimiter_of, text_of
 from ecofed.errors import DataError, nearest
 from ecofed.errors.foreign_text import clean
 
@@ -25,7 +25,6 @@ PICTURE_COLUMNS = ("file_name", "filename", "file", "image", "img", "picture", "
 _IDS = {"image_id", "id"}
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "species")
 SPLIT_COLUMN = "split"
-_DELIMITERS = (",", ";", "\t")
 #: So many lines of a file tell whether it lists pictures.
 _LOOKED_AT = 20
 
@@ -36,24 +35,30 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by: dict[str, list[Path]] = {}
-        for file in pictures_under(root)[0]:
-            within = PurePosixPath(file.relative_to(root).as_posix())
+        self.files = pictures_under(root)[0]
+        for file in self.files:
+            within = PurePosixPath(_composed(file.relative_to(root).as_posix()))
             whole = f"/{within}"  # so that a path is not taken for a name
             for key in {whole, whole.removesuffix(within.suffix), within.name, within.stem}:
                 self._by.setdefault(key, []).append(file)
 
     def named(self, text: str, places: Sequence[Path]) -> list[Path]:
         """The pictures that a line may mean: below the first of ``places`` (folders) that has any."""
-        word = text.strip().replace("\\", "/").removeprefix("./")
+        word = _composed(text.strip().replace("\\", "/").removeprefix("./"))
         if not word:
             return []
         for place in places:
-            below = place.relative_to(self.root).as_posix()
+            below = _composed(place.relative_to(self.root).as_posix())
             found = self._by.get(f"/{word}" if below == "." else f"/{below}/{word}", [])
             named = [file for file in self._by.get(word, ()) if file.is_relative_to(place)]
             if found or named:
                 return found or named
         return []
+
+
+def _composed(name: str) -> str:
+    """Archives of a Mac have decomposed letters in their names, and lists seldom do."""
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +175,12 @@ class Table:
         """
         if self.problem:
             raise DataError(f"{self.place}: {self.problem}")
+        head = self.header[column]
+        if head.lower() not in PICTURE_COLUMNS and shelf.named(head, self.looked_in):
+            raise DataError(
+                f"{self.place}: its first line names a picture ('{clean(head)}'), and has to name the columns; put "
+                "one such as file,label above it"
+            )
         missing: list[str] = []
         taken: dict[Path, int] = {}
         for number, line in self.lines:
@@ -224,8 +235,7 @@ def read_table(place: Path, looked_in: Sequence[Path]) -> Table | None:
         DataError: it is too large for a list, or no text.
     """
     text = text_of(place)
-    marks = Counter(mark for mark in text.partition("\n")[0] if mark in _DELIMITERS).most_common(1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=marks[0][0] if marks else ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
     lines: list[tuple[int, list[str]]] = []
     problem = ""
     try:

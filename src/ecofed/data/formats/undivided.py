@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ecofed.config.class_identity import listed
-from ecofed.data.formats.folders import class_folders, pictures_of, read_classes, require_classes
+from ecofed.data.formats.folders import class_folders, pictures_of, read_classes, require_classes, without_pictures
 from ecofed.data.formats.owners import FOLDER, list_beside
 from ecofed.data.formats.parts import NAMES, Part
 from ecofed.data.images import ANYHOW, Split
@@ -60,14 +60,15 @@ def read(path: Path, part: Part, how: Reading = ANYHOW) -> Split | None:
     if part == "test" and not any(chosen.values()):
         raise DataError(
             f"{path}: each class has one picture only, which leaves none to test on; a class needs at least 2, or the "
-            " folder a test/ beside a train/"
+            "folder a test/ beside a train/"
         )
     return read_classes({name: files for name, files in chosen.items() if files}, path, part, how)
 
 
 def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
     """How they are divided; what is not taken."""
-    classes = {name: files for name, files in class_folders(path).items() if files}
+    folders = class_folders(path)
+    classes = {name: files for name, files in folders.items() if files}
     taken = pictures_of(classes)
     tested = sum(len(divided(files, path)["test"]) for files in classes.values())
     single = tuple(name for name, files in classes.items() if len(files) == 1)
@@ -76,12 +77,14 @@ def notes(path: Path, how: Reading = ANYHOW) -> list[str]:
         f"{path}: has no train/ and test/: its folders are the classes ({listed(tuple(classes))}), and {tested:,} of "
         f"{len(taken):,} pictures are what is tested on: one in {TESTED} of each class, at least one{but}"
     ]
+    if empty := without_pictures(path, folders):
+        told.append(empty)
     deeper = [file for name, files in classes.items() for file in files if file.parent != path / name]
     if deeper and how.device_column != FOLDER:
         told.append(f"{path}: {len(deeper):,} pictures lie in folders of a class's folder, which is their class")
     if how.device_column and how.device_column != FOLDER:
         taken.append(list_beside(path))
-    return told + left_out(path, taken, [path])
+    return told + left_out(path, taken, [path / name for name in classes])
 
 
 def divided(files: list[Path], folder: Path) -> dict[Part, list[Path]]:
