@@ -61,6 +61,13 @@ def test_copies_in_both_splits_and_in_several_classes_are_told_of(
     assert repeated(of(train, test, "digits")) == [], "data sets with a name are as they are"
 
 
+def test_very_many_pictures_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = of([(1, 0), (2, 1)], [(2, 1)])
+    assert len(repeated(copies)) == 1
+    monkeypatch.setattr("ecofed.data.repeated.MOST_PICTURES", 1)
+    assert repeated(copies) == []
+
+
 def test_devices_of_too_few_images_are_counted() -> None:
     config = DataConfig(partition="column", device_column="cam", least_samples=3)
     device_N = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3])

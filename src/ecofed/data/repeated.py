@@ -15,9 +15,14 @@ from ecofed.data.stored import chunks
 from ecofed.errors.foreign_text import clean
 
 
+#: Of more than these a start would be held up by seconds.
+MOST_PICTURES = 100_000
+
+
 def repeated(dataset: Dataset) -> list[str]:
-    """What to say of it; nothing of data sets that are known, with all their faults."""
-    if dataset.name in KNOWN:
+    """What to say of it; nothing of data sets that are known, with all their faults, or larger than
+    :data:`MOST_PICTURES`."""
+    if dataset.name in KNOWN or len(dataset.train) > MOST_PICTURES:
         return []
     train, test = _digests(dataset.train), [] if dataset.test is None else _digests(dataset.test)
     learned, told = set(train), list[str]()
