@@ -14,7 +14,6 @@ from ecofed.data.known import KNOWN
 from ecofed.data.stored import chunks
 from ecofed.errors.foreign_text import clean
 
-
 #: Of more than these a start would be held up by seconds.
 MOST_PICTURES = 100_000
 
