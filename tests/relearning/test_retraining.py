@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from again import kept_config
+from PIL import Image
 from safetensors.numpy import load_file
 
 import ecofed
@@ -74,6 +75,21 @@ def test_an_earlier_result_that_cannot_be_read_is_said(copied: Callable[[str], P
     assert "nothing is compared with that run" in note
     (source / "result.json").unlink()
     assert not [text for text in retrain(source, sets=["rounds=1"]).notes if "result.json" in text]
+
+
+def test_other_test_pictures_than_those_of_the_run_are_said(tmp_path: Path) -> None:
+    """Of class folders without ``test/``, pictures that were uploaded may be tested on once others have come."""
+    for number in range(30):
+        file = tmp_path / "pets" / ("ant", "bee")[number % 2] / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (32, 32), 8 * number).save(file)
+    keys: dict[str, Any] = {"data__name": str(tmp_path / "pets"), "data__partition": "iid", "devices": 2, "rounds": 1}
+    run(kept_config(**keys), out=tmp_path / "run", report=False, command="ecofed run")
+    assert not [text for text in retrain(tmp_path / "run").notes if "test pictures" in text]
+    for number in range(10):
+        Image.new("L", (32, 32), 8 * number + 4).save(tmp_path / "pets" / "ant" / f"new{number}.png")
+    (note,) = [text for text in retrain(tmp_path / "run").notes if "test pictures" in text]
+    assert note.startswith(f"pets: its test pictures are not those of {tmp_path / 'run'} any more")
 
 
 @pytest.mark.parametrize(
