@@ -307,6 +307,8 @@ class TestWhoseImage:
         for more, wrong in (
             (lines[0], r"line 8: 'ant/0\.png' is the picture of line 2, too"),
             ("ant/9.png,x", "is no pic"),
+            (f"../train/{lines[0]}", r"line 8: '\.\./train/ant/0\.png' is no picture in"),
+            (lines[0].replace("/", "//"), r"line 8: 'ant//0\.png' is no picture in"),
             ("ant/9.png,x, upstairs", "line 8 has more columns than the first one"),
         ):
             (place / "train.csv").write_text("\n".join(["file,client", *lines, more]))

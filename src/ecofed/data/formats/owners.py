@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,9 @@ def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
                 raise DataError(
                     f"{place}: line {lines.line_num}: '{clean(name)}' is the picture of line {numbers[name]}, too"
                 )
-            if not name or not (folder / name).is_file():
+            # Else a path that leaves the folder and comes back would be a second name of a picture.
+            plain = normpath(f"/{name}") == f"/{name}"
+            if not name or not plain or not (folder / name).is_file():
                 raise DataError(f"{place}: line {lines.line_num}: '{clean(name)}' is no picture in {folder}")
             owners[name], numbers[name] = str(line[column] or "").strip(), lines.line_num
             if not owners[name]:
