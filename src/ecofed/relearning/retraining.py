@@ -19,7 +19,7 @@ from ecofed.reports.files import RESULT_FILE, read_result
 from ecofed.results import RunResult
 from ecofed.runs.again import Again
 from ecofed.runs.experiment import run
-from ecofed.runs.inputs import TEST_PICTURES, refuse_changes, without_devices
+from ecofed.runs.inputs import other_tests, refuse_changes, without_devices
 from ecofed.runs.kept_buffer import KeptBuffer, open_buffer
 from ecofed.runs.observing import Observer, checked
 from ecofed.runs.preparation import Prepared, prepare
@@ -100,8 +100,11 @@ def learning_from(kept: KeptBuffer, config: Config, order: Order, *, tested: boo
         found = _prepared(kept, config, note, {BUFFER_INPUT: digest, ORDER_INPUT: order}, result)
         if not tested:
             return dataclasses.replace(found, dataset=dataclasses.replace(found.dataset, test=None))
-        if changed := _of_other_tests(kept, found):
-            note(changed)
+        if other_tests(kept.origin.inputs, found.inputs):
+            note(
+                f"{found.dataset.title}: its test pictures are not those of {kept.run} any more: accuracies cannot be "
+                "compared with that run's, and some may be among the pictures that devices uploaded"
+            )
         return found
 
     def method(context: Context) -> Method:
@@ -216,18 +219,6 @@ def _prepared(
     own = without_devices(prepared.inputs)
     front = {name: kept.origin.inputs[name] for name in ("front",) if name in kept.origin.inputs}
     return dataclasses.replace(prepared, summary=summary, early=(None,), inputs=own | front | inputs)
-
-
-def _of_other_tests(kept: KeptBuffer, found: Prepared) -> str | None:
-    """What to say where the test pictures are not those of the run, as in folders without ``test/`` that have grown:
-    uploads are not compared with them, and some may be of these very pictures."""
-    then, now = kept.origin.inputs.get(TEST_PICTURES), found.inputs.get(TEST_PICTURES)
-    if now is None or then is None or then == now:
-        return None
-    return (
-        f"{found.dataset.title}: its test pictures are not those of {kept.run} any more: accuracies cannot be compared "
-        "with that run's, and some may be among the pictures that devices uploaded"
-    )
 
 
 def origin_of(kept: KeptBuffer, config: Config, order: str, digest: str, result: RunResult | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ecofed.errors import ConfigError, DataError, Notice
 from ecofed.methods.loop import add_answers
 from ecofed.reports.files import RESULT_FILE, read_result
 from ecofed.results.scores import RunScores, Scores, Tally
-from ecofed.runs.inputs import TEST_PICTURES, of_images
+from ecofed.runs.inputs import TEST_PICTURES, of_images, other_tests
 from ecofed.runs.saved_model import TrainedNetwork, load_model
 
 #: Keys that say how data other than the network's own are read.
@@ -104,21 +104,16 @@ def evaluate(model: str | Path, data: str | None = None, settings: Sequence[str]
             recorded=recorded,
         )
     found = dataclasses.replace(_tested(network, dataset), recorded=recorded)
-    if data is None and (changed := _of_other_tests(network, dataset)):
-        warnings.warn(changed, Notice, stacklevel=2)
+    if data is None and dataset.test is not None and TEST_PICTURES in network.inputs:
+        now = {TEST_PICTURES: of_images(dataset.test.images_NHWC)}
+        if other_tests(network.inputs, now):
+            warnings.warn(
+                f"{dataset.title}: its test pictures are not those of the network's run any more, and some may be "
+                "among what it was trained on",
+                Notice,
+                stacklevel=2,
+            )
     return found
-
-
-def _of_other_tests(network: TrainedNetwork, dataset: Dataset) -> str | None:
-    """What to say where the test pictures are not those of the network's run, as in folders without ``test/`` that have
-    grown: some of them may be what it was trained on."""
-    then = network.inputs.get(TEST_PICTURES)
-    if dataset.test is None or then is None or then == of_images(dataset.test.images_NHWC):
-        return None
-    return (
-        f"{dataset.title}: its test pictures are not those of the network's run any more, and some may be among what "
-        "it was trained on"
-    )
 
 
 def columns_of(settings: Sequence[str]) -> dict[str, str | None]:

@@ -165,6 +165,13 @@ def _of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
+def other_tests(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether test pictures are known of both, and are others: in folders without ``test/`` that have grown, some may
+    be what was trained on."""
+    known = {inputs[TEST_PICTURES] for inputs in (then, now) if TEST_PICTURES in inputs}
+    return len(known) > 1
+
+
 def of_images(images_NHWC: ImageRows) -> str:
     """The fingerprint of pictures in their order."""
     if isinstance(images_NHWC, StoredImages):

@@ -105,7 +105,7 @@ def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
         owners: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for line in lines:
-            name = (line[FILE_COLUMN] or "").strip().replace("\\", "/").removeprefix("./")
+            name = as_path(line[FILE_COLUMN] or "")
             # Cells beyond the head have no column: a name with a comma in it that is not quoted.
             if any(line.get(None) or ()):
                 raise DataError(f"{place}: line {lines.line_num} has more columns than the first one")
@@ -123,6 +123,11 @@ def _read_list(place: Path, column: str, folder: Path) -> dict[str, str]:
         return owners
     except csv.Error as error:
         raise DataError(f"{place}: line {lines.line_num}: {error}") from error
+
+
+def as_path(cell: str) -> str:
+    """What a list calls a picture, as paths are written here."""
+    return cell.strip().replace("\\", "/").removeprefix("./")
 
 
 def delimiter_of(text: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ecofed.data.formats.folders import pictures_under
-from ecofed.data.formats.owners import delimiter_of, text_of
+from ecofed.data.formats.owners import as_path, delimiter_of, text_of
 from ecofed.errors import DataError, nearest
 from ecofed.errors.foreign_text import clean
 
@@ -44,7 +44,7 @@ class Shelf:
 
     def named(self, text: str, places: Sequence[Path]) -> list[Path]:
         """The pictures that a line may mean: below the first of ``places`` (folders) that has any."""
-        word = _composed(text.strip().replace("\\", "/").removeprefix("./"))
+        word = _composed(as_path(text))
         if not word:
             return []
         for place in places:
